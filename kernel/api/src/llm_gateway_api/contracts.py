@@ -1,0 +1,356 @@
+"""The contracts between the kernel and a plugin's objects; each says what a failure means.
+
+What is not marked async is a plain call on the event loop: it must not block. Objects
+are made once per configuration generation and shared by all requests.
+"""
+
+from asyncio import Future
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
+
+from llm_gateway_api.errors import GatewayError, UpstreamError
+from llm_gateway_api.events import Event, Usage
+from llm_gateway_api.requests import CanonicalRequest, ChatRequest, EmbeddingsRequest, RequestHead
+from llm_gateway_api.values import Arrival, Headers, ModelInfo, Outcome, Refusal, Target
+
+T = TypeVar("T")
+
+
+class Decoder(Protocol):
+    """Turns the bytes of one answer, streamed or not, into events; knows no socket.
+
+    What it raises is a fault of the upstream: the next target before the commit point, an
+    error frame after. A vendor's error inside the stream is raised as `UpstreamError`.
+    """
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that `data` completes."""
+
+    def finish(self) -> list[Event]:
+        """The body ended: return what is left, or raise `UpstreamTruncatedError`."""
+
+
+class DecoderFactory(Protocol):
+    def __call__(self) -> Decoder: ...
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """One HTTP call to a provider. The destination comes from configuration alone.
+
+    `decoder` makes the decoder of its answer: what encoded a request knows in which form
+    the answer comes. `stream` says that the body is asked for as a stream. `dropped` names
+    the parameters that were left out, for ``x-gateway-dropped``.
+    """
+
+    method: str
+    url: str
+    headers: Headers
+    body: bytes
+    decoder: DecoderFactory
+    stream: bool = False
+    dropped: tuple[str, ...] = ()
+
+
+class Provider(Protocol):
+    """Speaks a vendor's format. Opens nothing, awaits nothing, keeps no state of a request.
+
+    An exception that is no `GatewayError` is a bug of the plugin: the next target is tried.
+    """
+
+    def encode(self, request: ChatRequest) -> UpstreamRequest:
+        """Translate; `request.model` is already the upstream's own name.
+
+        Raises:
+            UnsupportedParameterError: the model cannot take what would change the answer.
+        """
+
+    def classify(self, status: int, headers: Headers, body: bytes) -> UpstreamError:
+        """Return the error that an answer with a status of 400 and more means."""
+
+    def models(self) -> Sequence[ModelInfo]:
+        """The models this instance is configured or known to serve; may be empty."""
+
+
+@runtime_checkable
+class SupportsEmbeddings(Protocol):
+    def encode_embeddings(self, request: EmbeddingsRequest) -> UpstreamRequest:
+        """Like `Provider.encode`; the decoder yields `EmbeddingVector` events."""
+
+
+@runtime_checkable
+class SupportsCredentials(Protocol):
+    async def auth_headers(self) -> Headers:
+        """Headers that carry the credential, refreshed when due. Raising: the next target."""
+
+
+@runtime_checkable
+class SupportsSigning(Protocol):
+    def sign(self, request: UpstreamRequest) -> UpstreamRequest:
+        """Return `request` with its signature; called last, for each attempt."""
+
+
+@runtime_checkable
+class SupportsProbe(Protocol):
+    def probe(self) -> UpstreamRequest:
+        """A request that costs no tokens and answers 2xx when the provider is well."""
+
+
+@runtime_checkable
+class DirectProvider(Protocol):
+    """An engine that is not HTTP; the kernel consumes its events under the same deadlines."""
+
+    def stream(self, request: CanonicalRequest) -> AsyncIterator[Event]: ...
+
+    def models(self) -> Sequence[ModelInfo]: ...
+
+
+class Lane(Protocol):
+    """What stands between the provider's bytes and the client's, for one attempt.
+
+    `committed` turns True with the first content event. Errors are those of `Decoder`.
+    """
+
+    committed: bool
+    usage: Usage | None
+    finish_reason: str | None
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the bytes for the client that `data` completes; may be empty."""
+
+    def finish(self) -> bytes:
+        """The upstream's body ended; return the rest, or raise."""
+
+
+@runtime_checkable
+class SupportsRelay(Protocol):
+    """A provider whose dialect some client speaks: bytes pass, only a tee reads them."""
+
+    def relays(self, dialect: str) -> bool: ...
+
+    def splice(self, head: RequestHead, model: str) -> UpstreamRequest | None:
+        """The client's own body with the model's name exchanged; None: translate this one."""
+
+    def tee(self, head: RequestHead, model: str) -> Lane:
+        """Reads usage, finish reason and errors; exchanges the model's name if it differs."""
+
+
+class Renderer(Protocol):
+    """Writes one answer in the client's dialect, streamed or not. Raising: 500."""
+
+    def render(self, events: Sequence[Event]) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+
+class Frontend(Protocol):
+    """A client dialect. Raising what is no `GatewayError`: 500."""
+
+    def parse(self, body: bytes, arrival: Arrival) -> RequestHead:
+        """Read the head. Raises `MalformedBodyError` naming the field."""
+
+    def request(self, head: RequestHead) -> CanonicalRequest:
+        """Decode the whole body; called on the translate lane only, at most once."""
+
+    def renderer(self, head: RequestHead) -> Renderer: ...
+
+    def error(self, error: GatewayError, request_id: str) -> bytes:
+        """The body of an error answer."""
+
+    def error_frame(self, error: GatewayError, request_id: str) -> bytes:
+        """The last frame of a stream that failed after its start."""
+
+    def keep_alive(self) -> bytes:
+        """Bytes that are no event, for a stream that is silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What an ADMISSION filter sees: the head and the raw bytes as they were received."""
+
+    arrival: Arrival
+    head: RequestHead
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a CONTENT filter sees; it may return one with another `request`."""
+
+    arrival: Arrival
+    request: CanonicalRequest
+
+
+Seen: TypeAlias = Arrival | Admission | Content
+
+
+class EventFilter(Protocol):
+    """Sees the events of one answer on their way to the client. Raising: the answer fails."""
+
+    def feed(self, events: Sequence[Event]) -> list[Event]: ...
+
+    def finish(self) -> list[Event]: ...
+
+
+class SecurityFilter(Protocol):
+    """Lets pass, replaces, or refuses. Fails closed: an exception refuses the request."""
+
+    async def inspect(self, seen: Seen) -> Seen | Refusal: ...
+
+
+@runtime_checkable
+class SupportsWatch(Protocol):
+    def watch(self, arrival: Arrival) -> EventFilter:
+        """An event filter for this request's answer; binds the translate lane."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What routing sees of a request, without its content.
+
+    `prompt_bytes` is the size of the body, `tools` and `images` whether there are any (found
+    without decoding; a hint). `region` is the caller's.
+    """
+
+    arrival: Arrival
+    model: str
+    operation: str
+    stream: bool
+    prompt_bytes: int
+    tools: bool
+    images: bool
+    region: str | None = None
+
+
+class RoutingFilter(Protocol):
+    """Removes candidates. Fails closed: an exception refuses the request."""
+
+    def keep(self, asked: Asked, candidate: Target) -> str | None:
+        """None to keep it, else the reason why not."""
+
+
+@runtime_checkable
+class SupportsTarget(Protocol):
+    """A routing filter that also names the provider for a request (rules)."""
+
+    def target(self, asked: Asked) -> tuple[str, str] | None:
+        """The matching rule's name and its provider, or None."""
+
+
+class RoutingStrategy(Protocol):
+    """Orders candidates. Raising: 500. Rotation and chance happen in `score`."""
+
+    def score(self, asked: Asked, candidates: Sequence[Target]) -> Sequence[float]:
+        """One number for each candidate, higher is better."""
+
+    def report(self, target: Target, outcome: Outcome) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A place that a guard gave; handed back with `Guard.report`."""
+
+    target: Target
+    token: object = None
+
+
+class Guard(Protocol):
+    """Admits attempts to a target. Raising skips the target, as a refusal does."""
+
+    def admit(self, target: Target) -> Lease | Refusal | Future[Lease]: ...
+
+    def report(self, lease: Lease, outcome: Outcome) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What a limiter took; `headers` go to the client (``x-ratelimit-…``)."""
+
+    token: object = None
+    headers: Headers = field(default_factory=dict)
+
+
+class Limiter(Protocol):
+    """Takes all buckets of a request or none. Raising: its spec's fail policy."""
+
+    async def reserve(self, arrival: Arrival, head: RequestHead) -> Reservation | Refusal: ...
+
+    async def settle(self, reservation: Reservation, usage: Usage | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """`key` is exact; `partition` is never crossed; `text` is the last user text."""
+
+    key: str
+    partition: str
+    text: str
+    request: CanonicalRequest
+
+
+class Cache(Protocol):
+    """Keeps finished answers as events. Fails open: an exception is a miss and is counted."""
+
+    async def get(self, lookup: Lookup) -> Sequence[Event] | None: ...
+
+    async def put(self, lookup: Lookup, value: Sequence[Event], ttl_seconds: float) -> None: ...
+
+
+class Observer(Protocol):
+    """Is told; cheap and plain. Raising is counted and dropped."""
+
+    def started(self, arrival: Arrival) -> None: ...
+
+    def attempt(self, arrival: Arrival, target: Target, outcome: Outcome) -> None: ...
+
+    def first_content(self, arrival: Arrival, target: Target) -> None: ...
+
+    def finished(self, arrival: Arrival, outcome: Outcome) -> None: ...
+
+
+@runtime_checkable
+class Store(Protocol):
+    """A set of repositories by name. Raising answers 503 with ``retry-after``."""
+
+    def open(self) -> AbstractAsyncContextManager[None]: ...
+
+    async def healthy(self) -> bool: ...
+
+
+@runtime_checkable
+class Service(Protocol):
+    """What lives long: pools, tasks. A crash fails readiness and not the gateway."""
+
+    def open(self) -> AbstractAsyncContextManager[None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRequest:
+    """A call of a plugin's route; `match` holds the path's placeholders, decoded."""
+
+    arrival: Arrival
+    match: Mapping[str, str]
+    query: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointResponse:
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: Headers = field(default_factory=dict)
+
+
+class EndpointHandler(Protocol):
+    """Answers one route. A `GatewayError` is its error; anything else is a 500."""
+
+    def __call__(self, request: EndpointRequest) -> Awaitable[EndpointResponse]: ...
+
+
+class Catalog(Protocol):
+    """The models of this configuration; a plugin gets it with ``needs=("catalog",)``."""
+
+    def visible(self, arrival: Arrival) -> Sequence[tuple[str, str, ModelInfo]]:
+        """(public name, provider, what is known) of each model the caller may use."""

@@ -1,0 +1,150 @@
+"""What an answer is made of, in canonical form: events and usage, vendor-free."""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from llm_gateway_api.requests import Params
+
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "error"]
+
+
+class _Value(msgspec.Struct, frozen=True):
+    """Base of the values below: immutable, compared by content, cheap to make."""
+
+
+class Usage(_Value, frozen=True):
+    """Disjoint meters in tokens; a vendor's total is their sum.
+
+    `input` is fresh input (neither read from nor written to a prompt cache), `output` is
+    visible output without `reasoning`. `estimated` marks figures the vendor did not give.
+    """
+
+    input: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+    audio_input: int = 0
+    output: int = 0
+    reasoning: int = 0
+    audio_output: int = 0
+    estimated: bool = False
+
+    @property
+    def input_total(self) -> int:
+        return (
+            self.input + self.cache_read + self.cache_write + self.cache_write_1h + self.audio_input
+        )
+
+    @property
+    def output_total(self) -> int:
+        return self.output + self.reasoning + self.audio_output
+
+
+class Started(_Value, frozen=True, gc=False):
+    """The vendor's own `id`, `model` and `created` (Unix seconds) of the answer."""
+
+    id: str | None = None
+    model: str | None = None
+    created: int | None = None
+    extra: Params = {}
+
+
+class TextDelta(_Value, frozen=True):
+    text: str
+    index: int = 0
+    logprobs: object = None
+
+
+class ReasoningDelta(_Value, frozen=True):
+    """Reasoning shown to the caller; `state` is opaque and comes back in a `ReasoningPart`."""
+
+    text: str
+    index: int = 0
+    state: Params = {}
+
+
+class RefusalDelta(_Value, frozen=True):
+    text: str
+    index: int = 0
+
+
+class ToolCallDelta(_Value, frozen=True):
+    """A piece of call number `call` (0, 1, 2 … without gaps within one choice).
+
+    The first piece of a call has its `id` and `name`; later ones have `arguments` only.
+    """
+
+    call: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    index: int = 0
+    kind: Literal["function", "custom"] = "function"
+
+
+class EmbeddingVector(_Value, frozen=True):
+    index: int
+    values: tuple[float, ...]
+
+
+class RankedDocument(_Value, frozen=True):
+    index: int
+    score: float
+
+
+class Finished(_Value, frozen=True, gc=False):
+    """Choice `index` is complete; `raw` is the vendor's own word for the reason."""
+
+    reason: FinishReason
+    index: int = 0
+    raw: str | None = None
+
+
+class UsageReport(_Value, frozen=True):
+    """Usage so far; a later report replaces an earlier one."""
+
+    usage: Usage
+
+
+class Unknown(_Value, frozen=True):
+    """Something of the answer that has no canonical form, for the client of that dialect."""
+
+    dialect: str
+    raw: Params
+    index: int = 0
+
+
+Event: TypeAlias = (
+    Started
+    | TextDelta
+    | ReasoningDelta
+    | RefusalDelta
+    | ToolCallDelta
+    | EmbeddingVector
+    | RankedDocument
+    | Finished
+    | UsageReport
+    | Unknown
+)
+
+# The first of these commits the answer: until one came, another target may be tried.
+CONTENT_EVENTS = (
+    TextDelta,
+    ReasoningDelta,
+    RefusalDelta,
+    ToolCallDelta,
+    EmbeddingVector,
+    RankedDocument,
+    Finished,
+    Unknown,
+)
+
+
+def is_content(event: Event) -> bool:
+    """Whether `event` carries something of the answer itself (field lesson S5)."""
+    if isinstance(event, (TextDelta, RefusalDelta)):
+        return bool(event.text)
+    if isinstance(event, ReasoningDelta):
+        return bool(event.text or event.state)
+    return isinstance(event, CONTENT_EVENTS)

@@ -1,0 +1,203 @@
+"""What a client asks, in canonical form: the superset of the client dialects.
+
+Three rules hold for all of it: a member that the caller omitted is absent, one that it
+set to null is None, and zero is zero; members that no dialect table names are kept in
+`extra`; nothing here knows a vendor.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import msgspec
+
+Params: TypeAlias = Mapping[str, object]
+Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
+Operation: TypeAlias = Literal["chat", "completions", "embeddings", "rerank", "count_tokens"]
+
+
+class _Value(msgspec.Struct, frozen=True):
+    """Base of the values below: immutable, compared by content, cheap to make."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """What a frontend reads of a body without decoding its big members.
+
+    `fields` maps each top-level member to its undecoded JSON; `body` is the whole as it
+    was received (UTF-8, checked). `include_usage` says whether the client asked to see
+    usage in a stream.
+    """
+
+    dialect: str
+    operation: Operation
+    model: str
+    stream: bool
+    include_usage: bool
+    fields: Mapping[str, msgspec.Raw]
+    body: bytes
+
+
+class TextPart(_Value, frozen=True, tag="text"):
+    text: str
+    extra: Params = {}
+
+
+class ImagePart(_Value, frozen=True, tag="image"):
+    """A picture: either `url` (http or https) or base64 `data` with its `media_type`."""
+
+    url: str | None = None
+    media_type: str | None = None
+    data: str | None = None
+    detail: str | None = None
+    extra: Params = {}
+
+
+class AudioPart(_Value, frozen=True, tag="audio"):
+    """Base64 `data` in `format` (``wav``, ``mp3``); `id` names audio of an earlier answer."""
+
+    data: str | None = None
+    format: str | None = None
+    id: str | None = None
+    extra: Params = {}
+
+
+class FilePart(_Value, frozen=True, tag="file"):
+    """A document: `file_id`, or `url`, or base64 `data` with its `media_type`."""
+
+    filename: str | None = None
+    media_type: str | None = None
+    data: str | None = None
+    url: str | None = None
+    file_id: str | None = None
+    extra: Params = {}
+
+
+class ReasoningPart(_Value, frozen=True, tag="reasoning"):
+    """Earlier reasoning. `state` is the vendor's opaque part (signature, encrypted
+    content), returned unchanged to the deployment that made it and to no other."""
+
+    text: str = ""
+    state: Params = {}
+
+
+class RefusalPart(_Value, frozen=True, tag="refusal"):
+    text: str
+
+
+class ToolCallPart(_Value, frozen=True, tag="tool_call"):
+    """A call the model made. `arguments` is the model's own text, byte for byte: it may be
+    empty or invalid JSON. For `kind` ``custom`` it is free text."""
+
+    id: str
+    name: str
+    arguments: str
+    kind: Literal["function", "custom"] = "function"
+    extra: Params = {}
+
+
+class ToolResultPart(_Value, frozen=True, tag="tool_result"):
+    """The answer to the call `call_id`; `parts` may be empty."""
+
+    call_id: str
+    parts: tuple["Part", ...] = ()
+    is_error: bool = False
+    extra: Params = {}
+
+
+class UnknownPart(_Value, frozen=True, tag="unknown"):
+    """A part this version does not know: kept for its own `dialect`, refused elsewhere."""
+
+    dialect: str
+    raw: Params
+
+
+Part: TypeAlias = (
+    TextPart
+    | ImagePart
+    | AudioPart
+    | FilePart
+    | ReasoningPart
+    | RefusalPart
+    | ToolCallPart
+    | ToolResultPart
+    | UnknownPart
+)
+
+
+class Message(_Value, frozen=True):
+    """One turn. `text_only` remembers that the client sent its content as a plain string;
+    `content_null` that it sent null (an assistant turn that only calls tools)."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    name: str | None = None
+    text_only: bool = False
+    extra: Params = {}
+
+
+class Tool(_Value, frozen=True):
+    """A function the model may call; `parameters` is JSON Schema, None when omitted.
+    `kind` ``custom`` takes free text, with its grammar in `extra`."""
+
+    name: str
+    description: str | None = None
+    parameters: Params | None = None
+    strict: bool | None = None
+    kind: Literal["function", "custom"] = "function"
+    extra: Params = {}
+
+
+class ToolChoice(_Value, frozen=True):
+    """`mode` ``named`` forces the one tool of `names`; ``allowed`` and ``allowed_required``
+    restrict the choice to `names`."""
+
+    mode: Literal["auto", "none", "required", "named", "allowed", "allowed_required"]
+    names: tuple[str, ...] = ()
+    kind: Literal["function", "custom"] = "function"
+
+
+class ChatRequest(_Value, frozen=True, tag="chat"):
+    """A chat turn in canonical form, the superset of the client dialects.
+
+    `params` holds every tuning parameter by its canonical name (the reference table is in
+    the plugin guide: ``temperature``, ``top_p``, ``max_tokens``, ``stop`` (a list),
+    ``n``, ``seed``, ``presence_penalty``, ``frequency_penalty``, ``logit_bias``,
+    ``logprobs``, ``top_logprobs``, ``response_format``, ``reasoning_effort``,
+    ``verbosity``, ``parallel_tool_calls``, ``user``, ``metadata``, ``service_tier``, …).
+    Absent means omitted, None means null. `extra` holds members no dialect table names.
+    `tools` is None when omitted and empty when the client sent an empty list.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] | None = None
+    tool_choice: ToolChoice | None = None
+    params: Params = {}
+    stream: bool = False
+    extra: Params = {}
+    dialect: str = ""
+
+
+class EmbeddingsRequest(_Value, frozen=True, tag="embeddings"):
+    """Texts (or lists of token ids) to embed; answers keep their order."""
+
+    model: str
+    inputs: tuple[str | tuple[int, ...], ...]
+    params: Params = {}
+    extra: Params = {}
+    dialect: str = ""
+
+
+class RerankRequest(_Value, frozen=True, tag="rerank"):
+    """Documents to rank against a query."""
+
+    model: str
+    query: str
+    documents: tuple[str, ...]
+    top_n: int | None = None
+    params: Params = {}
+    dialect: str = ""
+
+
+CanonicalRequest: TypeAlias = ChatRequest | EmbeddingsRequest | RerankRequest

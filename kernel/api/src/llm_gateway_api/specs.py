@@ -1,0 +1,184 @@
+"""What hooks return: frozen declarations that the kernel checks and binds.
+
+`make` is called with the validated settings of the declared path, then one keyword for
+each name in `needs`; it opens nothing. What the kernel offers by name: ``clock`` (the
+event loop's time as a callable), ``metrics`` (`Metrics`), ``catalog`` (`Catalog`),
+``data_dir`` (`Path`), ``health`` (a callable that returns the detailed health document).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from llm_gateway_api.requests import Operation
+
+# What a plugin's factory takes depends on its spec, so its parameters cannot be typed here.
+Make: TypeAlias = Callable[..., Any]
+Stage: TypeAlias = Literal["connection", "identity", "admission", "content"]
+ALL_SURFACES = frozenset({"*"})
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsSpec:
+    """`model` (a `Section`) validates the settings at the dotted `path`."""
+
+    path: str
+    model: type
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """A command of ``llm-gateway``: `load` is ``module:attribute`` of a click command."""
+
+    name: str
+    load: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationSpec:
+    """A series of SQL migrations: `package` holds one folder for each database."""
+
+    series: str
+    package: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrontendSpec:
+    """A client dialect on one route; its `Frontend` is made without settings."""
+
+    dialect: str
+    method: str
+    path: str
+    operation: Operation
+    make: Make
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """A kind of provider. `settings` extends `ProviderSettings`; `make(name, settings)`.
+
+    `env` is the variable that switches an instance of this kind on where the configuration
+    has no ``providers``, `environment` the settings read from variables in that case.
+    `standalone` marks a kind that serves when nothing at all is configured.
+    `surfaces` is what it can do, for the capability matrix.
+    """
+
+    kind: str
+    settings: type
+    make: Make
+    env: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    standalone: bool = False
+    surfaces: frozenset[str] = frozenset({"chat"})
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingFilterSpec:
+    name: str
+    make: Make
+    settings: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingStrategySpec:
+    """`name` is what ``routing.strategy`` says."""
+
+    name: str
+    make: Make
+    settings: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSpec:
+    name: str
+    make: Make
+    settings: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LimiterSpec:
+    """`fail` is what an exception means: ``open`` lets pass, ``closed`` answers 503."""
+
+    name: str
+    make: Make
+    settings: str | None = None
+    fail: Literal["open", "closed"] = "open"
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSpec:
+    """`name` is what ``cache.backend`` says; a `semantic` cache is asked after exact ones."""
+
+    name: str
+    make: Make
+    settings: str | None = None
+    semantic: bool = False
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityFilterSpec:
+    """A filter in `stage`, in the order of `before` and `after` (names), then by name.
+
+    `surfaces` are the dialects it covers; one that misses an enabled surface stops the
+    start. `make` may return None where its settings leave it off; `when` says the same in
+    the table of armed policies.
+    """
+
+    name: str
+    stage: Stage
+    make: Make
+    settings: str | None = None
+    surfaces: frozenset[str] = ALL_SURFACES
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ObserverSpec:
+    name: str
+    make: Make
+    settings: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSpec:
+    """`scheme` is that of ``database.url`` (``sqlite``, ``postgresql``)."""
+
+    scheme: str
+    make: Make
+    settings: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    name: str
+    make: Make
+    settings: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSpec:
+    """A route. `path` may hold ``{name}`` and, last, ``{name:path}``.
+
+    `role` None needs no key. `listener` ``metrics`` is the port of its own. `make` returns
+    an `EndpointHandler`.
+    """
+
+    method: str
+    path: str
+    role: Literal["user", "operator", "admin"] | None
+    make: Make
+    listener: Literal["main", "metrics"] = "main"
+    settings: str | None = None
+    needs: tuple[str, ...] = ()

@@ -1,0 +1,107 @@
+"""Who calls, whom the gateway may ask, and how it ended. All frozen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from llm_gateway_api.events import Usage
+
+Headers: TypeAlias = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls. `models` and `providers` are what the caller may use; None means all."""
+
+    key_id: str | None = None
+    tenant: str | None = None
+    role: Literal["user", "operator", "admin"] = "user"
+    models: frozenset[str] | None = None
+    providers: frozenset[str] | None = None
+
+
+ANONYMOUS = Principal()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A request before its body is read: what CONNECTION and IDENTITY filters see.
+
+    `headers` have lower-case names; a repeated header keeps its first value. `peer` is
+    the socket's address as text, `arrived` the event loop's clock in seconds.
+    """
+
+    request_id: str
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    peer: str
+    arrived: float
+    principal: Principal = ANONYMOUS
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One deployment that can answer: an instance of a provider and its model name.
+
+    `name` is ``provider/model``, the label of metrics and of ``x-gateway-…`` headers.
+    `weight` 0 takes no traffic. `region` matches itself and what continues it after a
+    hyphen.
+    """
+
+    provider: str
+    model: str
+    weight: float = 1.0
+    region: str | None = None
+    tags: frozenset[str] = frozenset()
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"{self.provider}/{self.model}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model of a provider instance; None where it is not known, prices in USD per million."""
+
+    id: str
+    context_window: int | None = None
+    max_output: int | None = None
+    capabilities: frozenset[str] = frozenset()
+    input_price: str | None = None
+    output_price: str | None = None
+    created: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one attempt or one request ended. Durations in seconds, None where not reached.
+
+    `failure` is a `FailureClass` value or None for success; `cancelled` means that the
+    client left, which speaks for and against nobody.
+    """
+
+    target: Target | None
+    failure: str | None
+    cancelled: bool = False
+    status: int = 0
+    duration: float = 0.0
+    first_content: float | None = None
+    usage: Usage | None = None
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A no, as a value: it is final, nobody is asked again and no other target is tried.
+
+    `message` is for the client: what is wrong and how to mend it. `retry_after` in seconds.
+    """
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    retry_after: float | None = None
+    headers: Headers = field(default_factory=dict)

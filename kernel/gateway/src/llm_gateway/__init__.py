@@ -1,0 +1,1 @@
+"""The kernel of the LLM gateway: server, binding, pipeline, upstream, command line."""

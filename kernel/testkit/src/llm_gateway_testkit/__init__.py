@@ -1,0 +1,1 @@
+"""Conformance kit and scripted providers for plugins of the LLM gateway."""

@@ -1,0 +1,1 @@
+"""OpenAI chat, completions, embeddings and models as a client dialect."""

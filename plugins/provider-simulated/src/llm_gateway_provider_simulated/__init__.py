@@ -1,0 +1,1 @@
+"""A provider that answers by itself, for first steps and load tests."""

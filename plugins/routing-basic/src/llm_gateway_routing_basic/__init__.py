@@ -1,0 +1,1 @@
+"""Routing rules and the strategies round_robin and weighted."""
