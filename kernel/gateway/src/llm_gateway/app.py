@@ -1,0 +1,302 @@
+"""One worker from start to end: load, bind, open, serve, reload, drain."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from llm_gateway_api import (
+    ConfigurationError,
+    EndpointRequest,
+    EndpointResponse,
+    EndpointSpec,
+    PluginError,
+    Service,
+)
+
+from llm_gateway.binding import Binder, Generation, Kernel, new_kernel
+from llm_gateway.observe import AccessLog
+from llm_gateway.plugins import Plugins, discover
+from llm_gateway.server import Gateway, HttpServer
+from llm_gateway.settings import Settings, SettingsError, load
+
+log = logging.getLogger("llm_gateway.app")
+REFUSED = 78
+OPEN_SECONDS = 15.0
+WATCH_SECONDS = 1.0
+
+
+def data_dir(environ: Mapping[str, str]) -> Path:
+    """The only place the gateway writes."""
+    given = environ.get("LLM_GATEWAY_DATA_DIR")
+    return Path(given) if given else Path.home() / ".local/state/llm-gateway"
+
+
+def run(path: Path | None, overrides: Mapping[str, object]) -> int:
+    """Serve until a signal; the exit code: 0 after a drain, 78 where the start is refused."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    try:
+        import uvloop
+
+        factory: Any = uvloop.new_event_loop
+    except ImportError:
+        factory = asyncio.new_event_loop
+    worker = Worker(path, overrides)
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(worker.main())
+
+
+class Worker:
+    """Holds the sockets and the current generation of one process."""
+
+    def __init__(self, path: Path | None, overrides: Mapping[str, object]) -> None:
+        self._path = path
+        self._overrides = overrides
+        self._plugins: Plugins
+        self._kernel: Kernel
+        self._gateway: Gateway
+        self._reloads = 0
+        self._last_error = ""
+        self._services: dict[str, str] = {}
+        self._stop = asyncio.Event()
+
+    async def main(self) -> int:
+        directory = data_dir(os.environ)
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            print(f"The data directory {directory} cannot be made: {error}", file=sys.stderr)
+            return REFUSED
+        self._kernel = new_kernel(directory, self._health)
+        try:
+            settings = self._load()
+            generation = self._bind(settings)
+        except (SettingsError, ConfigurationError, PluginError) as error:
+            print(f"The start is refused.\n{error}", file=sys.stderr)
+            return REFUSED
+        self._report(settings, generation)
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                for name, service in generation.services:
+                    await stack.enter_async_context(hosted(name, service, self._services))
+                return await self._serve(stack, settings, generation)
+            except (PluginError, OSError) as error:
+                print(f"The start is refused.\n{error}", file=sys.stderr)
+                return REFUSED
+
+    def _load(self) -> Settings:
+        self._plugins = discover()
+        settings = load(self._path, os.environ, self._plugins, self._overrides)
+        if settings.plugins.disabled:
+            self._plugins = discover(frozenset(settings.plugins.disabled))
+            settings = load(self._path, os.environ, self._plugins, self._overrides)
+        return settings
+
+    def _bind(self, settings: Settings) -> Generation:
+        generation = Binder(settings, self._plugins, self._kernel).bind(self._reloads + 1)
+        endpoints = [*self._endpoints(), *generation.endpoints]
+        return Generation(**{**vars(generation), "endpoints": tuple(endpoints)})
+
+    def _report(self, settings: Settings, generation: Generation) -> None:
+        for warning in settings.warnings:
+            log.warning("%s", warning)
+        for each in self._plugins.plugins:
+            if each.state == "set aside":
+                log.error("plugin.set_aside %s (%s): %s", each.name, each.phase, each.reason)
+        for what, name, detail, policy in generation.armed:
+            log.info("armed %-9s %-20s %s %s", what, name, detail, policy)
+
+    async def _serve(
+        self, stack: contextlib.AsyncExitStack, settings: Settings, generation: Generation
+    ) -> int:
+        loop = asyncio.get_running_loop()
+        access_log = AccessLog(sys.stdout.buffer, self._kernel.counts.dropped_lines)
+        stack.callback(access_log.close)
+        self._gateway = Gateway(self._kernel, generation, access_log)
+        server = settings.server
+        http = HttpServer(self._gateway.handle, server.max_body_bytes, access_log=None)
+        main = await loop.create_server(
+            http, server.host, server.port, backlog=4096, reuse_address=True
+        )
+        listeners = [main]
+        servers = [http]
+        if any(spec.listener == "metrics" for spec, _ in generation.endpoints):
+            page = HttpServer(self._gateway.handle_metrics, 65536, access_log=None)
+            listeners.append(
+                await loop.create_server(page, server.host, server.metrics_port)
+            )
+            servers.append(page)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        watcher = loop.create_task(self._watch_file(), name="watch configuration")
+        log.info("gateway.started http://%s:%s", server.host, server.port)
+        await self._stop.wait()
+        watcher.cancel()
+        await self._drain(listeners, servers, server.drain_seconds)
+        return 0
+
+    async def _drain(
+        self, listeners: Sequence[asyncio.Server], servers: Sequence[HttpServer], seconds: float
+    ) -> None:
+        """Stop accepting, let what runs finish, give the rest an error frame."""
+        gateway = self._gateway
+        gateway.draining = True
+        log.info("gateway.draining requests=%d", len(gateway.in_flight))
+        for listener in listeners:
+            listener.close()
+        until = time.monotonic() + seconds
+        while gateway.in_flight and time.monotonic() < until:
+            await asyncio.wait(tuple(gateway.in_flight), timeout=min(5.0, seconds))
+        left = tuple(gateway.in_flight)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=5.0)
+        await self._kernel.scope.drain()
+        for server in servers:
+            await server.shutdown(1.0)
+        gateway.generation.close()
+        log.info("gateway.stopped")
+
+    # --- reload ------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Build the next generation with the code of the start; a bad file changes nothing."""
+        try:
+            settings = self._load()
+            generation = self._bind(settings)
+        except (SettingsError, ConfigurationError, PluginError) as error:
+            self._last_error = str(error)
+            log.error("reload.refused: the last good configuration stays\n%s", error)
+            return
+        old, self._gateway.generation = self._gateway.generation, generation
+        self._reloads += 1
+        self._last_error = ""
+        log.info("reload.done generation=%d", generation.number)
+        asyncio.get_running_loop().create_task(self._retire(old), name="retire generation")
+
+    async def _retire(self, old: Generation) -> None:
+        while any(each is old for each in self._gateway.in_flight.values()):
+            await asyncio.sleep(0.2)
+        old.close()
+
+    async def _watch_file(self) -> None:
+        """Reload when the file's content was replaced or written (its time or its inode)."""
+        if self._path is None:
+            return
+        seen = _stamp(self._path)
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            now = _stamp(self._path)
+            if now is not None and now != seen:
+                seen = now
+                self.reload()
+
+    # --- health ------------------------------------------------------------------------
+
+    def _health(self) -> Mapping[str, object]:
+        gateway = getattr(self, "_gateway", None)
+        draining = gateway is not None and gateway.draining
+        failed = [name for name, state in self._services.items() if state != "open"]
+        return {
+            "status": "draining" if draining else "degraded" if failed else "ok",
+            "generation": gateway.generation.number if gateway is not None else 0,
+            "reload_error": self._last_error or None,
+            "providers": {n: {"state": "ok"} for n in self._provider_names()},
+            "services": {name: {"state": state} for name, state in self._services.items()},
+            "plugins": {
+                p.name: {"state": p.state, "version": p.version, "reason": p.reason}
+                for p in self._plugins.plugins
+            },
+        }
+
+    def _provider_names(self) -> Sequence[str]:
+        gateway = getattr(self, "_gateway", None)
+        if gateway is None:
+            return ()
+        return tuple(gateway.generation.pipeline.router.instances)
+
+    def _endpoints(self) -> list[tuple[EndpointSpec, Any]]:
+        async def health(request: EndpointRequest) -> EndpointResponse:
+            document = dict(self._health())
+            if request.query.get("detailed") != "true":
+                return _json(200, {"status": document["status"]})
+            if request.arrival.principal.role != "admin":
+                for part in ("providers", "services", "plugins"):
+                    rows: Any = document[part]
+                    document[part] = {n: {"state": row["state"]} for n, row in rows.items()}
+                document["reload_error"] = bool(document["reload_error"])
+            return _json(200, document)
+
+        async def live(request: EndpointRequest) -> EndpointResponse:
+            return _json(200, {"status": "live"})
+
+        async def ready(request: EndpointRequest) -> EndpointResponse:
+            failed = any(state != "open" for state in self._services.values())
+            ok = not self._gateway.draining and not failed and bool(self._provider_names())
+            return _json(200 if ok else 503, {"status": "ready" if ok else "not ready"})
+
+        routes = (("/health", health), ("/health/live", live), ("/health/ready", ready))
+        return [
+            (EndpointSpec("GET", path, None, health, listener), handler)
+            for path, handler in routes
+            for listener in ("main", "metrics")
+        ]
+
+
+@contextlib.asynccontextmanager
+async def hosted(name: str, service: Service, states: dict[str, str]) -> AsyncIterator[None]:
+    """Keep `service` open for the length of the block, in a task of its own.
+
+    What fails in there can neither cancel the gateway nor wrap the errors of services
+    opened later. Raises `PluginError` where it does not open in time.
+    """
+    loop = asyncio.get_running_loop()
+    opened: asyncio.Future[None] = loop.create_future()
+    closing = asyncio.Event()
+
+    async def live() -> None:
+        try:
+            async with service.open():
+                opened.set_result(None)
+                await closing.wait()
+        except Exception as error:
+            states[name] = "failed"
+            if opened.done():
+                log.exception("service.failed name=%s", name)
+            else:
+                opened.set_exception(error)
+
+    task = loop.create_task(live(), name=f"service {name}")
+    try:
+        try:
+            await asyncio.wait_for(opened, OPEN_SECONDS)
+        except Exception as error:
+            raise PluginError(name, "open", f"{type(error).__name__}: {error}") from error
+        states[name] = "open"
+        yield
+    finally:
+        closing.set()
+        if opened.cancelled():
+            task.cancel()
+        await asyncio.wait({task}, timeout=OPEN_SECONDS)
+
+
+def _json(status: int, document: object) -> EndpointResponse:
+    return EndpointResponse(status, msgspec.json.encode(document))
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size

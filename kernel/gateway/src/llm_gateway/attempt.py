@@ -1,0 +1,272 @@
+"""One attempt at one target: encode, send, and carry the answer to the client."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+from llm_gateway_api import (
+    CanonicalRequest,
+    DirectProvider,
+    EmbeddingsRequest,
+    FailureClass,
+    Lane,
+    Observer,
+    Provider,
+    SupportsCredentials,
+    SupportsEmbeddings,
+    SupportsRelay,
+    SupportsSigning,
+    SupportsWatch,
+    Target,
+    UnsupportedParameterError,
+    UpstreamError,
+    UpstreamRequest,
+)
+
+from llm_gateway.lanes import TranslateLane
+from llm_gateway.observe import Counts
+from llm_gateway.upstream import Connection, Upstream
+
+if TYPE_CHECKING:
+    from llm_gateway.pipeline import Call
+
+MAX_ANSWER_BYTES = 256 * 1024 * 1024
+MAX_ERROR_BYTES = 1024 * 1024
+MAX_HELD_BYTES = 256 * 1024
+STREAM_TYPE = "text/event-stream; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A provider instance with everything an attempt needs, bound at start.
+
+    `relays` holds the dialects of the relay lane; `seconds` the first-content deadline by
+    operation.
+    """
+
+    name: str
+    provider: Provider | DirectProvider
+    upstream: Upstream
+    relays: frozenset[str]
+    seconds: Mapping[str, float]
+    default_seconds: float
+    chunk_gap_seconds: float
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Runs attempts; shared by all requests of a generation."""
+
+    providers: Mapping[str, Bound]
+    watchers: Sequence[SupportsWatch]
+    observers: Sequence[Observer]
+    counts: Counts
+
+    async def run(self, call: "Call", target: Target) -> None:
+        """Answer `call` from `target`, or raise; what was committed says `call.client`."""
+        bound = self.providers[target.provider]
+        call.headers["x-gateway-provider"] = target.provider
+        call.headers["x-gateway-model"] = printable(target.model)
+        call.headers["x-gateway-attempts"] = str(call.attempts)
+        if isinstance(bound.provider, DirectProvider):
+            await self._direct(call, target, bound, bound.provider)
+            return
+        sent, lane = self._prepare(call, target, bound, bound.provider)
+        sent = await self._authorised(bound, sent)
+        if sent.dropped:
+            call.headers["x-gateway-dropped"] = ",".join(sent.dropped)
+        now = asyncio.get_running_loop().time()
+        limit = bound.seconds.get(call.head.operation, bound.default_seconds)
+        connection = await bound.upstream.send(sent, min(call.deadline, now + limit))
+        try:
+            if connection.status >= 300:
+                raise await self._refused(connection, bound.provider)
+            if call.head.stream:
+                await Streaming(self, call, target, bound, connection, lane).run()
+            else:
+                body = await connection.read(MAX_ANSWER_BYTES)
+                out = lane.feed(body) + lane.finish()
+                call.usage, call.events = lane.usage, getattr(lane, "events", ())
+                call.client.send(200, call.headers, out)
+        finally:
+            connection.release()
+
+    def _prepare(
+        self, call: "Call", target: Target, bound: Bound, provider: Provider
+    ) -> tuple[UpstreamRequest, Lane]:
+        head = call.head
+        if head.dialect in bound.relays and isinstance(provider, SupportsRelay):
+            spliced = provider.splice(head, target.model)
+            if spliced is not None:
+                return spliced, provider.tee(head, target.model)
+        request = replaced_model(call.canonical(), target.model)
+        if isinstance(request, EmbeddingsRequest):
+            if not isinstance(provider, SupportsEmbeddings):
+                raise UnsupportedParameterError(
+                    f"{target.provider} has no embeddings.", param="model"
+                )
+            sent = provider.encode_embeddings(request)
+        else:
+            sent = provider.encode(request)  # type: ignore[arg-type]  # rerank comes with its frontend
+        return sent, self._lane(call, sent)
+
+    def _lane(self, call: "Call", sent: UpstreamRequest | None) -> TranslateLane:
+        watching = [each.watch(call.arrival) for each in self.watchers]
+        decoder = sent.decoder() if sent is not None else None
+        return TranslateLane(decoder, call.frontend.renderer(call.head), watching)
+
+    async def _authorised(self, bound: Bound, sent: UpstreamRequest) -> UpstreamRequest:
+        if bound.headers:
+            sent = replace(sent, headers={**sent.headers, **bound.headers})
+        if isinstance(bound.provider, SupportsCredentials):
+            sent = replace(
+                sent, headers={**sent.headers, **await bound.provider.auth_headers()}
+            )
+        if isinstance(bound.provider, SupportsSigning):
+            sent = bound.provider.sign(sent)
+        return sent
+
+    async def _refused(self, connection: Connection, provider: Provider) -> UpstreamError:
+        body = await connection.read(MAX_ERROR_BYTES)
+        if connection.status < 400:
+            return UpstreamError(
+                FailureClass.SERVER_ERROR, "the provider redirected the call; not followed"
+            )
+        return provider.classify(connection.status, connection.headers, body)
+
+    async def _direct(
+        self, call: "Call", target: Target, bound: Bound, engine: DirectProvider
+    ) -> None:
+        """An engine that is not HTTP: its events, under the same deadlines."""
+        loop = asyncio.get_running_loop()
+        lane = self._lane(call, None)
+        limit = bound.seconds.get(call.head.operation, bound.default_seconds)
+        held: list[bytes] = []
+        events = engine.stream(replaced_model(call.canonical(), target.model))
+        try:
+            async with asyncio.timeout_at(min(call.deadline, loop.time() + limit)) as timer:
+                async for event in events:
+                    out = lane.render((event,))
+                    if not call.head.stream or not lane.committed:
+                        held.append(out)
+                        continue
+                    if not call.client.committed:
+                        self.commit(call, target)
+                        call.client.start(call.headers, STREAM_TYPE)
+                        held.append(out)
+                        out = b"".join(held)
+                    call.client.write(out)
+                    timer.reschedule(min(call.deadline, loop.time() + bound.chunk_gap_seconds))
+                    await call.client.drained()
+                out = lane.finish()
+        except TimeoutError as error:
+            raise UpstreamError(
+                FailureClass.NO_FIRST_CONTENT, "the provider did not answer in time"
+            ) from error
+        finally:
+            if (close := getattr(events, "aclose", None)) is not None:
+                await close()
+        call.usage, call.events = lane.usage, lane.events
+        if call.head.stream:
+            call.client.write(out)
+            call.client.end()
+        else:
+            call.client.send(200, call.headers, b"".join(held) + out)
+
+    def commit(self, call: "Call", target: Target) -> None:
+        """The first content is here: from now on no other target can answer."""
+        call.first_content = asyncio.get_running_loop().time()
+        self.counts.first(target.provider).observe(call.first_content - call.arrival.arrived)
+        for observer in self.observers:
+            try:
+                observer.first_content(call.arrival, target)
+            except Exception:
+                self.counts.observer_errors.inc()
+
+
+class Streaming:
+    """One stream from the provider's socket to the client's, without a task switch per read."""
+
+    def __init__(
+        self,
+        attempts: Attempts,
+        call: "Call",
+        target: Target,
+        bound: Bound,
+        connection: Connection,
+        lane: Lane,
+    ) -> None:
+        self._attempts = attempts
+        self._call = call
+        self._target = target
+        self._gap = bound.chunk_gap_seconds
+        self._connection = connection
+        self._lane = lane
+        self._held: list[bytes] = []
+        self._size = 0
+        self._time = asyncio.get_running_loop().time
+
+    async def run(self) -> None:
+        client = self._call.client
+        try:
+            await self._connection.pump(self._sink)
+            rest = self._lane.finish()
+        finally:
+            self._call.usage = self._lane.usage
+            client.on_resume = None
+        if not client.committed:
+            self._commit()
+        self._call.events = getattr(self._lane, "events", ())
+        client.write(rest)
+        client.end()
+
+    def _sink(self, data: bytes) -> None:
+        out = self._lane.feed(data)
+        client = self._call.client
+        if client.committed:
+            if out:
+                client.write(out)
+        else:
+            self._held.append(out)
+            self._size += len(out)
+            if self._lane.committed or self._size > MAX_HELD_BYTES:
+                self._commit()
+            else:
+                return
+        connection = self._connection
+        if client.paused:
+            connection.hold()
+            connection.deadline = self._call.deadline
+            client.on_resume = self._resume
+        elif out:
+            connection.deadline = min(self._call.deadline, self._time() + self._gap)
+
+    def _commit(self) -> None:
+        self._attempts.commit(self._call, self._target)
+        self._connection.overdue = FailureClass.BROKEN_AFTER_COMMIT
+        self._call.client.start(self._call.headers, STREAM_TYPE, b"".join(self._held))
+        self._held.clear()
+
+    def _resume(self) -> None:
+        self._connection.deadline = min(self._call.deadline, self._time() + self._gap)
+        self._connection.unhold()
+
+
+def replaced_model(request: CanonicalRequest, model: str) -> CanonicalRequest:
+    """The same request under the upstream's own name of the model."""
+    if request.model == model:
+        return request
+    return msgspec.structs.replace(request, model=model)
+
+
+def printable(text: str) -> str:
+    """`text` as a header value: what is not printable ASCII is percent-encoded."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char if " " < char < "\x7f" else "".join(f"%{byte:02X}" for byte in char.encode())
+        for char in text
+    )

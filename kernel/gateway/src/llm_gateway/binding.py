@@ -1,0 +1,389 @@
+"""From declarations and settings to one frozen generation; the only place where both meet."""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llm_gateway_api import (
+    ALL_SURFACES,
+    ConfigurationError,
+    DirectProvider,
+    EndpointSpec,
+    Frontend,
+    FrontendSpec,
+    Metrics,
+    SecurityFilterSpec,
+    Service,
+    Store,
+    SupportsRelay,
+    SupportsWatch,
+    Target,
+)
+
+from llm_gateway.attempt import Attempts, Bound
+from llm_gateway.observe import Counts
+from llm_gateway.pipeline import Pipeline
+from llm_gateway.plugins import Plugins
+from llm_gateway.reserve import Caching, Reserving, Scope
+from llm_gateway.routing import Instance, Router, instance, listed
+from llm_gateway.settings import Settings
+from llm_gateway.upstream import Upstream
+from llm_gateway.watchdog import Watchdog
+
+log = logging.getLogger("llm_gateway.binding")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What outlives a generation and is offered to plugins by name."""
+
+    watchdog: Watchdog
+    metrics: Metrics
+    counts: Counts
+    scope: Scope
+    data_dir: Path
+    clock: Callable[[], float]
+    health: Callable[[], Mapping[str, object]]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One configuration, bound: routes, pipeline, what is to be opened and closed."""
+
+    number: int
+    settings: Settings
+    pipeline: Pipeline
+    frontends: Mapping[tuple[str, str], tuple[FrontendSpec, Frontend]]
+    endpoints: Sequence[tuple[EndpointSpec, Any]]
+    services: Sequence[tuple[str, Service]]
+    upstreams: Sequence[Upstream]
+    armed: Sequence[tuple[str, str, str, str]]
+    models: frozenset[str] = field(default_factory=frozenset)
+
+    def close(self) -> None:
+        for each in self.upstreams:
+            each.close()
+
+
+class Binder:
+    """Makes the objects of one generation; what breaks is blamed on its plugin.
+
+    Raises `ConfigurationError` for what the configuration names; a plugin that it does not
+    name is set aside.
+    """
+
+    def __init__(self, settings: Settings, plugins: Plugins, kernel: Kernel) -> None:
+        self.settings = settings
+        self.plugins = plugins
+        self.kernel = kernel
+        self.armed: list[tuple[str, str, str, str]] = []
+        self._offers: dict[str, Any] = {
+            "clock": kernel.clock,
+            "metrics": kernel.metrics,
+            "data_dir": kernel.data_dir,
+            "health": kernel.health,
+        }
+
+    def make(self, plugin: str, spec: Any) -> Any:
+        """Call `spec.make` with its settings and needs; None where the plugin stays off."""
+        try:
+            needs = {name: self._offers[name] for name in spec.needs}
+        except KeyError as error:
+            raise ConfigurationError(f"{plugin} needs {error}, which the kernel lacks.") from error
+        try:
+            if spec.settings is None:
+                return spec.make(**needs)
+            section = self.settings.section(spec.settings)
+            if section is None or getattr(section, "enabled", True) is False:
+                return None
+            return spec.make(section, **needs)
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            self.plugins.set_aside(plugin, "bind", f"{type(error).__name__}: {error}")
+            log.exception("plugin.failed plugin=%s phase=bind", plugin)
+            return None
+
+    def all(self, hook: str) -> list[tuple[Any, Any]]:
+        """(spec, object) of every armed declaration of `hook`, by name."""
+        found = []
+        for plugin, spec in self.plugins.declared(hook):
+            made = self.make(plugin, spec)
+            if made is not None:
+                found.append((spec, made))
+        return sorted(found, key=lambda pair: str(getattr(pair[0], "name", "")))
+
+    def bind(self, number: int) -> Generation:
+        frontends = self._frontends()
+        providers = self._providers({spec.dialect for spec, _ in frontends.values()})
+        router = self._router(providers)
+        self._offers["catalog"] = router
+        filters = self._filters({spec.dialect for spec, _ in frontends.values()})
+        observers = tuple(made for _, made in self.all("observers"))
+        watchers = tuple(each for _, _, each in filters if isinstance(each, SupportsWatch))
+        content = tuple((n, f) for stage, n, f in filters if stage == "content")
+        if content or watchers or self._caches_declared():
+            providers = {n: _translated(each) for n, each in providers.items()}
+        timeout = self.settings.resilience.timeout
+        kernel = self.kernel
+        pipeline = Pipeline(
+            generation=number,
+            arrival_filters=tuple(
+                (n, f) for stage, n, f in filters if stage in ("connection", "identity")
+            ),
+            admission_filters=tuple((n, f) for stage, n, f in filters if stage == "admission"),
+            content_filters=content,
+            reserving=Reserving(
+                tuple((spec.name, made, spec.fail) for spec, made in self.all("limiters")),
+                kernel.scope,
+            ),
+            caching=self._caching(),
+            router=router,
+            guards=tuple(made for _, made in self.all("guards")),
+            attempts=Attempts(providers, watchers, observers, kernel.counts),
+            observers=observers,
+            counts=kernel.counts,
+            request_seconds=timeout.request_seconds,
+            streaming_seconds=timeout.streaming_seconds,
+        )
+        self._check_exposure(filters)
+        services: list[tuple[str, Service]] = [
+            (spec.name, made) for spec, made in self.all("services")
+        ]
+        services += [(f"store {n}", made) for n, made in self._store()]
+        endpoints = [(spec, made) for spec, made in self.all("endpoints")]
+        models = frozenset(router.entries) | {
+            info.id for each in router.instances.values() for info in each.models
+        }
+        return Generation(
+            number,
+            self.settings,
+            pipeline,
+            frontends,
+            endpoints,
+            services,
+            [each.upstream for each in providers.values()],
+            tuple(self.armed),
+            models | {target.model for each in router.entries.values() for target in each},
+        )
+
+    def _frontends(self) -> dict[tuple[str, str], tuple[FrontendSpec, Frontend]]:
+        found: dict[tuple[str, str], tuple[FrontendSpec, Frontend]] = {}
+        for _, spec in self.plugins.declared("frontends"):
+            found[(spec.method, spec.path)] = (spec, spec.make())
+        return found
+
+    def _providers(self, dialects: set[str]) -> dict[str, Bound]:
+        kinds = {spec.kind: (plugin, spec) for plugin, spec in self.plugins.declared("providers")}
+        timeout = self.settings.resilience.timeout
+        bound: dict[str, Bound] = {}
+        for name, own in self.settings.providers.items():
+            if not own.enabled:
+                continue
+            plugin, spec = kinds[own.kind or name]
+            try:
+                made = spec.make(name, own)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"providers.{name}: {error}") from error
+            except Exception as error:
+                raise ConfigurationError(
+                    f"providers.{name}: the plugin {plugin} failed: {type(error).__name__}: {error}"
+                ) from error
+            relays = (
+                frozenset(each for each in dialects if made.relays(each))
+                if isinstance(made, SupportsRelay) and not isinstance(made, DirectProvider)
+                else frozenset()
+            )
+            bound[name] = Bound(
+                name,
+                made,
+                Upstream(
+                    self.kernel.watchdog,
+                    own.max_connections,
+                    timeout.connect_seconds if own.connect_seconds is None else own.connect_seconds,
+                ),
+                relays,
+                dict(own.operation_timeouts),
+                timeout.first_content_seconds or own.timeout_seconds,
+                timeout.chunk_gap_seconds
+                if own.chunk_gap_seconds is None
+                else own.chunk_gap_seconds,
+                {key.lower(): value for key, value in own.headers.items()},
+            )
+            lane = "relay " + ",".join(sorted(relays)) if relays else "translate"
+            self.armed.append(("provider", name, spec.kind, lane))
+        return bound
+
+    def _router(self, providers: Mapping[str, Bound]) -> Router:
+        routing = self.settings.routing
+        instances: dict[str, Instance] = {
+            name: instance(name, each.provider, self.settings.providers[name])
+            for name, each in providers.items()
+        }
+        entries: dict[str, tuple[Target, ...]] = {}
+        for entry in routing.models:
+            targets = []
+            for each in entry.deployments:
+                if each.provider not in instances:
+                    if each.provider in self.settings.providers:
+                        continue
+                    raise ConfigurationError(
+                        f"routing.models: {entry.name} names the provider {each.provider!r}, "
+                        f"which `providers` does not have ({', '.join(sorted(instances))})."
+                    )
+                region = each.region or instances[each.provider].region
+                targets.append(
+                    Target(each.provider, each.model, each.weight, region, frozenset(each.tags))
+                )
+            if targets:
+                for name in (entry.name, *entry.aliases):
+                    entries[name] = tuple(targets)
+        default = routing.default_provider
+        if default is not None and default not in self.settings.providers:
+            raise ConfigurationError(
+                f"routing.default_provider: there is no provider {default!r} "
+                f"({', '.join(sorted(instances))})."
+            )
+        if default not in instances:
+            default = next(iter(instances)) if len(instances) == 1 else None
+        return Router(
+            instances,
+            entries,
+            default,
+            tuple((spec.name, made) for spec, made in self.all("routing_filters")),
+            self._strategy(),
+            listed(instances),
+        )
+
+    def _strategy(self) -> Any:
+        wanted = self.settings.routing.strategy
+        declared = {spec.name: (p, spec) for p, spec in self.plugins.declared("routing_strategies")}
+        if wanted in declared:
+            plugin, spec = declared[wanted]
+            self.armed.append(("strategy", wanted, plugin, ""))
+            return self.make(plugin, spec)
+        if "routing.strategy" in self.settings.named:
+            raise ConfigurationError(
+                f"routing.strategy: no installed plugin brings {wanted!r} "
+                f"({', '.join(sorted(declared)) or 'none is installed'})."
+            )
+        return None
+
+    def _filters(self, dialects: set[str]) -> list[tuple[str, str, Any]]:
+        if not self.settings.security.enabled:
+            self.armed.append(("filter", "all", "security.enabled: false", "off"))
+            return []
+        pairs = self.all("security_filters")
+        for spec, _ in pairs:
+            missing = dialects - spec.surfaces
+            if spec.surfaces != ALL_SURFACES and missing:
+                raise ConfigurationError(
+                    f"The filter {spec.name} does not cover {', '.join(sorted(missing))}; "
+                    "uninstall it or the dialect."
+                )
+        ordered = ordered_filters([spec for spec, _ in pairs])
+        made = {spec.name: each for spec, each in pairs}
+        for spec in ordered:
+            self.armed.append(("filter", spec.name, spec.stage, "fails closed"))
+        return [(spec.stage, spec.name, made[spec.name]) for spec in ordered]
+
+    def _check_exposure(self, filters: Sequence[tuple[str, str, Any]]) -> None:
+        host = self.settings.server.host
+        if any(stage == "identity" for stage, _, _ in filters) or loopback(host):
+            return
+        raise ConfigurationError(
+            f"No authentication is armed and the address {host} is not loopback: install and "
+            "enable a filter that identifies callers, or bind to 127.0.0.1."
+        )
+
+    def _caches_declared(self) -> bool:
+        section = self.settings.section("cache")
+        return section is not None and bool(getattr(section, "enabled", False)) and (
+            "cache" in self.settings.named
+        )
+
+    def _caching(self) -> Caching:
+        section: Any = self.settings.section("cache")
+        chosen: list[tuple[str, Any]] = []
+        if self._caches_declared():
+            pairs = self.all("cache_backends")
+            chosen = [(s.name, m) for s, m in pairs if not s.semantic and s.name == section.backend]
+            if not chosen:
+                raise ConfigurationError(
+                    f"cache.backend: no installed plugin brings {section.backend!r}."
+                )
+            chosen += [(s.name, m) for s, m in pairs if s.semantic]
+        ttl = section.default_ttl_seconds if section is not None else 0.0
+        salt = ",".join(sorted(f"{p.name}={p.version}" for p in self.plugins.plugins))
+        for name, _ in chosen:
+            self.armed.append(("cache", name, f"ttl {ttl} s", "fails open"))
+        return Caching(tuple(chosen), ttl, salt, self.kernel.scope, self.kernel.counts)
+
+    def _store(self) -> list[tuple[str, Store]]:
+        section: Any = self.settings.section("database")
+        url = getattr(section, "url", None)
+        if url is None:
+            return []
+        scheme = str(url).partition(":")[0]
+        for plugin, spec in self.plugins.declared("stores"):
+            if spec.scheme == scheme:
+                self.armed.append(("store", scheme, plugin, ""))
+                made = self.make(plugin, spec)
+                return [(scheme, made)] if made is not None else []
+        raise ConfigurationError(f"database.url: no installed plugin stores in {scheme!r}.")
+
+
+STAGES = ("connection", "identity", "admission", "content")
+
+
+def ordered_filters(specs: Sequence[SecurityFilterSpec]) -> list[SecurityFilterSpec]:
+    """By stage, then `before` and `after`, then name. A cycle is a `ConfigurationError`."""
+    found: list[SecurityFilterSpec] = []
+    for stage in STAGES:
+        left = {spec.name: spec for spec in specs if spec.stage == stage}
+        while left:
+            free = [
+                name
+                for name, spec in left.items()
+                if not any(other in left for other in spec.after)
+                and not any(name in other.before for other in left.values())
+            ]
+            if not free:
+                raise ConfigurationError(
+                    f"The filters {', '.join(sorted(left))} want to run before one another."
+                )
+            found.append(left.pop(min(free)))
+    return found
+
+
+def loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _translated(each: Bound) -> Bound:
+    return Bound(
+        each.name,
+        each.provider,
+        each.upstream,
+        frozenset(),
+        each.seconds,
+        each.default_seconds,
+        each.chunk_gap_seconds,
+        each.headers,
+    )
+
+
+def new_kernel(data_dir: Path, health: Callable[[], Mapping[str, object]]) -> Kernel:
+    """The parts that every generation shares."""
+    loop = asyncio.get_running_loop()
+    metrics = Metrics()
+    return Kernel(Watchdog(loop), metrics, Counts(metrics), Scope(), data_dir, loop.time, health)

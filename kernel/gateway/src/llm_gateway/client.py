@@ -1,0 +1,276 @@
+"""The client's side of one request: one write for a whole answer, one for each read of a stream.
+
+Knows HTTP/1.1 framing and nothing of what it carries. Header values come from
+configuration or were made printable; a line break in one is refused.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiohttp import HttpVersion11
+from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+from llm_gateway_api import BodyTooLargeError, ClientGoneError, GatewayError
+
+from llm_gateway.watchdog import Watchdog
+
+WARM_SECONDS = 15.0
+REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    402: "Payment Required",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    413: "Content Too Large",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    499: "Client Closed Request",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+STREAM_TYPE = "text/event-stream; charset=utf-8"
+
+
+class Protocol(RequestHandler):  # type: ignore[misc]  # aiohttp marks it final-ish by metaclass
+    """aiohttp's server protocol; tells when the client takes data again."""
+
+    __slots__ = ("on_resume",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.on_resume: Callable[[], None] | None = None
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.on_resume is not None:
+            self.on_resume()
+
+
+class Client:
+    """Writes the answer of one request straight to its transport.
+
+    `committed` turns True with the first byte of content; a warm stream (headers and
+    keep-alives only) is `opened` but not committed, so another target may still answer.
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_keep_alive_frame",
+        "_last",
+        "_protocol",
+        "_request",
+        "_timeout",
+        "_transport",
+        "_watchdog",
+        "committed",
+        "deadline",
+        "keep_alive",
+        "opened",
+        "status",
+        "warm_headers",
+    )
+
+    def __init__(self, request: BaseRequest, watchdog: Watchdog, timeout_seconds: float) -> None:
+        self._request = request
+        self._protocol: Any = request.protocol
+        self._transport: Any = request.transport
+        self._watchdog = watchdog
+        self._timeout = timeout_seconds
+        self._chunked = True
+        self._keep_alive_frame = b""
+        self._last = 0.0
+        self.warm_headers: Mapping[str, str] = {}
+        self.committed = False
+        self.opened = False
+        self.keep_alive = bool(request.keep_alive)
+        self.deadline = float("inf")
+        self.status = 0
+
+    # --- in ----------------------------------------------------------------------------
+
+    async def body(self) -> bytes:
+        """The whole body. Raises `BodyTooLargeError`, or `GatewayError` 408 for a slow one."""
+        payload = self._request.content
+        try:
+            if payload.is_eof():
+                return await self._request.read()
+            async with asyncio.timeout(self._timeout):
+                return await self._request.read()
+        except HTTPRequestEntityTooLarge as error:
+            self.keep_alive = False
+            raise BodyTooLargeError(
+                f"The body is larger than {self._request.client_max_size} bytes "
+                "(server.max_body_bytes)."
+            ) from error
+        except TimeoutError as error:
+            self.keep_alive = False
+            raise GatewayError(
+                "The body did not arrive in time.", status=408, code="request_timeout"
+            ) from error
+        except ValueError as error:
+            self.keep_alive = False
+            raise GatewayError(
+                "The body could not be read.", status=400, code="invalid_body"
+            ) from error
+
+    # --- out ---------------------------------------------------------------------------
+
+    def send(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        content_type: str = "application/json",
+    ) -> None:
+        """A whole answer, in one write."""
+        self.committed = self.opened = True
+        self.status = status
+        head = self._head(status, headers, content_type, f"content-length: {len(body)}")
+        self._write(head + (b"" if self._request.method == "HEAD" else body))
+
+    def watch(self, keep_alive_frame: bytes, now: float) -> None:
+        """Keep a silent stream alive: headers and a frame that is no event after 15 s."""
+        self._keep_alive_frame = keep_alive_frame
+        self._last = now
+        self.deadline = now + WARM_SECONDS
+        self._watchdog.add(self)
+
+    def expire(self) -> None:
+        """15 s passed, or the client took nothing for too long."""
+        now = asyncio.get_running_loop().time()
+        if self.paused:
+            if now - self._last >= self._timeout and self._transport is not None:
+                self._transport.abort()
+                return
+        elif now - self._last >= WARM_SECONDS:
+            if not self.opened:
+                self._open(self.warm_headers, STREAM_TYPE)
+            self._chunk(self._keep_alive_frame)
+        self.deadline = now + min(WARM_SECONDS, self._timeout)
+        self._watchdog.add(self)
+
+    def start(self, headers: Mapping[str, str], content_type: str, first: bytes = b"") -> None:
+        """Head and first frames of a stream, in one write."""
+        self.committed = True
+        if self.opened:
+            if first:
+                self._chunk(first)
+            return
+        self._open(headers, content_type, first)
+
+    def write(self, data: bytes) -> None:
+        if data:
+            self._chunk(data)
+
+    def end(self) -> None:
+        """The stream is complete."""
+        if self._chunked:
+            self._write(b"0\r\n\r\n")
+        self.done()
+
+    def fail(self, frame: bytes) -> None:
+        """The stream failed: an error frame, then the end."""
+        self.write(frame)
+        self.end()
+
+    def answer(self, headers: Mapping[str, str], body: bytes, *, stream: bool) -> None:
+        """A complete answer that is at hand, as a stream or as a whole."""
+        if stream:
+            self.start(headers, STREAM_TYPE, body)
+            self.end()
+        else:
+            self.send(200, headers, body)
+
+    def done(self) -> None:
+        self._watchdog.discard(self)
+        self._protocol.on_resume = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client's connection is lost."""
+        return self._transport is None or bool(self._transport.is_closing())
+
+    # --- back-pressure -----------------------------------------------------------------
+
+    @property
+    def paused(self) -> bool:
+        """Whether the client takes less than it is sent."""
+        return bool(self._protocol.writing_paused)
+
+    @property
+    def on_resume(self) -> Callable[[], None] | None:
+        found: Callable[[], None] | None = self._protocol.on_resume
+        return found
+
+    @on_resume.setter
+    def on_resume(self, call: Callable[[], None] | None) -> None:
+        self._protocol.on_resume = call
+
+    async def drained(self) -> None:
+        """Wait until the client takes data again."""
+        if self.paused:
+            waiter = asyncio.get_running_loop().create_future()
+            self.on_resume = lambda: waiter.done() or waiter.set_result(None)
+            await waiter
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _open(self, headers: Mapping[str, str], content_type: str, first: bytes = b"") -> None:
+        self.opened = True
+        self.status = 200
+        if self._request.version < HttpVersion11:
+            self._chunked = False
+            self.keep_alive = False
+            head = self._head(200, headers, content_type, "x-accel-buffering: no")
+            self._write(head + first)
+            return
+        extra = "x-accel-buffering: no\r\ntransfer-encoding: chunked"
+        head = self._head(200, headers, content_type, extra)
+        self._write(head + (b"%x\r\n%b\r\n" % (len(first), first) if first else b""))
+
+    def _chunk(self, data: bytes) -> None:
+        self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def _write(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise ClientGoneError("The client left.")
+        self._last = asyncio.get_running_loop().time()
+        transport.write(data)
+
+    def _head(
+        self, status: int, headers: Mapping[str, str], content_type: str, extra: str
+    ) -> bytes:
+        lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines.append(f"content-type: {content_type}\r\ncache-control: private, no-store\r\n{extra}")
+        if not self.keep_alive:
+            lines.append("connection: close")
+        head = "\r\n".join(lines)
+        if head.count("\n") != len(lines) + 1 + extra.count("\n"):
+            raise ValueError("a header of the answer holds a line break")
+        return head.encode("latin-1", "replace") + b"\r\n\r\n"
+
+
+class Answered:
+    """What the handler returns: the answer is on its way already."""
+
+    __slots__ = ("keep_alive", "status")
+    body_length = 0
+
+    def __init__(self, status: int, keep_alive: bool) -> None:
+        self.status = status
+        self.keep_alive = keep_alive
+
+    async def prepare(self, request: BaseRequest) -> None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None

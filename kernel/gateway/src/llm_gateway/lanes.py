@@ -1,0 +1,87 @@
+"""The translate lane: a provider's events become the client's bytes, one machine for all.
+
+The finish-reason rules are here and in no mapper: calls seen means ``tool_calls``, each
+choice finishes once.
+"""
+
+from collections.abc import Sequence
+
+from llm_gateway_api import (
+    Decoder,
+    Event,
+    EventFilter,
+    Finished,
+    GatewayError,
+    Renderer,
+    ToolCallDelta,
+    UpstreamTruncatedError,
+    Usage,
+    UsageReport,
+    is_content,
+)
+
+
+class TranslateLane:
+    """Decoder, event filters, renderer; meets the contract `Lane`."""
+
+    def __init__(
+        self, decoder: Decoder | None, renderer: Renderer, watchers: Sequence[EventFilter] = ()
+    ) -> None:
+        self._decoder = decoder
+        self._renderer = renderer
+        self._watchers = watchers
+        self._called: set[int] = set()
+        self._finished: set[int] = set()
+        self.committed = False
+        self.usage: Usage | None = None
+        self.finish_reason: str | None = None
+        self.events: list[Event] = []
+
+    def feed(self, data: bytes) -> bytes:
+        assert self._decoder is not None
+        try:
+            events = self._decoder.feed(data)
+        except GatewayError:
+            raise
+        except Exception as error:
+            raise UpstreamTruncatedError("the answer could not be understood") from error
+        return self.render(events)
+
+    def finish(self) -> bytes:
+        if self._decoder is not None:
+            try:
+                rest = self.render(self._decoder.finish())
+            except GatewayError:
+                raise
+            except Exception as error:
+                raise UpstreamTruncatedError("the answer could not be understood") from error
+        else:
+            rest = b""
+        for watcher in self._watchers:
+            rest += self._renderer.render(watcher.finish())
+        if self.finish_reason is None:
+            raise UpstreamTruncatedError("the answer ended before its end")
+        return rest + self._renderer.finish()
+
+    def render(self, events: Sequence[Event]) -> bytes:
+        """The client's bytes of `events`, which may be none yet."""
+        passed: list[Event] = []
+        for event in events:
+            if isinstance(event, ToolCallDelta):
+                self._called.add(event.index)
+            elif isinstance(event, UsageReport):
+                self.usage = event.usage
+            elif isinstance(event, Finished):
+                if event.index in self._finished:
+                    continue
+                self._finished.add(event.index)
+                if event.reason == "stop" and event.index in self._called:
+                    event = Finished("tool_calls", event.index, event.raw)
+                self.finish_reason = event.reason
+            if not self.committed and is_content(event):
+                self.committed = True
+            passed.append(event)
+        for watcher in self._watchers:
+            passed = watcher.feed(passed)
+        self.events += passed
+        return self._renderer.render(passed) if passed else b""

@@ -1,0 +1,169 @@
+"""What the kernel counts and the line it writes for each request, off the hot path.
+
+Label values come from closed sets: a name that a client invented is ``other``.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import IO
+
+import msgspec
+from llm_gateway_api import Histogram, Metrics, Value
+
+TOKEN_RATES = (1.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+OVERHEAD = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0)
+MAX_BUFFERED_LINES = 100_000
+
+
+class Tokens(msgspec.Struct):
+    input: int
+    output: int
+
+
+class Line(msgspec.Struct, omit_defaults=True):
+    """One request in the log; the names are part of the product's contract."""
+
+    timestamp: str
+    level: str
+    target: str
+    message: str
+    request_id: str
+    provider: str | None
+    model: str | None
+    latency_ms: float
+    tokens: Tokens
+    status: int
+    tenant: str | None = None
+    key_id: str | None = None
+    cache: str | None = None
+    attempts: int = 0
+    cost_usd: str | None = None
+    ttft_ms: float | None = None
+    trace_id: str | None = None
+    error: str | None = None
+
+
+class Counts:
+    """Children of the request metrics, taken once for each combination of closed labels."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        by = ("provider", "model")
+        self._requests = metrics.counter(
+            "gateway_requests_total", "requests by outcome", ("status", *by)
+        )
+        self.duration = metrics.histogram(
+            "gateway_request_duration_seconds", "from arrival to the last byte"
+        ).histogram()
+        self._tokens = metrics.counter(
+            "gateway_request_tokens_total", "tokens", ("direction", *by)
+        )
+        self._provider_requests = metrics.counter(
+            "gateway_provider_requests_total", "attempts", ("provider",)
+        )
+        self._provider_errors = metrics.counter(
+            "gateway_provider_errors_total", "failed attempts by class", ("provider", "class")
+        )
+        self._latency = metrics.histogram(
+            "gateway_provider_latency_seconds", "duration of an attempt", ("provider",)
+        )
+        self._first = metrics.histogram(
+            "gateway_time_to_first_token_seconds", "to the first content of a stream", ("provider",)
+        )
+        self._rate = metrics.histogram(
+            "gateway_tokens_per_second", "output rate of a stream", ("provider",), TOKEN_RATES
+        )
+        self.overhead = metrics.histogram(
+            "gateway_overhead_seconds", "the gateway's own share", (), OVERHEAD
+        ).histogram()
+        self.in_flight = metrics.gauge("gateway_requests_in_flight", "requests under way").value()
+        self.fallbacks = metrics.counter(
+            "gateway_fallbacks_total", "requests that another target answered"
+        ).value()
+        self.observer_errors = metrics.counter(
+            "gateway_observer_errors_total", "observers that raised"
+        ).value()
+        self.cache_errors = metrics.counter(
+            "gateway_cache_errors_total", "cache calls that raised", ("cache",)
+        )
+        self.dropped_lines = metrics.counter(
+            "gateway_log_lines_dropped_total", "log lines that could not be written"
+        ).value()
+
+    def requests(self, status: int, provider: str, model: str) -> Value:
+        return self._requests.value(str(status), provider, model)
+
+    def tokens(self, direction: str, provider: str, model: str) -> Value:
+        return self._tokens.value(direction, provider, model)
+
+    def attempts(self, provider: str) -> Value:
+        return self._provider_requests.value(provider)
+
+    def errors(self, provider: str, failure: str) -> Value:
+        return self._provider_errors.value(provider, failure)
+
+    def latency(self, provider: str) -> Histogram:
+        return self._latency.histogram(provider)
+
+    def first(self, provider: str) -> Histogram:
+        return self._first.histogram(provider)
+
+    def rate(self, provider: str) -> Histogram:
+        return self._rate.histogram(provider)
+
+
+class AccessLog:
+    """Encodes a line once and leaves the writing to a thread, several lines at a time."""
+
+    def __init__(self, stream: IO[bytes], dropped: Value, flush_seconds: float = 0.2) -> None:
+        self._encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
+        self._lines: list[bytes] = []
+        self._dropped = dropped
+        self._flush_seconds = flush_seconds
+        self._scheduled = False
+        self._second = 0
+        self._stamp = ""
+        self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._stream = stream
+        self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
+        self._thread.start()
+
+    def stamp(self) -> str:
+        """Now as ISO 8601 with milliseconds; the seconds are formatted once a second."""
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
+
+    def add(self, line: Line) -> None:
+        if len(self._lines) >= MAX_BUFFERED_LINES or self._blocks.qsize() > 100:
+            self._dropped.inc()
+            return
+        self._lines.append(self._encode(line))
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_later(self._flush_seconds, self.flush)
+
+    def flush(self) -> None:
+        self._scheduled = False
+        if self._lines:
+            self._lines.append(b"")
+            self._blocks.put(b"\n".join(self._lines))
+            self._lines = []
+
+    def close(self) -> None:
+        self.flush()
+        self._blocks.put(None)
+        self._thread.join(timeout=5)
+
+    def _write(self) -> None:
+        while (block := self._blocks.get()) is not None:
+            try:
+                self._stream.write(block)
+                self._stream.flush()
+            except (OSError, ValueError):
+                self._dropped.inc(block.count(b"\n"))

@@ -1,0 +1,332 @@
+"""The HTTP server: finds the route, runs the pipeline, says what happened. Owns no policy.
+
+Authentication and dispatch use the same matched route; what is not declared is refused.
+"""
+
+import asyncio
+import logging
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+from llm_gateway_api import (
+    Arrival,
+    ClientGoneError,
+    DrainingError,
+    EndpointRequest,
+    EndpointSpec,
+    Frontend,
+    FrontendSpec,
+    GatewayError,
+    MethodNotAllowedError,
+    NotFoundError,
+    Outcome,
+    PermissionDeniedError,
+    RequestHead,
+    Usage,
+)
+
+from llm_gateway.binding import Generation, Kernel
+from llm_gateway.client import Answered, Client, Protocol
+from llm_gateway.observe import AccessLog, Line, Tokens
+from llm_gateway.pipeline import Call
+
+log = logging.getLogger("llm_gateway.server")
+ROLES = {"user": 0, "operator": 1, "admin": 2}
+_WELL_FORMED_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NOTHING = Usage()
+
+
+class HttpServer(web.Server):
+    """aiohttp's low-level server with our protocol and body cap."""
+
+    def __init__(self, handler: Any, max_body_bytes: int, **kwargs: Any) -> None:
+        super().__init__(handler, handler_cancellation=True, **kwargs)
+        self._max_body_bytes = max_body_bytes
+        self.request_factory = self._make
+
+    def _make(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> Any:
+        return BaseRequest(
+            message,
+            payload,
+            protocol,
+            writer,
+            task,
+            self._loop,
+            client_max_size=self._max_body_bytes,
+        )
+
+    def __call__(self) -> Protocol:
+        return Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class Gateway:
+    """Serves one worker: holds the current generation and everything under way."""
+
+    def __init__(self, kernel: Kernel, generation: Generation, access_log: AccessLog) -> None:
+        self.kernel = kernel
+        self.generation = generation
+        self.draining = False
+        self.in_flight: dict[asyncio.Task[Any], Generation] = {}
+        self._log = access_log
+        self._time = asyncio.get_running_loop().time
+
+    # --- listeners ---------------------------------------------------------------------
+
+    async def handle(self, request: BaseRequest) -> Answered:
+        """One request on the main port."""
+        generation = self.generation
+        found = generation.frontends.get((request.method, request.path))
+        if found is None:
+            return await self._endpoint(request, generation, "main")
+        return await self._dialect(request, generation, *found)
+
+    async def handle_metrics(self, request: BaseRequest) -> Answered:
+        """One request on the metrics port."""
+        return await self._endpoint(request, self.generation, "metrics")
+
+    # --- dialects ----------------------------------------------------------------------
+
+    async def _dialect(
+        self, request: BaseRequest, generation: Generation, spec: FrontendSpec, frontend: Frontend
+    ) -> Answered:
+        client = Client(request, self.kernel.watchdog, generation.settings.server.timeout_seconds)
+        client.keep_alive = client.keep_alive and not self.draining
+        arrival = self._arrival(request)
+        head = RequestHead(spec.dialect, spec.operation, "", False, False, {}, b"")
+        call = Call(arrival, frontend, client, head)
+        call.headers["x-request-id"] = arrival.request_id
+        client.warm_headers = call.headers
+        task = asyncio.current_task()
+        assert task is not None
+        self.in_flight[task] = generation
+        self.kernel.counts.in_flight.inc()
+        try:
+            await self._run(generation, call)
+        finally:
+            client.done()
+            del self.in_flight[task]
+            self.kernel.counts.in_flight.inc(-1)
+            self._finished(generation, call)
+        return Answered(client.status, client.keep_alive)
+
+    async def _run(self, generation: Generation, call: Call) -> None:
+        """Execute, and turn what was raised into the answer it means."""
+        try:
+            for observer in generation.pipeline.observers:
+                self._tell(observer.started, call.arrival)
+            await generation.pipeline.execute(call)
+        except ClientGoneError as error:
+            call.error = error
+        except GatewayError as error:
+            self._fail(call, error)
+        except asyncio.CancelledError:
+            if not self.draining or call.client.gone:
+                call.error = ClientGoneError("The client left.")
+                raise
+            self._fail(call, DrainingError("The gateway is going down; try again."))
+        except Exception:
+            log.exception("request.failed request_id=%s", call.arrival.request_id)
+            self._fail(call, GatewayError("The gateway failed; its log says why."))
+
+    def _fail(self, call: Call, error: GatewayError) -> None:
+        """An error answer, or an error frame where the stream has begun."""
+        call.error = error
+        client, frontend, request_id = call.client, call.frontend, call.arrival.request_id
+        try:
+            if client.opened:
+                client.keep_alive = False
+                client.fail(frontend.error_frame(error, request_id))
+                return
+            headers = {**call.headers, **error_headers(error)}
+            client.send(error.status, headers, frontend.error(error, request_id))
+        except ClientGoneError:
+            pass
+
+    def _finished(self, generation: Generation, call: Call) -> None:
+        """Counters, the log line, the observers: once for every request."""
+        now = self._time()
+        arrival, counts, client = call.arrival, self.kernel.counts, call.client
+        seconds = now - arrival.arrived
+        status = call.error.status if call.error is not None else client.status
+        provider = call.target.provider if call.target is not None else "none"
+        model = call.target.model if call.target is not None else "none"
+        label = model if model in generation.models else "other"
+        usage = call.usage or _NOTHING
+        counts.requests(status, provider, label).inc()
+        counts.duration.observe(seconds)
+        counts.overhead.observe(max(0.0, seconds - call.upstream_seconds))
+        if call.usage is not None:
+            counts.tokens("input", provider, label).inc(usage.input_total)
+            counts.tokens("output", provider, label).inc(usage.output_total)
+            if call.first_content is not None and now > call.first_content:
+                counts.rate(provider).observe(usage.output_total / (now - call.first_content))
+        ttft = None
+        if call.first_content is not None:
+            ttft = round((call.first_content - arrival.arrived) * 1000, 3)
+        self._log.add(
+            Line(
+                timestamp=self._log.stamp(),
+                level="INFO" if status < 500 else "ERROR",
+                target="llm_gateway.server",
+                message="Request completed" if call.error is None else "Request failed",
+                request_id=arrival.request_id,
+                provider=call.target.provider if call.target is not None else None,
+                model=call.head.model or None,
+                latency_ms=round(seconds * 1000, 3),
+                tokens=Tokens(usage.input_total, usage.output_total),
+                status=status,
+                tenant=arrival.principal.tenant,
+                key_id=arrival.principal.key_id,
+                cache=call.cache,
+                attempts=call.attempts,
+                ttft_ms=ttft,
+                error=call.error.code if call.error is not None else None,
+            )
+        )
+        outcome = Outcome(
+            call.target,
+            call.error.code if call.error is not None else None,
+            cancelled=isinstance(call.error, ClientGoneError),
+            status=status,
+            duration=seconds,
+            usage=call.usage,
+        )
+        for observer in generation.pipeline.observers:
+            self._tell(observer.finished, arrival, outcome)
+
+    def _tell(self, told: Any, *args: Any) -> None:
+        try:
+            told(*args)
+        except Exception:
+            self.kernel.counts.observer_errors.inc()
+
+    # --- other routes ------------------------------------------------------------------
+
+    async def _endpoint(
+        self, request: BaseRequest, generation: Generation, listener: str
+    ) -> Answered:
+        client = Client(request, self.kernel.watchdog, generation.settings.server.timeout_seconds)
+        client.keep_alive = client.keep_alive and not self.draining
+        arrival = self._arrival(request)
+        headers: dict[str, str] = {"x-request-id": arrival.request_id}
+        try:
+            spec, handler, match = self._match(request, generation, listener)
+            if spec.role is not None or "detailed" in arrival.query:
+                arrival = await self._identified(generation, arrival, spec)
+            body = await client.body()
+            query = dict(parse_qsl(arrival.query))
+            answer = await handler(EndpointRequest(arrival, match, query, body))
+            headers.update(answer.headers)
+            client.send(answer.status, headers, answer.body, answer.content_type)
+        except ClientGoneError:
+            pass
+        except GatewayError as error:
+            frontend = next(iter(generation.frontends.values()), None)
+            text = (
+                frontend[1].error(error, arrival.request_id)
+                if frontend
+                else plain_error(error, arrival.request_id)
+            )
+            client.send(error.status, {**headers, **error_headers(error)}, text)
+        except Exception:
+            log.exception("endpoint.failed path=%s", request.path)
+            client.send(500, headers, plain_error(GatewayError("The gateway failed."), ""))
+        return Answered(client.status, client.keep_alive)
+
+    async def _identified(
+        self, generation: Generation, arrival: Arrival, spec: EndpointSpec
+    ) -> Arrival:
+        try:
+            arrival = await generation.pipeline.arrive(arrival)
+        except GatewayError:
+            if spec.role is None:
+                return arrival
+            raise
+        if spec.role is not None and ROLES[arrival.principal.role] < ROLES[spec.role]:
+            raise PermissionDeniedError(f"This route needs a key with the role {spec.role}.")
+        return arrival
+
+    def _match(
+        self, request: BaseRequest, generation: Generation, listener: str
+    ) -> tuple[EndpointSpec, Any, Mapping[str, str]]:
+        path = request.path
+        allowed = {m for m, p in generation.frontends if p == path and listener == "main"}
+        for spec, handler in generation.endpoints:
+            if spec.listener != listener:
+                continue
+            match = matched(spec.path, path)
+            if match is None:
+                continue
+            if request.method in (spec.method, "HEAD" if spec.method == "GET" else ""):
+                return spec, handler, match
+            allowed.add(spec.method)
+        if allowed:
+            raise MethodNotAllowedError(f"{path} takes {', '.join(sorted(allowed))}.")
+        raise NotFoundError("There is no such route; the documentation lists them.")
+
+    def _arrival(self, request: BaseRequest) -> Arrival:
+        headers: Any = request.headers
+        given = headers.get("x-request-id")
+        if given is not None and _WELL_FORMED_ID.fullmatch(given):
+            request_id = given
+        else:
+            request_id = "req_" + os.urandom(12).hex()
+        _, _, query = request.raw_path.partition("?")
+        return Arrival(
+            request_id,
+            request.method,
+            request.path,
+            query,
+            headers,
+            request.remote or "",
+            self._time(),
+        )
+
+
+def matched(pattern: str, path: str) -> Mapping[str, str] | None:
+    """The placeholders of `pattern` in `path`, or None. ``{x:path}`` takes the rest."""
+    if "{" not in pattern:
+        return {} if pattern == path else None
+    found: dict[str, str] = {}
+    parts = path.split("/")
+    for at, want in enumerate(pattern.split("/")):
+        if want.endswith(":path}"):
+            rest = unquote("/".join(parts[at:]))
+            return {**found, want[1:-6]: rest} if rest else None
+        if at >= len(parts):
+            return None
+        if want.startswith("{"):
+            found[want[1:-1]] = unquote(parts[at])
+        elif want != parts[at]:
+            return None
+    return found if len(parts) == len(pattern.split("/")) else None
+
+
+def error_headers(error: GatewayError) -> dict[str, str]:
+    """What tells an SDK whether and when to try again."""
+    headers: dict[str, str] = {}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(max(1, round(error.retry_after)))
+    if error.status >= 400 and not error.retryable and error.retry_after is None:
+        headers["x-should-retry"] = "false"
+    return headers
+
+
+def plain_error(error: GatewayError, request_id: str) -> bytes:
+    """The error body where no dialect is installed."""
+    return msgspec.json.encode(
+        {
+            "error": {
+                "message": error.message,
+                "type": error.type,
+                "param": error.param,
+                "code": error.code,
+            }
+        }
+    )

@@ -1,0 +1,379 @@
+"""Calls to providers: HTTP/1.1 on asyncio protocols with aiohttp's C response parser.
+
+One protocol per connection, a last-in-first-out pool per origin, head and body in one
+write, a streamed body handed to a sink straight from `data_received`. Redirects are
+never followed. Library exceptions become `UpstreamError` here and nowhere else.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpResponseParser, HttpVersion11
+from aiohttp.http_exceptions import HttpProcessingError
+from llm_gateway_api import FailureClass, Headers, UpstreamError, UpstreamRequest
+
+from llm_gateway.watchdog import Watchdog
+
+Sink = Callable[[bytes], None]
+IDLE_SECONDS = 50.0
+_NO_LIMIT = 2**30  # each read is drained at once, so the parser never has to hold back
+_TIMED_OUT = {
+    FailureClass.CONNECT_TIMEOUT: "the provider could not be reached in time",
+    FailureClass.NO_FIRST_CONTENT: "the provider did not answer in time",
+    FailureClass.BROKEN_AFTER_COMMIT: "the provider fell silent in the middle of its answer",
+}
+
+
+class StaleConnection(Exception):
+    """A kept connection was closed by the peer before any byte of the answer."""
+
+
+class Connection(BaseProtocol):
+    """One connection and the exchange on it. The pool owns it between exchanges."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pool: "Pool") -> None:
+        super().__init__(loop, None)
+        self._pool = pool
+        self._parser: Any = HttpResponseParser(
+            self, loop, _NO_LIMIT, read_until_eof=True, max_line_size=16384, max_field_size=65536
+        )
+        self.deadline = float("inf")
+        self.overdue = FailureClass.NO_FIRST_CONTENT
+        self.idle_since = 0.0
+        self.reused = False
+        self.status = 0
+        self.headers: Headers = {}
+        self._head: asyncio.Future[None] | None = None
+        self._end: asyncio.Future[None] | None = None
+        self._sink: Sink | None = None
+        self._early: list[bytes] = []
+        self._payload: Any = None
+        self._complete = False
+        self._answered = False
+        self._close_after = False
+        self._error: Exception | None = None
+        self._held = False
+
+    # --- one exchange ------------------------------------------------------------------
+
+    async def send(self, data: bytes) -> None:
+        """Write one request and wait for the head of its answer."""
+        self._head = self._loop.create_future()
+        self._end = None
+        self._payload, self._complete, self._answered, self._error = None, False, False, None
+        self._early.clear()
+        assert self.transport is not None
+        self.transport.write(data)
+        await self._head
+
+    async def pump(self, sink: Sink) -> None:
+        """Hand each piece of the body to `sink` as it arrives, and return at its end."""
+        for data in self._early:
+            sink(data)
+        self._early.clear()
+        if self._error is not None:
+            raise self._error
+        if not self._complete:
+            self._sink = sink
+            self._end = self._loop.create_future()
+            await self._end
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body, at most `limit` bytes."""
+        pieces: list[bytes] = []
+        size = 0
+
+        def collect(data: bytes) -> None:
+            nonlocal size
+            size += len(data)
+            if size > limit:
+                raise UpstreamError(
+                    FailureClass.BROKEN_BEFORE_COMMIT, f"the answer is larger than {limit} bytes"
+                )
+            pieces.append(data)
+
+        await self.pump(collect)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def hold(self) -> None:
+        """Stop reading: the client takes no more for now."""
+        if not self._held and self.transport is not None:
+            self._held = True
+            self.transport.pause_reading()
+
+    def unhold(self) -> None:
+        if self._held and self.transport is not None:
+            self._held = False
+            self.transport.resume_reading()
+
+    def release(self) -> None:
+        """The exchange is over: keep the connection if its answer was read to the end."""
+        self._pool.watchdog.discard(self)
+        self._sink = None
+        self.unhold()
+        transport = self.transport
+        if self._complete and not self._close_after and transport is not None:
+            self._pool.put(self)
+        else:
+            self._pool.forget(self)
+            if transport is not None:
+                transport.abort()
+
+    def pause_reading(self) -> None:
+        """The parser's reader asks for this; each read is drained at once, so never."""
+
+    def resume_reading(self) -> None:
+        """See `pause_reading`; `hold` and `unhold` are the client's back-pressure."""
+
+    # --- what the loop calls -----------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        self._answered = True
+        if self._head is None or (self._head.done() and self._payload is None):
+            self._close_after = True  # bytes that nobody asked for
+            if self.transport is not None:
+                self.transport.abort()
+            return
+        try:
+            messages, _, _ = self._parser.feed_data(data)
+        except HttpProcessingError:
+            self._fail(UpstreamError(FailureClass.BROKEN_BEFORE_COMMIT, "the answer is no HTTP"))
+            return
+        for message, payload in messages:
+            if message.code >= 200:
+                self._begin(message, payload)
+        if self._payload is not None:
+            self._deliver()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._close_after = True
+        self._pool.forget(self)
+        if self._head is not None and not self._head.done():
+            if self.reused and not self._answered:
+                self._fail(StaleConnection())
+            else:
+                self._fail(
+                    UpstreamError(
+                        FailureClass.BROKEN_BEFORE_COMMIT, "the provider closed the connection"
+                    )
+                )
+        elif self._payload is not None and not self._complete:
+            self._at_eof()
+
+    def expire(self) -> None:
+        """The deadline passed."""
+        self._close_after = True
+        self._fail(UpstreamError(self.overdue, _TIMED_OUT[self.overdue]))
+        if self.transport is not None:
+            self.transport.abort()
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _begin(self, message: Any, payload: Any) -> None:
+        if self._head is None or self._head.done():
+            self._close_after = True  # a second answer to one request
+            return
+        self.status = message.code
+        self.headers = message.headers
+        self._payload = payload
+        self._close_after = message.should_close or message.version < HttpVersion11
+        self._head.set_result(None)
+
+    def _deliver(self) -> None:
+        payload = self._payload
+        if payload.exception() is not None:
+            self._fail(UpstreamError(FailureClass.BROKEN_BEFORE_COMMIT, "the answer is garbled"))
+            return
+        data = payload.read_nowait()
+        if data:
+            if self._sink is None:
+                self._early.append(data)
+            else:
+                try:
+                    self._sink(data)
+                except Exception as error:
+                    self._fail(error)
+                    return
+        if payload.is_eof():
+            self._payload = None
+            self._complete = True
+            if self._end is not None and not self._end.done():
+                self._end.set_result(None)
+
+    def _at_eof(self) -> None:
+        """The peer closed inside a body: fine if only the end delimits it."""
+        try:
+            self._parser.feed_eof()
+        except Exception:
+            self._fail(UpstreamError(FailureClass.BROKEN_BEFORE_COMMIT, "the answer was cut off"))
+            return
+        if self._payload is not None:
+            if self._payload.is_eof():
+                self._deliver()
+            else:
+                self._fail(
+                    UpstreamError(FailureClass.BROKEN_BEFORE_COMMIT, "the answer was cut off")
+                )
+
+    def _fail(self, error: Exception) -> None:
+        self._close_after = True
+        for future in (self._head, self._end):
+            if future is not None and not future.done():
+                future.set_exception(error)
+                return
+        self._error = error
+
+
+class Pool:
+    """Connections to one origin: newest first, bounded, with a fair queue."""
+
+    def __init__(self, watchdog: Watchdog, url: str, max_connections: int) -> None:
+        parts = urlsplit(url)
+        self.watchdog = watchdog
+        self._host = parts.hostname or ""
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._port = parts.port or (443 if self._tls else 80)
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+        self._connecting = 0
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._max = max_connections
+
+    async def get(self, *, fresh: bool, connect_seconds: float) -> Connection:
+        """A connection, kept or new. Raises `UpstreamError` when none can be had."""
+        loop = asyncio.get_running_loop()
+        while not fresh and self._idle:
+            connection = self._idle.pop()
+            if connection.transport is None or connection.transport.is_closing():
+                continue
+            if loop.time() - connection.idle_since < IDLE_SECONDS:
+                connection.reused = True
+                return connection
+            connection.transport.abort()
+        while len(self._open) + self._connecting >= self._max:
+            waiter = loop.create_future()
+            self._waiters.append(waiter)
+            try:
+                async with asyncio.timeout(connect_seconds):
+                    await waiter
+            except TimeoutError as error:
+                raise UpstreamError(
+                    FailureClass.CONNECT_TIMEOUT, "all connections to the provider are in use"
+                ) from error
+            if not fresh and self._idle:
+                return await self.get(fresh=False, connect_seconds=connect_seconds)
+        return await self._connect(loop, connect_seconds)
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop, seconds: float) -> Connection:
+        self._connecting += 1
+        try:
+            async with asyncio.timeout(seconds):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(loop, self),
+                    self._host,
+                    self._port,
+                    ssl=self._tls,
+                    server_hostname=self._host if self._tls else None,
+                )
+        except TimeoutError as error:
+            raise UpstreamError(
+                FailureClass.CONNECT_TIMEOUT, _TIMED_OUT[FailureClass.CONNECT_TIMEOUT]
+            ) from error
+        except OSError as error:
+            raise UpstreamError(
+                FailureClass.CONNECT, "the provider cannot be reached"
+            ) from error
+        finally:
+            self._connecting -= 1
+            self._wake()
+        self._open.add(connection)
+        return connection
+
+    def put(self, connection: Connection) -> None:
+        connection.idle_since = asyncio.get_running_loop().time()
+        self._idle.append(connection)
+        self._wake()
+
+    def forget(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def close(self) -> None:
+        """Close what is idle; what is in use ends with its exchange."""
+        for connection in list(self._idle):
+            if connection.transport is not None:
+                connection.transport.abort()
+        self._idle.clear()
+        self._max = 0 if not self._open else self._max
+
+
+class Upstream:
+    """The way to one provider instance: its pools by origin, its connect deadline."""
+
+    def __init__(self, watchdog: Watchdog, max_connections: int, connect_seconds: float) -> None:
+        self._watchdog = watchdog
+        self._max = max_connections
+        self._connect_seconds = connect_seconds
+        self._pools: dict[str, Pool] = {}
+
+    async def send(self, request: UpstreamRequest, deadline: float) -> Connection:
+        """Send `request`; return its connection once the head of the answer is in.
+
+        Raises `UpstreamError`. A kept connection that turns out to be dead before any byte
+        of the answer is replaced by a fresh one, once.
+        """
+        origin, data = wire(request)
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = self._pools[origin] = Pool(self._watchdog, request.url, self._max)
+        try:
+            return await self._exchange(pool, data, deadline, fresh=False)
+        except StaleConnection:
+            return await self._exchange(pool, data, deadline, fresh=True)
+
+    async def _exchange(
+        self, pool: Pool, data: bytes, deadline: float, *, fresh: bool
+    ) -> Connection:
+        connection = await pool.get(fresh=fresh, connect_seconds=self._connect_seconds)
+        connection.deadline = deadline
+        connection.overdue = FailureClass.NO_FIRST_CONTENT
+        self._watchdog.add(connection)
+        try:
+            await connection.send(data)
+        except BaseException:
+            connection.release()
+            raise
+        return connection
+
+    def close(self) -> None:
+        for pool in self._pools.values():
+            pool.close()
+
+
+def wire(request: UpstreamRequest) -> tuple[str, bytes]:
+    """The origin of `request` and its bytes: head and body in one piece."""
+    scheme, _, rest = request.url.partition("://")
+    host, slash, path = rest.partition("/")
+    lines = [f"{request.method} {slash}{path or ''} HTTP/1.1" if slash else f"{request.method} / HTTP/1.1"]
+    lines.append(f"host: {host}")
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    lines.append(f"accept-encoding: identity\r\ncontent-length: {len(request.body)}\r\n\r\n")
+    head = "\r\n".join(lines)
+    if head.count("\n") != len(lines) + 2 or "\0" in head:
+        raise ValueError("a header of the upstream request holds a line break")
+    return f"{scheme}://{host}", head.encode("latin-1") + request.body
