@@ -127,7 +127,7 @@ class Connection(BaseProtocol):
     def pause_reading(self) -> None:
         """The parser's reader asks for this; each read is drained at once, so never."""
 
-    def resume_reading(self) -> None:
+    def resume_reading(self, resume_parser: bool = True) -> None:
         """See `pause_reading`; `hold` and `unhold` are the client's back-pressure."""
 
     # --- what the loop calls -----------------------------------------------------------

@@ -1,1 +1,113 @@
-"""Declarations of this plugin."""
+"""Declares the filter that tells who calls, by API key.
+
+That no key may be demanded on a loopback address only is the kernel's rule, not this one's.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import llm_gateway_api as gw
+from pydantic import Field, SecretStr
+
+from llm_gateway_filter_auth.generated import generated_key
+from llm_gateway_filter_auth.keys import KeyRing, checked, checked_admin, key_ring
+
+API_KEYS = "LLM_GATEWAY_API_KEYS"
+ADMIN_KEY = "LLM_GATEWAY_ADMIN_KEY"
+_HOW = "send 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
+
+
+class AuthSettings(gw.Section):
+    """Settings under ``security.auth``."""
+
+    enabled: bool = Field(default=True, description="false asks nobody for a key (loopback only)")
+    api_keys: tuple[SecretStr, ...] = Field(
+        default=(), description="keys accepted beside those of LLM_GATEWAY_API_KEYS"
+    )
+    admin_key: SecretStr | None = Field(
+        default=None, description="key for /admin/v1, 16 characters or more; none: no admin"
+    )
+
+
+class AuthFilter:
+    """Puts the caller into the arrival, or refuses with 401."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._find = ring.find
+        self._missing = _refusal(f"No API key was sent; {_HOW}.")
+        self._unknown = _refusal(f"The API key is not known here; check it, and {_HOW}.")
+
+    async def inspect(self, seen: gw.Seen) -> gw.Seen | gw.Refusal:
+        if not isinstance(seen, gw.Arrival):
+            raise TypeError("the auth filter belongs to the stage identity")
+        key = _presented(seen.headers)
+        if not key:
+            return self._missing
+        principal = self._find(key)
+        if principal is None:
+            return self._unknown
+        return replace(seen, principal=principal)
+
+
+_: type[gw.SecurityFilter] = AuthFilter
+
+
+def make(settings: AuthSettings, *, data_dir: Path) -> AuthFilter | None:
+    """Return the filter, or None where authentication is off."""
+    if not settings.enabled:
+        return None
+    users = _users(settings)
+    admin = _admin(settings)
+    if not users and admin is None:
+        users = [generated_key(data_dir)]
+    return AuthFilter(key_ring(users, admin))
+
+
+def _users(settings: AuthSettings) -> list[str]:
+    users = [
+        checked(key.get_secret_value(), f"security.auth.api_keys[{index}]")
+        for index, key in enumerate(settings.api_keys)
+    ]
+    listed = os.environ.get(API_KEYS, "").split(",")
+    users += [checked(key, API_KEYS) for key in listed if key.strip()]
+    return users
+
+
+def _admin(settings: AuthSettings) -> str | None:
+    """The variable wins over the file; an empty one is none (``${NAME:-}``)."""
+    if key := os.environ.get(ADMIN_KEY, ""):
+        return checked_admin(key, ADMIN_KEY)
+    if settings.admin_key is None or not settings.admin_key.get_secret_value():
+        return None
+    return checked_admin(settings.admin_key.get_secret_value(), "security.auth.admin_key")
+
+
+def _presented(headers: Mapping[str, str]) -> str:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return key.strip()
+    return headers.get("x-api-key", "").strip()
+
+
+def _refusal(message: str) -> gw.Refusal:
+    return gw.Refusal(401, "invalid_api_key", message, headers={"www-authenticate": "Bearer"})
+
+
+@gw.hookimpl
+def llm_gateway_settings() -> list[gw.SettingsSpec]:
+    return [gw.SettingsSpec("security.auth", AuthSettings)]
+
+
+@gw.hookimpl
+def llm_gateway_security_filters() -> list[gw.SecurityFilterSpec]:
+    return [
+        gw.SecurityFilterSpec(
+            name="auth",
+            stage="identity",
+            make=make,
+            settings="security.auth",
+            needs=("data_dir",),
+        )
+    ]

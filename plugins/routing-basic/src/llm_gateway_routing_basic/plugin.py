@@ -1,1 +1,79 @@
-"""Declarations of this plugin."""
+"""Declares the routing rules and the strategies that take turns."""
+
+import llm_gateway_api as gw
+from pydantic import ConfigDict, Field, RootModel, field_validator, model_validator
+
+from llm_gateway_routing_basic.condition import compiled
+from llm_gateway_routing_basic.strategies import RoundRobin, Weighted
+
+
+class Rule(gw.Section):
+    """One rule: requests that meet `condition` go to `target_provider`."""
+
+    name: str = Field(min_length=1, description="the rule's name, for logs and routing-strategy")
+    condition: str = Field(description="when it holds: model starts_with 'claude'")
+    target_provider: str = Field(min_length=1, description="the provider's name in providers")
+    priority: int = Field(default=0, description="higher goes first; then the order of the file")
+
+    @field_validator("condition")
+    @classmethod
+    def _compiles(cls, condition: str) -> str:
+        compiled(condition)
+        return condition
+
+
+class RulesSettings(RootModel[tuple[Rule, ...]]):
+    """Settings under ``routing.rules``: a list."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    root: tuple[Rule, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "RulesSettings":
+        names = [rule.name for rule in self.root]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two rules are called {twice[0]!r}; rename one")
+        return self
+
+
+class Rules:
+    """Names the provider of a request by the first rule that holds; removes nobody."""
+
+    def __init__(self, settings: RulesSettings) -> None:
+        ordered = sorted(settings.root, key=lambda rule: -rule.priority)
+        self._rules = tuple(
+            (compiled(rule.condition), (rule.name, rule.target_provider)) for rule in ordered
+        )
+
+    def keep(self, asked: gw.Asked, candidate: gw.Target) -> str | None:
+        return None
+
+    def target(self, asked: gw.Asked) -> tuple[str, str] | None:
+        for holds, answer in self._rules:
+            if holds(asked):
+                return answer
+        return None
+
+
+_filter: type[gw.RoutingFilter] = Rules
+_target: type[gw.SupportsTarget] = Rules
+
+
+@gw.hookimpl
+def llm_gateway_settings() -> list[gw.SettingsSpec]:
+    return [gw.SettingsSpec("routing.rules", RulesSettings)]
+
+
+@gw.hookimpl
+def llm_gateway_routing_filters() -> list[gw.RoutingFilterSpec]:
+    return [gw.RoutingFilterSpec(name="rules", make=Rules, settings="routing.rules")]
+
+
+@gw.hookimpl
+def llm_gateway_routing_strategies() -> list[gw.RoutingStrategySpec]:
+    return [
+        gw.RoutingStrategySpec(name="round_robin", make=RoundRobin),
+        gw.RoutingStrategySpec(name="weighted", make=Weighted),
+    ]
