@@ -1,0 +1,119 @@
+"""Conformance cases as data: canonical request, upstream request, scripted reply, events.
+
+One JSON file holds one case or a list. What a case may say::
+
+    {"name": "hello", "kind": "openai", "settings": {"api_key": "sk-1"},
+     "request": {"type": "chat", "model": "m", "messages": [...]},
+     "upstream": {"method": "POST", "url": "...", "headers": {...}, "body": {...}},
+     "reply": {"status": 200, "headers": {}, "json": {...} or "text": "..." or "frames": [...]},
+     "events": [{"type": "TextDelta", "text": "Hi"}, ...],
+     "failure": "rate_limited"}
+
+`upstream.body` is compared whole, `upstream.headers` where named. `events` or `failure`
+says how the reply is read: a failure is what `classify` or the decoder comes to.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import llm_gateway_api as gw
+import msgspec
+
+_EVENTS: Mapping[str, type[gw.Event]] = {
+    kind.__name__: kind
+    for kind in (
+        gw.Started,
+        gw.TextDelta,
+        gw.ReasoningDelta,
+        gw.RefusalDelta,
+        gw.ToolCallDelta,
+        gw.EmbeddingVector,
+        gw.RankedDocument,
+        gw.Finished,
+        gw.UsageReport,
+        gw.Unknown,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One case; see the module for its form. `reply` is the body's bytes."""
+
+    name: str
+    kind: str
+    settings: Mapping[str, Any]
+    request: gw.CanonicalRequest
+    upstream: Mapping[str, Any]
+    reply: bytes
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    events: tuple[gw.Event, ...] = ()
+    failure: gw.FailureClass | None = None
+
+
+def load(folder: Path) -> list[Case]:
+    """Every case below `folder`, in the order of the files' names.
+
+    Raises:
+        ValueError: a file is no case; the text names it.
+    """
+    cases: list[Case] = []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            cases += [case(raw) for raw in _each(json.loads(path.read_text(encoding="utf-8")))]
+        except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+            raise ValueError(f"{path} is no conformance case: {error!r}") from error
+    return cases
+
+
+def case(raw: Mapping[str, Any]) -> Case:
+    """Read one case. Raises `ValueError` and its like where it is none."""
+    if unknown := raw.keys() - Case.__dataclass_fields__.keys():
+        raise ValueError(f"unknown members {sorted(unknown)}")
+    if ("events" in raw) == ("failure" in raw):
+        raise ValueError("a case has either events or a failure")
+    reply = raw["reply"]
+    return Case(
+        name=raw["name"],
+        kind=raw["kind"],
+        settings=raw.get("settings", {}),
+        request=msgspec.convert(raw["request"], gw.CanonicalRequest),
+        upstream=raw.get("upstream", {}),
+        reply=_body(reply),
+        status=reply.get("status", 200),
+        headers=reply.get("headers", {}),
+        events=tuple(event(each) for each in raw.get("events", ())),
+        failure=gw.FailureClass(raw["failure"]) if "failure" in raw else None,
+    )
+
+
+def event(raw: Mapping[str, Any]) -> gw.Event:
+    """Read an event from ``{"type": its class, …}``."""
+    rest = {name: value for name, value in raw.items() if name != "type"}
+    return msgspec.convert(rest, _EVENTS[raw["type"]])
+
+
+def written(event: gw.Event) -> dict[str, Any]:
+    """The inverse of `event`, for recording a case and for reading a difference."""
+    return {"type": type(event).__name__, **msgspec.to_builtins(event)}
+
+
+def _body(reply: Mapping[str, Any]) -> bytes:
+    if "json" in reply:
+        return json.dumps(reply["json"], ensure_ascii=False).encode()
+    if "frames" in reply:
+        return b"".join(_frame(each) for each in reply["frames"])
+    return str(reply.get("text", "")).encode()
+
+
+def _frame(raw: object) -> bytes:
+    """One SSE event: a string is its data as it stands, anything else is written as JSON."""
+    return gw.frame(raw.encode() if isinstance(raw, str) else json.dumps(raw).encode())
+
+
+def _each(document: Any) -> Iterator[Mapping[str, Any]]:
+    yield from document if isinstance(document, list) else [document]

@@ -1,0 +1,50 @@
+"""Finds a plugin and makes its providers, without a gateway."""
+
+import asyncio
+import importlib
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import llm_gateway_api as gw
+
+GROUP = "llm_gateway.plugins"
+
+
+def load(name: str) -> ModuleType:
+    """The plugin of that entry point, or the module of that name.
+
+    Raises:
+        LookupError: neither exists; the text lists the entry points.
+    """
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if name in found:
+        module = found[name].load()
+        assert isinstance(module, ModuleType), f"{name} is no module"
+        return module
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        known = ", ".join(sorted(found)) or "none"
+        raise LookupError(f"no plugin {name!r}; installed are: {known}") from error
+
+
+def kinds(plugin: ModuleType) -> dict[str, gw.ProviderSpec]:
+    """The kinds of provider that `plugin` declares."""
+    hook = getattr(plugin, "llm_gateway_providers", None)
+    return {} if hook is None else {spec.kind: spec for spec in hook()}
+
+
+def make(spec: gw.ProviderSpec, settings: Mapping[str, Any], name: str = "upstream") -> Any:
+    """An instance as the kernel would make it, with stand-ins for what it `needs`."""
+    offered = {
+        "clock": lambda: asyncio.get_running_loop().time(),
+        "metrics": gw.Metrics(),
+        "data_dir": Path(tempfile.gettempdir()),
+        "health": dict,
+    }
+    needs = {each: offered[each] for each in spec.needs}
+    return spec.make(name, spec.settings(**settings), **needs)

@@ -1,0 +1,1 @@
+"""Suites that ``--llm-gateway-plugin`` adds to a run; named so that no other run finds them."""

@@ -1,0 +1,164 @@
+"""Who gets in, who does not, and which keys stop the start."""
+
+import sys
+from pathlib import Path
+
+import llm_gateway_api as gw
+import pytest
+from llm_gateway_filter_auth import plugin
+from llm_gateway_filter_auth.keys import checked, checked_admin
+from pydantic import SecretStr
+
+USER = "gw-user-0123456789abcdef"
+ADMIN = "gw-admin-0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def no_keys_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(plugin.API_KEYS, raising=False)
+    monkeypatch.delenv(plugin.ADMIN_KEY, raising=False)
+
+
+def arrival(**headers: str) -> gw.Arrival:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return gw.Arrival("r1", "POST", "/v1/chat/completions", "", named, "127.0.0.1", 0.0)
+
+
+def made(data_dir: Path, **settings: object) -> plugin.AuthFilter:
+    filter_ = plugin.make(plugin.AuthSettings.model_validate(settings), data_dir=data_dir)
+    assert filter_ is not None
+    return filter_
+
+
+@pytest.mark.parametrize(
+    ("headers", "role"),
+    [
+        ({"authorization": f"Bearer {USER}"}, "user"),
+        ({"authorization": f"bearer  {USER} "}, "user"),
+        ({"x_api_key": USER}, "user"),
+        ({"authorization": "Basic x", "x_api_key": ADMIN}, "admin"),
+    ],
+)
+async def test_known_key(tmp_path: Path, headers: dict[str, str], role: str) -> None:
+    """A known key becomes a principal that carries part of its digest, not of the key."""
+    auth = made(tmp_path, api_keys=[USER], admin_key=ADMIN)
+
+    seen = await auth.inspect(arrival(**headers))
+
+    assert isinstance(seen, gw.Arrival)
+    assert seen.principal.role == role
+    assert seen.principal.key_id is not None and len(seen.principal.key_id) == 8
+    assert seen.principal.key_id not in USER + ADMIN
+
+
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        ({}, "No API key"),
+        ({"authorization": "Bearer "}, "No API key"),
+        ({"authorization": f"Basic {USER}"}, "No API key"),
+        ({"authorization": f"Bearer {USER}x"}, "not known"),
+        ({"x_api_key": "\udcff"}, "not known"),
+    ],
+)
+async def test_refused(tmp_path: Path, headers: dict[str, str], says: str) -> None:
+    """Without a known key the answer is 401 and says what to send."""
+    refusal = await made(tmp_path, api_keys=[USER]).inspect(arrival(**headers))
+
+    assert isinstance(refusal, gw.Refusal)
+    assert (refusal.status, refusal.code) == (401, "invalid_api_key")
+    assert says in refusal.message and "Authorization: Bearer KEY" in refusal.message
+
+
+async def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables add API keys, and replace the admin key of the file."""
+    monkeypatch.setenv(plugin.API_KEYS, f"{USER}-1, {USER}-2,")
+    monkeypatch.setenv(plugin.ADMIN_KEY, ADMIN)
+    auth = made(tmp_path, api_keys=[USER], admin_key="another-admin-key-123")
+
+    seen = [
+        await auth.inspect(arrival(x_api_key=key))
+        for key in (USER, f"{USER}-1", f"{USER}-2", ADMIN, "another-admin-key-123")
+    ]
+
+    assert [isinstance(each, gw.Arrival) for each in seen] == [True] * 4 + [False]
+    assert not (tmp_path / "api-key").exists()
+
+
+@pytest.mark.parametrize(
+    "key", ["", "  ", "changeme", "sk-your-key", "sk-...", "YOUR_API_KEY", "<key>", "xxxx", "a b"]
+)
+def test_bad_key(key: str) -> None:
+    """Blank keys, samples and what no header can carry stop the start, unquoted."""
+    with pytest.raises(gw.ConfigurationError, match="here"):
+        checked(key, "here")
+
+
+def test_bad_admin_keys(tmp_path: Path) -> None:
+    """A short admin key stops the start, and so does one that a user has too."""
+    with pytest.raises(gw.ConfigurationError, match="16"):
+        checked_admin("0123456789abcde", "here")
+    with pytest.raises(gw.ConfigurationError, match="of its own"):
+        made(tmp_path, api_keys=[USER], admin_key=USER)
+
+
+def test_disabled(tmp_path: Path) -> None:
+    """Switched off there is no filter, and no key is made."""
+    assert plugin.make(plugin.AuthSettings(enabled=False), data_dir=tmp_path) is None
+    assert not list(tmp_path.iterdir())
+
+
+async def test_generated_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a terminal the key is only in its file, mode 0600, and stays the same."""
+    data_dir = tmp_path / "state"
+
+    made(data_dir, admin_key="")
+    path = data_dir / "api-key"
+    key = path.read_text().strip()
+    seen = await made(data_dir).inspect(arrival(x_api_key=key))
+
+    assert isinstance(seen, gw.Arrival) and seen.principal.role == "user"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in data_dir.iterdir()] == ["api-key"]
+    shown = capsys.readouterr()
+    assert key not in shown.err + shown.out and str(path) in shown.err
+
+
+def test_generated_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal is shown the key when it is made, and never again."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+    made(tmp_path)
+    first = capsys.readouterr().err
+    made(tmp_path)
+    second = capsys.readouterr().err
+
+    key = (tmp_path / "api-key").read_text().strip()
+    assert key in first and key not in second
+
+
+def test_generated_unsafe(tmp_path: Path) -> None:
+    """A key file that others may read is refused with the mend."""
+    (tmp_path / "api-key").write_text(USER)
+    (tmp_path / "api-key").chmod(0o644)
+
+    with pytest.raises(gw.ConfigurationError, match="chmod 600"):
+        made(tmp_path)
+
+
+def test_secrets_do_not_print() -> None:
+    """Settings do not show a key, whoever prints them."""
+    settings = plugin.AuthSettings(api_keys=(SecretStr(USER),), admin_key=SecretStr(ADMIN))
+
+    assert USER not in repr(settings) and ADMIN not in repr(settings)
+
+
+def test_declarations() -> None:
+    """One filter in the stage identity, with the settings it names."""
+    (settings,) = plugin.llm_gateway_settings()
+    (spec,) = plugin.llm_gateway_security_filters()
+
+    assert spec.settings == settings.path == "security.auth"
+    assert (spec.name, spec.stage, spec.needs) == ("auth", "identity", ("data_dir",))
