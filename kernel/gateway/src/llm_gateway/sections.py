@@ -1,6 +1,6 @@
 """The sections of the configuration that the kernel owns, and who brings the others."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from llm_gateway_api.settings import (
     CacheSettings,
@@ -9,9 +9,20 @@ from llm_gateway_api.settings import (
     Section,
     StateSettings,
 )
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-Port = int
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _level(value: object) -> object:
+    """Levels as other programs spell them."""
+    if not isinstance(value, str):
+        return value
+    word = value.lower()
+    return {"trace": "debug", "warn": "warning"}.get(word, word)
+
+
+Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)]
 
 
 class Tls(Section):
@@ -25,12 +36,12 @@ class Server(Section):
     """``server``: listeners and what a client may take of them."""
 
     host: str = Field(default="0.0.0.0", description="address to listen on")
-    port: Port = Field(default=8080, ge=0, le=65535, description="port of the API")
+    port: Port = Field(default=8080, description="port of the API")
     max_connections: int = Field(default=10000, ge=1, description="connections of clients")
     timeout_seconds: Seconds = Field(
         default=300, description="seconds a client may be slow to send or to take"
     )
-    metrics_port: Port = Field(default=9090, ge=0, le=65535, description="port of the metrics")
+    metrics_port: Port = Field(default=9090, description="port of the metrics")
     max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="size of a request's body")
     max_header_bytes: int = Field(default=65536, ge=1024, description="size of a request's head")
     drain_seconds: Seconds = Field(
@@ -117,9 +128,7 @@ class Security(Section):
 class Logging(Section):
     """``telemetry.logging``."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="least level that is written"
-    )
+    level: Level = Field(default="info", description="least level that is written")
     format: Literal["json", "text"] = Field(default="json", description="json or text")
     pii_redaction: bool = Field(default=True, description="hide personal data in lines")
 

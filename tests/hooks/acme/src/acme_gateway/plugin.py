@@ -1,0 +1,334 @@
+"""Every hook of the first wave, implemented so that its effect can be seen from outside.
+
+What was called is told at ``GET /acme/calls``; one `Notebook` per configuration holds it.
+"""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import llm_gateway_api as gw
+import msgspec
+from pydantic import Field
+
+
+class Settings(gw.Section):
+    """``plugins.acme``"""
+
+    greeting: str = Field(default="hello", description="what the endpoint says")
+
+
+class Notebook:
+    """What happened, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+
+class Engine:
+    """A provider that answers from memory."""
+
+    def stream(self, request: gw.CanonicalRequest) -> AsyncIterator[gw.Event]:
+        return self._events(request)
+
+    async def _events(self, request: gw.CanonicalRequest) -> AsyncIterator[gw.Event]:
+        assert isinstance(request, gw.ChatRequest)
+        part = request.messages[-1].parts[0]
+        assert isinstance(part, gw.TextPart)
+        yield gw.TextDelta(f"acme {request.model} heard {part.text}")
+        yield gw.UsageReport(gw.Usage(input=3, output=4))
+        yield gw.Finished("stop")
+
+    def models(self) -> Sequence[gw.ModelInfo]:
+        return (gw.ModelInfo("acme-1"), gw.ModelInfo("acme-2"))
+
+
+class Line:
+    """A dialect of one line: ``MODEL TEXT`` in, the answer's text out."""
+
+    def parse(self, body: bytes, arrival: gw.Arrival) -> gw.RequestHead:
+        model, space, _ = body.decode(errors="replace").partition(" ")
+        if not space:
+            raise gw.MalformedBodyError("Send MODEL TEXT.", param="body")
+        return gw.RequestHead("acme.line", "chat", model, False, False, {}, body)
+
+    def request(self, head: gw.RequestHead) -> gw.CanonicalRequest:
+        text = head.body.decode(errors="replace").partition(" ")[2]
+        message = gw.Message("user", (gw.TextPart(text),), text_only=True)
+        return gw.ChatRequest(head.model, (message,), dialect=head.dialect)
+
+    def renderer(self, head: gw.RequestHead) -> "LineRenderer":
+        return LineRenderer()
+
+    def error(self, error: gw.GatewayError, request_id: str) -> bytes:
+        return f"error {error.code}: {error.message}".encode()
+
+    def error_frame(self, error: gw.GatewayError, request_id: str) -> bytes:
+        return self.error(error, request_id)
+
+    def keep_alive(self) -> bytes:
+        return b"\n"
+
+
+class LineRenderer:
+    def render(self, events: Sequence[gw.Event]) -> bytes:
+        return b"".join(e.text.encode() for e in events if isinstance(e, gw.TextDelta))
+
+    def finish(self) -> bytes:
+        return b"\n"
+
+
+class Watcher:
+    """Replaces a word in prompts and in answers; refuses another."""
+
+    async def inspect(self, seen: gw.Seen) -> gw.Seen | gw.Refusal:
+        assert isinstance(seen, gw.Content)
+        request = seen.request
+        if not isinstance(request, gw.ChatRequest):
+            return seen
+        text = json.dumps(msgspec.to_builtins(request.messages))
+        if "forbidden" in text:
+            return gw.Refusal(403, "acme_denied", "The word is forbidden; leave it out.")
+        messages = tuple(
+            msgspec.structs.replace(
+                each,
+                parts=tuple(
+                    gw.TextPart(part.text.replace("secret", "s*****"))
+                    if isinstance(part, gw.TextPart)
+                    else part
+                    for part in each.parts
+                ),
+            )
+            for each in request.messages
+        )
+        return replace(seen, request=msgspec.structs.replace(request, messages=messages))
+
+    def watch(self, arrival: gw.Arrival) -> "Restorer":
+        return Restorer()
+
+
+class Restorer:
+    def feed(self, events: Sequence[gw.Event]) -> list[gw.Event]:
+        return [
+            gw.TextDelta(each.text.replace("s*****", "SECRET"), each.index)
+            if isinstance(each, gw.TextDelta)
+            else each
+            for each in events
+        ]
+
+    def finish(self) -> list[gw.Event]:
+        return []
+
+
+class Only:
+    """Keeps ``acme-2`` away from callers who send ``x-acme: no``."""
+
+    def keep(self, asked: gw.Asked, candidate: gw.Target) -> str | None:
+        if candidate.model == "acme-2" and asked.arrival.headers.get("x-acme") == "no":
+            return "the caller does not want it"
+        return None
+
+
+class Second:
+    """Prefers the candidate whose model sorts last."""
+
+    def __init__(self, notes: Notebook) -> None:
+        self._notes = notes
+
+    def score(self, asked: gw.Asked, candidates: Sequence[gw.Target]) -> Sequence[float]:
+        order = sorted(each.model for each in candidates)
+        return [float(order.index(each.model)) for each in candidates]
+
+    def report(self, target: gw.Target, outcome: gw.Outcome) -> None:
+        self._notes.calls.append(f"strategy.report {target.name} {outcome.failure}")
+
+
+class Door:
+    """Admits everybody but to ``acme-closed``."""
+
+    def __init__(self, notes: Notebook) -> None:
+        self._notes = notes
+
+    def admit(self, target: gw.Target) -> gw.Lease | gw.Refusal:
+        if target.model == "acme-closed":
+            return gw.Refusal(503, "closed", "the door is closed", retry_after=7.0)
+        return gw.Lease(target, "ticket")
+
+    def report(self, lease: gw.Lease, outcome: gw.Outcome) -> None:
+        self._notes.calls.append(f"guard.report {lease.token} {outcome.failure}")
+
+
+class Counter:
+    """Lets pass; refuses callers who send ``x-acme: limited``."""
+
+    def __init__(self, notes: Notebook) -> None:
+        self._notes = notes
+
+    async def reserve(
+        self, arrival: gw.Arrival, head: gw.RequestHead
+    ) -> gw.Reservation | gw.Refusal:
+        if arrival.headers.get("x-acme") == "broken":
+            raise RuntimeError("no counter")
+        if arrival.headers.get("x-acme") == "limited":
+            return gw.Refusal(429, "rate_limit_exceeded", "Wait a little.", retry_after=3.0)
+        return gw.Reservation("token", {"x-ratelimit-remaining-requests": "9"})
+
+    async def settle(self, reservation: gw.Reservation, usage: gw.Usage | None) -> None:
+        total = usage.output_total if usage is not None else None
+        self._notes.calls.append(f"limiter.settle {reservation.token} {total}")
+
+
+class Memory:
+    """A cache of everything."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Sequence[gw.Event]] = {}
+
+    async def get(self, lookup: gw.Lookup) -> Sequence[gw.Event] | None:
+        if "break the cache" in lookup.text:
+            raise RuntimeError("no cache")
+        return self._kept.get(lookup.key)
+
+    async def put(
+        self, lookup: gw.Lookup, value: Sequence[gw.Event], ttl_seconds: float
+    ) -> None:
+        self._kept[lookup.key] = tuple(value)
+
+
+class Diary:
+    def __init__(self, notes: Notebook) -> None:
+        self._notes = notes
+
+    def started(self, arrival: gw.Arrival) -> None:
+        self._notes.calls.append("observer.started")
+        raise RuntimeError("an observer's bug is counted and dropped")
+
+    def attempt(self, arrival: gw.Arrival, target: gw.Target, outcome: gw.Outcome) -> None:
+        self._notes.calls.append(f"observer.attempt {target.name}")
+
+    def first_content(self, arrival: gw.Arrival, target: gw.Target) -> None:
+        self._notes.calls.append("observer.first_content")
+
+    def finished(self, arrival: gw.Arrival, outcome: gw.Outcome) -> None:
+        self._notes.calls.append(f"observer.finished {outcome.status}")
+
+
+class Shelf:
+    """A store that keeps nothing."""
+
+    def __init__(self, notes: Notebook) -> None:
+        self._notes = notes
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        self._notes.calls.append("store.opened")
+        yield
+
+    async def healthy(self) -> bool:
+        return True
+
+
+class Lamp:
+    """A service that burns as long as the gateway."""
+
+    def __init__(self, notes: Notebook) -> None:
+        self._notes = notes
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        self._notes.calls.append("service.opened")
+        yield
+        print("acme: service.closed", flush=True)
+
+
+NOTES = Notebook()  # the test reads it over HTTP; a real plugin has no module state
+
+
+@gw.hookimpl
+def llm_gateway_settings() -> list[gw.SettingsSpec]:
+    return [gw.SettingsSpec("plugins.acme", Settings)]
+
+
+@gw.hookimpl
+def llm_gateway_migrations() -> list[gw.MigrationSpec]:
+    return [gw.MigrationSpec("acme", "acme_gateway.sql")]
+
+
+@gw.hookimpl
+def llm_gateway_frontends() -> list[gw.FrontendSpec]:
+    return [gw.FrontendSpec("acme.line", "POST", "/acme/line", "chat", Line)]
+
+
+@gw.hookimpl
+def llm_gateway_providers() -> list[gw.ProviderSpec]:
+    return [
+        gw.ProviderSpec("acme", gw.ProviderSettings, lambda name, settings: Engine()),
+    ]
+
+
+@gw.hookimpl
+def llm_gateway_routing_filters() -> list[gw.RoutingFilterSpec]:
+    return [gw.RoutingFilterSpec("acme_only", Only)]
+
+
+@gw.hookimpl
+def llm_gateway_routing_strategies() -> list[gw.RoutingStrategySpec]:
+    return [gw.RoutingStrategySpec("acme_second", lambda: Second(NOTES))]
+
+
+@gw.hookimpl
+def llm_gateway_guards() -> list[gw.GuardSpec]:
+    return [gw.GuardSpec("acme_door", lambda: Door(NOTES))]
+
+
+@gw.hookimpl
+def llm_gateway_limiters() -> list[gw.LimiterSpec]:
+    return [gw.LimiterSpec("acme_counter", lambda: Counter(NOTES), fail="closed")]
+
+
+@gw.hookimpl
+def llm_gateway_cache_backends() -> list[gw.CacheSpec]:
+    return [gw.CacheSpec("acme", Memory)]
+
+
+@gw.hookimpl
+def llm_gateway_security_filters() -> list[gw.SecurityFilterSpec]:
+    return [gw.SecurityFilterSpec("acme_watch", "content", Watcher)]
+
+
+@gw.hookimpl
+def llm_gateway_observers() -> list[gw.ObserverSpec]:
+    return [gw.ObserverSpec("acme_diary", lambda: Diary(NOTES))]
+
+
+@gw.hookimpl
+def llm_gateway_stores() -> list[gw.StoreSpec]:
+    return [gw.StoreSpec("acme", lambda: Shelf(NOTES))]
+
+
+@gw.hookimpl
+def llm_gateway_services() -> list[gw.ServiceSpec]:
+    return [gw.ServiceSpec("acme_lamp", lambda: Lamp(NOTES))]
+
+
+@gw.hookimpl
+def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
+    def calls() -> gw.EndpointHandler:
+        async def handle(request: gw.EndpointRequest) -> gw.EndpointResponse:
+            return gw.EndpointResponse(200, json.dumps(NOTES.calls).encode())
+
+        return handle
+
+    def greet(settings: Settings) -> gw.EndpointHandler:
+        async def handle(request: gw.EndpointRequest) -> gw.EndpointResponse:
+            text = f"{settings.greeting} {request.match['name']}"
+            return gw.EndpointResponse(200, text.encode(), "text/plain")
+
+        return handle
+
+    return [
+        gw.EndpointSpec("GET", "/acme/calls", "user", calls),
+        gw.EndpointSpec("GET", "/acme/greet/{name}", None, greet, settings="plugins.acme"),
+        gw.EndpointSpec("GET", "/acme/admin", "admin", calls),
+    ]

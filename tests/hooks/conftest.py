@@ -1,0 +1,76 @@
+"""Installs the test plugin from its wheel and runs gateways that see it."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llm_gateway_testkit.gateway import Gateway, running_gateway
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def wheel_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A folder with the plugin as it is installed from its wheel."""
+    folder = tmp_path_factory.mktemp("acme")
+    subprocess.run(
+        ["uv", "build", "--wheel", "-q", "-o", str(folder / "dist"), str(HERE / "acme")],
+        check=True,
+        capture_output=True,
+    )
+    for wheel in (folder / "dist").glob("*.whl"):
+        zipfile.ZipFile(wheel).extractall(folder / "site")
+    yield str(folder / "site")
+
+
+CONFIG: dict[str, Any] = {
+    "providers": {"acme": {"kind": "acme"}},
+    "routing": {
+        "strategy": "acme_second",
+        "default_provider": "acme",
+        "models": [
+            {
+                "name": "pair",
+                "deployments": [
+                    {"provider": "acme", "model": "acme-1"},
+                    {"provider": "acme", "model": "acme-2"},
+                ],
+            }
+        ],
+    },
+    "plugins": {"acme": {"greeting": "good day"}},
+}
+
+
+class Acme:
+    """A gateway with the plugin, and how to talk to it."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    @asynccontextmanager
+    async def running(self, **changes: Any) -> AsyncIterator[Gateway]:
+        path = os.pathsep.join([self._folder, *filter(None, [os.environ.get("PYTHONPATH")])])
+        env = {"PYTHONPATH": path, "LLM_GATEWAY_ADMIN_KEY": "admin-key-0123456789abcdef"}
+        async with running_gateway({**CONFIG, **changes}, env) as gateway:
+            yield gateway
+
+    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "llm_gateway", *arguments],
+            env={**os.environ, "PYTHONPATH": self._folder},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+
+@pytest.fixture
+def acme(wheel_folder: str) -> Acme:
+    return Acme(wheel_folder)

@@ -1,0 +1,194 @@
+"""Every hook of the first wave, proven from outside by a plugin installed from its wheel."""
+
+import asyncio
+import inspect
+from typing import Any
+
+import llm_gateway_api.hookspecs as hookspecs
+from llm_gateway_testkit.gateway import Gateway
+from llm_gateway_testkit.rawclient import Reply, call
+
+
+async def say(gateway: Gateway, text: str, **headers: str) -> Reply:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await call(
+        f"{gateway.url}/acme/line", text.encode(), key=gateway.api_key, headers=named
+    )
+
+
+async def calls(gateway: Gateway) -> list[str]:
+    found: list[str] = (await call(f"{gateway.url}/acme/calls", key=gateway.api_key)).json
+    return found
+
+
+def test_every_hook_has_a_test() -> None:
+    """A hook without a test named after it fails here."""
+    hooks = {name for name, _ in inspect.getmembers(hookspecs) if name.startswith("llm_gateway_")}
+    tests = {name.removeprefix("test_") for name in globals() if name.startswith("test_llm_")}
+
+    assert hooks == tests
+
+
+async def test_llm_gateway_settings(acme: Any) -> None:
+    """A plugin's section reaches its factory."""
+    async with acme.running() as gateway:
+        answer = await call(f"{gateway.url}/acme/greet/Ada%20L")
+
+    assert (answer.status, answer.body) == (200, b"good day Ada L")
+
+
+def test_llm_gateway_commands(acme: Any) -> None:
+    """A plugin's command is listed and runs."""
+    assert "acme" in acme.command("--help").stdout
+    assert acme.command("acme").stdout == "hello from acme\n"
+
+
+def test_llm_gateway_migrations(acme: Any) -> None:
+    """What a plugin adds is shown with it."""
+    shown = acme.command("--json", "plugins", "show", "acme")
+
+    assert shown.returncode == 0, shown.stderr
+    assert "migrations" in shown.stdout
+
+
+async def test_llm_gateway_frontends(acme: Any) -> None:
+    """A dialect that is no JSON at all is served, errors too."""
+    async with acme.running() as gateway:
+        good = await say(gateway, "pair hi")
+        bad = await say(gateway, "nothing")
+
+    assert good.status == 200
+    assert good.body == b"acme acme-2 heard hi\n"
+    assert bad.status == 400
+    assert bad.body.startswith(b"error invalid_body")
+
+
+async def test_llm_gateway_providers(acme: Any) -> None:
+    """A stranger's provider is addressed as provider/model."""
+    async with acme.running() as gateway:
+        answer = await say(gateway, "acme/acme-9 hi")
+
+    assert answer.body == b"acme acme-9 heard hi\n"
+    assert answer.headers["x-gateway-model"] == "acme-9"
+
+
+async def test_llm_gateway_routing_filters(acme: Any) -> None:
+    """A filter takes a candidate away; without any left the reasons are told."""
+    async with acme.running() as gateway:
+        answer = await say(gateway, "pair hi", x_acme="no")
+        none = await say(gateway, "acme/acme-2 hi", x_acme="no")
+
+    assert answer.body == b"acme acme-1 heard hi\n"
+    assert none.status == 503
+    assert b"the caller does not want it" in none.body
+
+
+async def test_llm_gateway_routing_strategies(acme: Any) -> None:
+    """The strategy of the configuration decides, and is told how it went."""
+    async with acme.running() as gateway:
+        answer = await say(gateway, "pair hi")
+        told = await calls(gateway)
+
+    assert answer.headers["x-gateway-model"] == "acme-2"
+    assert "strategy.report acme/acme-2 None" in told
+
+
+async def test_llm_gateway_guards(acme: Any) -> None:
+    """A guard refuses a target with its own wait; a lease comes back."""
+    async with acme.running() as gateway:
+        good = await say(gateway, "pair hi")
+        closed = await say(gateway, "acme/acme-closed hi")
+        told = await calls(gateway)
+
+    assert good.status == 200
+    assert (closed.status, closed.headers["retry-after"]) == (503, "7")
+    assert "guard.report ticket None" in told
+
+
+async def test_llm_gateway_limiters(acme: Any) -> None:
+    """A limiter refuses, tells what is left, settles what was used, and fails as declared."""
+    async with acme.running() as gateway:
+        good = await say(gateway, "pair hi")
+        limited = await say(gateway, "pair hi", x_acme="limited")
+        broken = await say(gateway, "pair hi", x_acme="broken")
+        told = await calls(gateway)
+
+    assert good.headers["x-ratelimit-remaining-requests"] == "9"
+    assert (limited.status, limited.headers["retry-after"]) == (429, "3")
+    assert broken.status == 503
+    assert "limiter.settle token 4" in told
+
+
+async def test_llm_gateway_cache_backends(acme: Any) -> None:
+    """The second answer comes from the cache; a broken cache is a miss."""
+    async with acme.running(cache={"enabled": True, "backend": "acme"}) as gateway:
+        first = await say(gateway, "pair hi")
+        second = await say(gateway, "pair hi")
+        other = await say(gateway, "pair ho")
+        broken = await say(gateway, "pair break the cache")
+
+    assert (first.headers["x-gateway-cache"], second.headers["x-gateway-cache"]) == ("miss", "hit")
+    assert first.body == second.body
+    assert other.headers["x-gateway-cache"] == "miss"
+    assert broken.status == 200
+
+
+async def test_llm_gateway_security_filters(acme: Any) -> None:
+    """A filter replaces what goes up, restores it in the answer, and refuses."""
+    async with acme.running() as gateway:
+        masked = await say(gateway, "pair my secret")
+        denied = await say(gateway, "pair forbidden")
+
+    assert masked.body == b"acme acme-2 heard my SECRET\n"
+    assert (denied.status, denied.headers["x-should-retry"]) == (403, "false")
+
+
+async def test_llm_gateway_observers(acme: Any) -> None:
+    """An observer is told; its own failure is counted and changes nothing."""
+    async with acme.running() as gateway:
+        answer = await say(gateway, "pair hi")
+        told = await calls(gateway)
+        page = await call(f"{gateway.metrics_url}/metrics")
+
+    assert answer.status == 200
+    assert {"observer.started", "observer.attempt acme/acme-2", "observer.finished 200"} <= {*told}
+    assert b"gateway_observer_errors_total 1" in page.body
+
+
+async def test_llm_gateway_stores(acme: Any) -> None:
+    """The scheme of the database's URL chooses the store."""
+    async with acme.running(database={"url": "acme://x"}) as gateway:
+        told = await calls(gateway)
+
+    assert "store.opened" in told
+
+
+async def test_llm_gateway_services(acme: Any) -> None:
+    """A service is opened before the first request and closed after the last."""
+    async with acme.running() as gateway:
+        told = await calls(gateway)
+    await asyncio.sleep(0)
+
+    assert "service.opened" in told
+    assert "acme: service.closed" in gateway.log_lines()
+
+
+async def test_llm_gateway_endpoints(acme: Any) -> None:
+    """A route demands its role; what is not declared is refused."""
+    async with acme.running() as gateway:
+        url = f"{gateway.url}/acme/calls"
+        allowed = await call(url, key=gateway.api_key)
+        nobody = await call(url)
+        user = await call(f"{gateway.url}/acme/admin", key=gateway.api_key)
+        admin = await call(f"{gateway.url}/acme/admin", key="admin-key-0123456789abcdef")
+        unknown = await call(f"{gateway.url}/acme/other", key=gateway.api_key)
+        wrong = await call(url, b"", key=gateway.api_key, method="POST")
+
+    assert [each.status for each in (allowed, nobody, user, admin, unknown, wrong)] == [
+        200,
+        401,
+        403,
+        200,
+        404,
+        405,
+    ]
