@@ -22,10 +22,11 @@ from llm_gateway_api import (
 )
 
 from llm_gateway.binding import Binder, Generation, Kernel, new_kernel
+from llm_gateway.layers import SettingsError
 from llm_gateway.observe import AccessLog
 from llm_gateway.plugins import Plugins, discover
 from llm_gateway.server import Gateway, HttpServer
-from llm_gateway.settings import Settings, SettingsError, load
+from llm_gateway.settings import Settings, disabled, load
 
 log = logging.getLogger("llm_gateway.app")
 REFUSED = 78
@@ -92,12 +93,9 @@ class Worker:
                 return REFUSED
 
     def _load(self) -> Settings:
-        self._plugins = discover()
-        settings = load(self._path, os.environ, self._plugins, self._overrides)
-        if settings.plugins.disabled:
-            self._plugins = discover(frozenset(settings.plugins.disabled))
-            settings = load(self._path, os.environ, self._plugins, self._overrides)
-        return settings
+        """The configuration as it is now; sets `_plugins`."""
+        self._plugins = discover(disabled(self._path, os.environ))
+        return load(self._path, os.environ, self._plugins, self._overrides)
 
     def _bind(self, settings: Settings) -> Generation:
         generation = Binder(settings, self._plugins, self._kernel).bind(self._reloads + 1)

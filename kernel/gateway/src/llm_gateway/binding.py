@@ -302,9 +302,7 @@ class Binder:
 
     def _caches_declared(self) -> bool:
         section = self.settings.section("cache")
-        return section is not None and bool(getattr(section, "enabled", False)) and (
-            "cache" in self.settings.named
-        )
+        return section is not None and bool(getattr(section, "enabled", False))
 
     def _caching(self) -> Caching:
         section: Any = self.settings.section("cache")

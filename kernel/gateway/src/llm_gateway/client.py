@@ -38,7 +38,7 @@ REASONS = {
 STREAM_TYPE = "text/event-stream; charset=utf-8"
 
 
-class Protocol(RequestHandler):  # type: ignore[misc]  # aiohttp marks it final-ish by metaclass
+class Protocol(RequestHandler):
     """aiohttp's server protocol; tells when the client takes data again."""
 
     __slots__ = ("on_resume",)
@@ -216,9 +216,9 @@ class Client:
     async def drained(self) -> None:
         """Wait until the client takes data again."""
         if self.paused:
-            waiter = asyncio.get_running_loop().create_future()
-            self.on_resume = lambda: waiter.done() or waiter.set_result(None)
-            await waiter
+            taken = asyncio.Event()
+            self.on_resume = taken.set
+            await taken.wait()
 
     # --- inside ------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Reads the configuration: file, variables, flags; every problem is found before one is told.
 
-The order is merge, interpolate, cut out what plugins own, validate each part with its owner's
-model. A value from the environment is text and is never interpolated again.
+`layers` merges and interpolates; here, what plugins own is cut out, and each part validated
+with its owner's model.
 """
 
 import re
@@ -11,13 +11,23 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from llm_gateway_api.errors import ConfigurationError
 from llm_gateway_api.settings import ProviderSettings
 from llm_gateway_api.specs import ProviderSpec
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 
-from llm_gateway import yamlsource
+from llm_gateway.layers import (
+    ABSENT,
+    Key,
+    Layers,
+    cut,
+    is_off,
+    mapping_at,
+    paths,
+    put,
+    value_at,
+)
+from llm_gateway.layers import SettingsError as SettingsError
 from llm_gateway.plugins import Plugins
 from llm_gateway.sections import (
     CONTRACTS,
@@ -30,18 +40,9 @@ from llm_gateway.sections import (
     Server,
     Telemetry,
 )
+from llm_gateway.settingsdoc import sample as sample
+from llm_gateway.settingsdoc import schema as schema
 
-Key = tuple[str | int, ...]
-PREFIX = "LLM_GATEWAY_"
-VARIABLES = {
-    "SERVER_HOST": "server.host",
-    "SERVER_PORT": "server.port",
-    "METRICS_PORT": "server.metrics_port",
-    "LOG_LEVEL": "telemetry.logging.level",
-}
-_OLD_LOG_LEVEL = "RUST_LOG"
-_VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
-_ABSENT = object()
 _PROVIDERS = "providers"
 _MASK = "**********"
 _SECRET_KEY = re.compile(r"(key|keys|secret|token|password)$")
@@ -49,29 +50,8 @@ _USER_INFO = re.compile(r"://[^/@\s]+@")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong: the dotted key, its line in the file if it stands there, the reason."""
-
-    path: str
-    line: int | None
-    message: str
-
-    def __str__(self) -> str:
-        where = f"line {self.line}: " if self.line else ""
-        return f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
-
-
-class SettingsError(ConfigurationError):
-    """All problems of a configuration."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
-        self.problems = problems
-
-
-@dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole configuration, validated. `configured` are the paths that somebody wrote."""
+    """The whole configuration, validated. `named` are the paths that somebody wrote."""
 
     server: Server
     providers: Mapping[str, ProviderSettings]
@@ -81,7 +61,7 @@ class Settings:
     telemetry: Telemetry
     plugins: PluginSection
     warnings: tuple[str, ...] = ()
-    configured: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
     sections: Mapping[str, object] = field(default_factory=dict)
 
     def section(self, path: str) -> object | None:
@@ -94,7 +74,7 @@ class Settings:
         for path in sorted(self.sections, key=lambda each: each.count(".")):
             value = self.sections[path]
             if value is not None:
-                _put(result, tuple(path.split(".")), _dumped(value))
+                put(result, tuple(path.split(".")), _dumped(value))
         result[_PROVIDERS] = {name: _dumped(each) for name, each in self.providers.items()}
         return {key: _masked(key, value) for key, value in result.items()}
 
@@ -103,7 +83,7 @@ def load(
     path: Path | None,
     environ: Mapping[str, str],
     plugins: Plugins,
-    overrides: Mapping[str, object] = {},  # noqa: B006  # read only
+    overrides: Mapping[str, object] = {},
 ) -> Settings:
     """The settings of `path`, below those of `environ`, below those of `overrides`.
 
@@ -121,20 +101,18 @@ def disabled(path: Path | None, environ: Mapping[str, str]) -> frozenset[str]:
         loader.merge(path, {})
     except SettingsError:
         return frozenset()
-    named = _get(loader.source.data, ("plugins", "disabled"))
+    named = value_at(loader.source.data, ("plugins", "disabled"))
     return frozenset(map(str, named)) if isinstance(named, list) else frozenset()
 
 
-class _Loader:
+class _Loader(Layers):
     def __init__(self, environ: Mapping[str, str], plugins: Plugins) -> None:
-        self.environ = environ
+        claims = plugins.declared("settings")
+        named = [*PACKAGES, *KERNEL, *CONTRACTS, _PROVIDERS, *(spec.path for _, spec in claims)]
+        super().__init__(environ, (each.split(".")[0] for each in named))
         self.plugins = plugins
-        self.source = yamlsource.Source()
-        self.origins: dict[Key, str] = {}  # what did not come from the file
-        self.problems: dict[Key, Problem] = {}
-        self.warnings: list[str] = []
         self.owners: dict[Key, tuple[str, Any]] = {}  # path to plugin and model
-        for plugin, spec in plugins.declared("settings"):
+        for plugin, spec in claims:
             self._claim(plugin, tuple(spec.path.split(".")), spec.model)
         self.contracts = {
             name: model for name, (hook, model) in CONTRACTS.items() if plugins.declared(hook)
@@ -142,18 +120,18 @@ class _Loader:
 
     def load(self, path: Path | None, overrides: Mapping[str, object]) -> Settings:
         self.merge(path, overrides)
-        self._share_metrics_port()
-        data = self._interpolated((), self.source.data, False)
-        written = frozenset(".".join(map(str, key)) for key in _paths(data))
+        self.share_metrics_port()
+        data = self.interpolated((), self.source.data, False)
+        written = frozenset(".".join(map(str, key)) for key in paths(data))
         providers = self._providers(data.pop(_PROVIDERS, None))
         sections: dict[str, object] = {}
         for key in sorted(self.owners, key=len, reverse=True):
-            sections[".".join(map(str, key))] = self._owned(key, _cut(data, key))
+            sections[".".join(map(str, key))] = self._owned(key, cut(data, key))
         for name, model in {**KERNEL, **self.contracts}.items():
-            value = data.pop(name, _ABSENT)
-            if value is _ABSENT and name == "cache":
+            value = data.pop(name, ABSENT)
+            if value is ABSENT and name == "cache":
                 continue  # waits for its part of the configuration
-            given = {} if value is _ABSENT or value is None else value
+            given = {} if value is ABSENT or value is None else value
             sections[name] = self._validated((name,), model, given)
             self._unknown_extras(name, sections[name])
         for name, value in data.items():
@@ -167,84 +145,8 @@ class _Loader:
             **kernel,
             providers=providers,
             warnings=tuple(self.warnings),
-            configured=written,
+            named=written,
             sections=sections,
-        )
-
-    def merge(self, path: Path | None, overrides: Mapping[str, object]) -> None:
-        """Read the file and lay variables, then flags, over it."""
-        if path is not None:
-            try:
-                self.source = yamlsource.read(path.read_text(encoding="utf-8"))
-            except yamlsource.SourceError as error:
-                dotted = ".".join(map(str, error.path))
-                raise SettingsError([Problem(dotted, error.line, error.message)]) from error
-            except (OSError, UnicodeDecodeError) as error:
-                reason = getattr(error, "strerror", None) or str(error)
-                raise SettingsError([Problem(str(path), None, reason)]) from error
-        for name, dotted in VARIABLES.items():
-            if value := self.environ.get(name):
-                self._override(dotted.split("."), value, name)
-        old = self.environ.get(_OLD_LOG_LEVEL)
-        if old and not self.environ.get("LOG_LEVEL"):
-            self.warnings.append(f"{_OLD_LOG_LEVEL} is read as LOG_LEVEL; set LOG_LEVEL instead")
-            level = next((part for part in old.split(",") if "=" not in part), "info")
-            self._override(VARIABLES["LOG_LEVEL"].split("."), level, _OLD_LOG_LEVEL)
-        for name in sorted(self.environ):
-            steps = name.removeprefix(PREFIX).lower().split("__")
-            if name.startswith(PREFIX) and steps[0] in self._tops():
-                value = _decoded(self.environ[name])
-                if len(steps) > 1 or isinstance(value, dict):
-                    self._override(steps, value, name)
-        for dotted, flag in overrides.items():
-            self._override(dotted.split("."), flag, "the command line")
-
-    def _override(self, steps: list[str], value: object, origin: str) -> None:
-        at: Any = self.source.data
-        key: list[str] = []
-        for index, step in enumerate(steps):
-            # `my-provider` in the file is MY_PROVIDER in a variable
-            same = (each for each in at if each.lower().replace("-", "_") == step)
-            key.append(step if step in at else next(same, step))
-            if index < len(steps) - 1:
-                if not isinstance(at.get(key[-1]), dict):
-                    at[key[-1]] = {}
-                at = at[key[-1]]
-        at[key[-1]] = _escaped(value)
-        self.origins[tuple(key)] = origin
-
-    def _share_metrics_port(self) -> None:
-        """``telemetry.metrics.port`` is another name of ``server.metrics_port``."""
-        key, other = ("server", "metrics_port"), ("telemetry", "metrics", "port")
-        main, alias = _get(self.source.data, key), _get(self.source.data, other)
-        if alias is _ABSENT or alias is None:
-            return
-        if main is _ABSENT:
-            self._override(list(key), alias, "telemetry.metrics.port")
-        elif key in self.origins:
-            _put(self.source.data, other, main)
-        elif str(main) != str(alias):
-            self._problem(other, f"is {alias}, but server.metrics_port is {main}; they are one")
-
-    def _interpolated(self, key: Key, value: Any, off: bool) -> Any:
-        """`value` with its variables; those missing are left out, a problem unless `off`."""
-        if isinstance(value, dict):
-            off = off or _is_off(self._interpolated((*key, "enabled"), value.get("enabled"), off))
-            pairs = ((k, self._interpolated((*key, k), v, off)) for k, v in value.items())
-            return {k: v for k, v in pairs if v is not _ABSENT}
-        if isinstance(value, list):
-            items = (self._interpolated((*key, i), v, off) for i, v in enumerate(value))
-            return [item for item in items if item is not _ABSENT]
-        if not isinstance(value, str) or "$" not in value:
-            return value
-        matches = [match for match in _VARIABLE.finditer(value) if match[1] and match[2] is None]
-        missing = [match[1] for match in matches if match[1] not in self.environ]
-        if missing and not off:
-            self._problem(key, f"the variable {', '.join(missing)} is not set")
-        if missing:
-            return _ABSENT
-        return _VARIABLE.sub(
-            lambda m: (self.environ.get(m[1]) or m[2] or "") if m[1] else "$", value
         )
 
     def _providers(self, entries: Any) -> dict[str, ProviderSettings]:
@@ -260,7 +162,7 @@ class _Loader:
                 {kind: {} for kind, each in specs.items() if each.standalone}, specs
             )
         if not isinstance(entries, dict):
-            self._problem((_PROVIDERS,), "is a mapping of names to settings")
+            self.problem((_PROVIDERS,), "is a mapping of names to settings")
             return {}
         return self._instances(entries, specs)
 
@@ -277,10 +179,10 @@ class _Loader:
     ) -> dict[str, ProviderSettings]:
         found = {}
         for name, entry in entries.items():
-            if entry is None and name not in _get_dict(self.source.data, _PROVIDERS):
+            if entry is None and name not in mapping_at(self.source.data, _PROVIDERS):
                 continue  # its variable is not set
             if not isinstance(entry, dict | None):
-                self._problem((_PROVIDERS, name), "is a mapping of settings")
+                self.problem((_PROVIDERS, name), "is a mapping of settings")
             elif settings := self._instance(name, entry or {}, specs):
                 found[name] = settings
         return found
@@ -290,13 +192,13 @@ class _Loader:
     ) -> ProviderSettings | None:
         key: Key = (_PROVIDERS, name)
         kind = str(entry.get("kind") or name)
-        off = _is_off(entry.get("enabled"))
+        off = is_off(entry.get("enabled"))
         if kind not in specs:
             message = self._no_kind(name, kind, specs)
             if off:
                 self.warnings.append(f"{_PROVIDERS}.{name} is disabled; {message}")
             else:
-                self._problem(key, message)
+                self.problem(key, message)
             return None
         model: Any = specs[kind].settings
         given = {**entry, "kind": kind}
@@ -318,12 +220,14 @@ class _Loader:
 
     def _owned(self, key: Key, value: Any) -> object | None:
         plugin, model = self.owners[key]
-        if value is _ABSENT:
+        if value is ABSENT or value is None:
             try:
                 return model()  # type: ignore[no-any-return]  # whatever the plugin's model is
-            except Exception:  # it has required keys: it waits for its part
-                return None
-        return self._validated(key, model, {} if value is None else value, plugin=plugin)
+            except Exception:  # it has required keys
+                if value is ABSENT:
+                    return None  # and waits for its part of the configuration
+                value = {}
+        return self._validated(key, model, value, plugin=plugin)
 
     def _validated(
         self,
@@ -340,14 +244,14 @@ class _Loader:
         except ValidationError as error:
             details = error.errors(include_url=False, include_context=False, include_input=False)
         except Exception as error:  # a validator of a plugin
-            self._problem(key, f"plugin {plugin} failed on it: {type(error).__name__}: {error}")
+            self.problem(key, f"plugin {plugin} failed on it: {type(error).__name__}: {error}")
             return None
         for each in sorted(details, key=lambda each: -len(each["loc"])):
             real = (*key, *_real(each["loc"], value))
             if each["type"] == "extra_forbidden":
                 self._unknown(real, _names_at(model, each["loc"][:-1]))
             elif not keys_only and not any(p[: len(real)] == real for p in self.problems):
-                self._problem(real, each["msg"].removeprefix("Value error, "))
+                self.problem(real, each["msg"].removeprefix("Value error, "))
         return None
 
     def _unknown_extras(self, name: str, section: object | None) -> None:
@@ -363,15 +267,17 @@ class _Loader:
             for name, each in value.items():
                 self._leftover((*key, name), each)
         elif not (below and value is None):
-            self._unknown(key, self._tops() if len(key) == 1 else set())
+            self._unknown(key, set(self.tops) if len(key) == 1 else set())
 
     def _unknown(self, key: Key, known: set[str]) -> None:
         """Say who would know `key`, or what was meant."""
         name, parent = str(key[-1]), key[:-1]
         dotted = ".".join(map(str, key))
         depth = len(key)
-        paths = [*self.owners, *(tuple(each.split(".")) for each in PACKAGES)]
-        known |= {str(p[depth - 1]) for p in paths if len(p) >= depth and p[: depth - 1] == parent}
+        known_paths = [*self.owners, *(tuple(each.split(".")) for each in PACKAGES)]
+        known |= {
+            str(p[depth - 1]) for p in known_paths if len(p) >= depth and p[: depth - 1] == parent
+        }
         known.discard("*")
         wild = PACKAGES.get(".".join(map(str, (*parent, "*"))))
         if dotted in PACKAGES:
@@ -383,7 +289,7 @@ class _Loader:
             message = f"belongs to a plugin: {self._install(package)}"
         else:
             message = f"unknown key; known here: {', '.join(sorted(known)) or 'none'}"
-        self._problem(key, message)
+        self.problem(key, message)
 
     def _install(self, package: str) -> str:
         plugin = self.plugins.get(package.replace("-", "_"))
@@ -407,7 +313,7 @@ class _Loader:
             if name is not None and name not in entries:
                 near = get_close_matches(name, list(entries), 1)
                 meant = f"; did you mean {near[0]!r}?" if near else ""
-                self._problem(("routing", *key), f"no provider is called {name!r}{meant}")
+                self.problem(("routing", *key), f"no provider is called {name!r}{meant}")
         if self.problems:
             raise SettingsError(list(self.problems.values()))
 
@@ -420,19 +326,6 @@ class _Loader:
                 f"the kernel and {plugin} both own the settings path {'.'.join(map(str, key))}"
             )
         self.owners[key] = (plugin, model)
-
-    def _tops(self) -> set[str]:
-        tops = {str(key[0]) for key in self.owners} | {each.split(".")[0] for each in PACKAGES}
-        return tops | set(KERNEL) | set(CONTRACTS) | {_PROVIDERS}
-
-    def _problem(self, key: Key, message: str) -> None:
-        if key in self.problems:
-            return
-        ends = range(len(key), 0, -1)
-        origin = next((self.origins[key[:end]] for end in ends if key[:end] in self.origins), None)
-        line = None if origin else self.source.line(key)
-        text = f"{message} (from {origin})" if origin else message
-        self.problems[key] = Problem(".".join(map(str, key)), line, text)
 
 
 def _names_at(model: Any, loc: tuple[str | int, ...]) -> set[str]:
@@ -472,61 +365,6 @@ def _real(loc: tuple[str | int, ...], value: Any) -> Key:
         elif index == len(loc) - 1:
             break
     return tuple(key)
-
-
-def _paths(data: Any, key: Key = ()) -> Iterable[Key]:
-    if isinstance(data, dict):
-        for name, value in data.items():
-            yield (*key, name)
-            yield from _paths(value, (*key, name))
-
-
-def _get(data: Any, key: Key) -> Any:
-    for step in key:
-        if not isinstance(data, dict) or step not in data:
-            return _ABSENT
-        data = data[step]
-    return data
-
-
-def _get_dict(data: Any, name: str) -> dict[str, Any]:
-    value = _get(data, (name,))
-    return value if isinstance(value, dict) else {}
-
-
-def _put(data: dict[str, Any], key: Key, value: Any) -> None:
-    for step in key[:-1]:
-        data = data.setdefault(str(step), {})
-    data[str(key[-1])] = value
-
-
-def _cut(data: Any, key: Key) -> Any:
-    parent = _get(data, key[:-1])
-    return parent.pop(key[-1], _ABSENT) if isinstance(parent, dict) else _ABSENT
-
-
-def _decoded(text: str) -> Any:
-    """JSON lists and mappings; other text stays text, which pydantic turns into numbers."""
-    if text in ("null", "~"):
-        return None
-    if text[:1] in ("[", "{"):
-        try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError:
-            return text
-    return text
-
-
-def _escaped(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("$", "$$")
-    if isinstance(value, dict):
-        return {key: _escaped(each) for key, each in value.items()}
-    return [_escaped(each) for each in value] if isinstance(value, list) else value
-
-
-def _is_off(value: object) -> bool:
-    return value is False or str(value).lower() in ("false", "no", "off", "0", "f", "n")
 
 
 def _is_empty(given: Mapping[str, Any], model: Any, name: str) -> bool:

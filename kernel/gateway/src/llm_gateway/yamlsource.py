@@ -66,7 +66,7 @@ def _build(loader: yaml.SafeLoader, node: yaml.Node, path: Path, lines: dict[Pat
             _build(loader, each, (*path, index), lines) for index, each in enumerate(node.value)
         ]
     if not isinstance(node, yaml.MappingNode):
-        return loader.construct_object(node)  # type: ignore[no-untyped-call]  # stubs lack it
+        return loader.construct_object(node)
     own = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
     loader.flatten_mapping(node)  # puts what `<<` merges first, so that own keys win
     result: dict[str, Any] = {}

@@ -113,6 +113,15 @@ class ScriptedProvider:
         """Let every `Hang` go on; later ones do not hold either."""
         self._released.set()
 
+    def reset(self) -> None:
+        """Forget script and records and end what hangs; the port stays."""
+        self._released.set()
+        self._released = asyncio.Event()
+        self._queue.clear()
+        self.default = ()
+        self.received.clear()
+        self.unexpected.clear()
+
     def refused_url(self) -> str:
         """An origin that refuses connections, held free of others until the end."""
         holder = socket.socket()

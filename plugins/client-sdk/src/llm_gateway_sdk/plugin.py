@@ -1,1 +1,1 @@
-"""Declarations of this plugin."""
+"""Declares nothing: the commands are in `commands`, which has an entry-point group of its own."""

@@ -1,0 +1,131 @@
+"""``llm-gateway``: the global flags and the table of commands.
+
+Nothing heavy is imported here: a command's module loads when the command runs, so that
+``--help`` is quick and works whatever else is broken.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, TypeVar
+
+import rich_click as click
+
+F = TypeVar("F", bound=Callable[..., Any])
+PROGRAM = "llm-gateway"
+COMPLETE = "_LLM_GATEWAY_COMPLETE"
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+_COMMANDS = {
+    "start": ("llm_gateway.cli.start:start", "Serve requests until a signal."),
+    "config": ("llm_gateway.cli.configuration:config", "Show, check or explain configurations."),
+    "validate": ("llm_gateway.cli.configuration:validate", "Check a configuration file."),
+    "info": ("llm_gateway.cli.about:info", "Say what is installed."),
+    "plugins": ("llm_gateway.cli.about:plugins", "List and check the installed plugins."),
+    "completions": ("llm_gateway.cli.completions:completions", "Print a shell's completions."),
+}
+
+
+@dataclass(slots=True)
+class Globals:
+    """The global flags, which every command finds in ``ctx.obj``."""
+
+    url: str
+    api_key: str | None
+    json: bool
+    verbose: int
+
+
+class LazyGroup(click.RichGroup):
+    """Commands known by name and help; what they do is imported when one is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self._table(ctx))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = self._table(ctx).get(cmd_name)
+        return (
+            click.RichCommand(name=cmd_name, help=found[1], add_help_option=False)
+            if found
+            else None
+        )
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, stub, rest = super().resolve_command(ctx, args)
+        if name is None or stub is None:
+            return name, stub, rest
+        load = self._table(ctx)[name][0]
+        try:
+            module, _, attribute = load.partition(":")
+            command = getattr(import_module(module), attribute)
+        except Exception as error:
+            text = f"{name} cannot be loaded from {load}: {type(error).__name__}: {error}"
+            raise click.ClickException(text) from error
+        return name, command, rest
+
+    def _table(self, ctx: click.Context) -> dict[str, tuple[str, str]]:
+        """Name to what loads it and its help; the kernel's own names come first."""
+        table: dict[str, tuple[str, str]] | None = ctx.meta.get(__name__)
+        if table is None:
+            table = {**_of_plugins(), **_COMMANDS}
+            ctx.meta[__name__] = table
+        return table
+
+
+def _of_plugins() -> dict[str, tuple[str, str]]:
+    try:
+        from llm_gateway.plugins import commands
+
+        return {name: (spec.load, spec.help) for name, spec in commands().items()}
+    except Exception as error:  # help must not fail
+        print(f"warning: plugins' commands are left out: {error}", file=sys.stderr)
+        return {}
+
+
+def _as_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    found = ctx.find_object(Globals)
+    if value and found is not None:
+        found.json = True
+
+
+def json_option(command: F) -> F:
+    """--json may stand behind the command's name as well."""
+    option = click.option(
+        "--json", is_flag=True, expose_value=False, callback=_as_json, help="Print JSON."
+    )
+    return option(command)
+
+
+def config_option(command: F) -> F:
+    option = click.option("-c", "--config", "path", metavar="FILE", help="The configuration file.")
+    return option(command)
+
+
+@click.group(cls=LazyGroup, context_settings=CONTEXT)
+@click.option("-v", "--verbose", count=True, help="Say more; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option(
+    "-u",
+    "--url",
+    envvar="LLM_GATEWAY_URL",
+    default="http://localhost:8080",
+    show_default=True,
+    help="The gateway to ask.",
+)
+@click.option("-k", "--api-key", envvar="LLM_GATEWAY_API_KEY", help="The key to ask it with.")
+@click.version_option(None, "-V", "--version", package_name="llm-gateway-kernel")
+@click.pass_context
+def cli(ctx: click.Context, verbose: int, as_json: bool, url: str, api_key: str | None) -> None:
+    """A gateway between applications and the vendors of language models."""
+    ctx.obj = Globals(url, api_key, as_json, verbose)
+
+
+def main() -> None:
+    """Run the command line; exits with 0, 1 (bad news), 2 (wrong usage) or 78 (refused)."""
+    if os.environ.get(COMPLETE, "").startswith("powershell"):
+        import_module("llm_gateway.cli.completions")  # teaches click this shell
+    cli(prog_name=PROGRAM)

@@ -1,0 +1,103 @@
+"""``llm-gateway config`` and ``llm-gateway validate``."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import rich_click as click
+
+from llm_gateway.cli import CONTEXT, Globals, config_option, json_option
+from llm_gateway.cli.output import installed, loaded, print_json
+
+
+@click.group(context_settings=CONTEXT)
+def config() -> None:
+    """Show, check or explain configurations."""
+
+
+@config.command(context_settings=CONTEXT)
+@config_option
+@json_option
+@click.pass_context
+def show(ctx: click.Context, path: str | None) -> None:
+    """Print the configuration in force, secrets masked."""
+    settings, problems, _ = loaded(path)
+    if settings is None:
+        for problem in problems:
+            click.echo(str(problem), err=True)
+        ctx.exit(1)
+    for warning in settings.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if ctx.find_object(Globals) and ctx.obj.json:
+        print_json(settings.effective())
+        return
+    import yaml
+
+    click.echo(yaml.safe_dump(settings.effective(), sort_keys=False, allow_unicode=True), nl=False)
+
+
+@config.command("validate", context_settings=CONTEXT)
+@click.argument("file")
+@json_option
+@click.pass_context
+def config_validate(ctx: click.Context, file: str) -> None:
+    """Check FILE as `start` would."""
+    _check(ctx, file, strict=False)
+
+
+@config.command(context_settings=CONTEXT)
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
+@click.option("-c", "--config", "path", hidden=True)
+def generate(output: str | None, path: str | None) -> None:
+    """Print a commented configuration with every key of this installation."""
+    from llm_gateway.settings import sample
+
+    text = sample(installed(path))
+    if output is None:
+        click.echo(text)
+        return
+    try:
+        with Path(output).open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise click.ClickException(f"{output}: {error.strerror}") from error
+
+
+@config.command(context_settings=CONTEXT)
+@config_option
+@json_option
+def schema(path: str | None) -> None:
+    """Print the JSON Schema of the configuration."""
+    from llm_gateway.settings import schema
+
+    print_json(schema(installed(path)))
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("file", metavar="CONFIG_FILE")
+@click.option("--strict", is_flag=True, help="Warnings and broken plugins are bad news too.")
+@json_option
+@click.pass_context
+def validate(ctx: click.Context, file: str, strict: bool) -> None:
+    """Check CONFIG_FILE as `start` would."""
+    _check(ctx, file, strict)
+
+
+def _check(ctx: click.Context, file: str, strict: bool) -> None:
+    settings, problems, plugins = loaded(file)
+    warnings = list(settings.warnings) if settings else []
+    warnings += [
+        f"plugin {each.name} was set aside in phase {each.phase}: {each.reason}"
+        for each in plugins.plugins
+        if each.state == "set aside"
+    ]
+    valid = not problems and not (strict and warnings)
+    if ctx.obj.json:
+        found = [asdict(each) for each in problems]
+        print_json({"valid": valid, "problems": found, "warnings": warnings})
+    else:
+        for problem in problems:
+            click.echo(f"{file}: {problem}", err=True)
+        for warning in warnings:
+            click.echo(f"warning: {warning}", err=True)
+        click.echo(f"{file} is valid" if valid else f"{file} is not valid")
+    ctx.exit(0 if valid else 1)

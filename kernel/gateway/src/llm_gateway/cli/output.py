@@ -1,0 +1,55 @@
+"""Tables for people, JSON for programs; and how commands load a configuration."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from llm_gateway.layers import Problem
+    from llm_gateway.plugins import Plugins
+    from llm_gateway.settings import Settings
+
+
+def print_json(document: Any) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their longest cell; the last one is not padded."""
+    lines = [[each.upper() for each in head], *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head) - 1)]
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=True)]
+        click.echo("  ".join([*cells, line[-1]]).rstrip())
+
+
+def installed(path: str | None) -> "Plugins":
+    """The plugins that `path` does not disable."""
+    from llm_gateway_api.errors import ConfigurationError
+
+    from llm_gateway.plugins import discover
+    from llm_gateway.settings import disabled
+
+    try:
+        return discover(disabled(Path(path) if path else None, os.environ))
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def loaded(path: str | None) -> "tuple[Settings | None, list[Problem], Plugins]":
+    """The settings of `path`, or the problems that it has."""
+    from llm_gateway_api.errors import ConfigurationError
+
+    from llm_gateway.settings import SettingsError, load
+
+    plugins = installed(path)
+    try:
+        return load(Path(path) if path else None, os.environ, plugins), [], plugins
+    except SettingsError as error:
+        return None, error.problems, plugins
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from error
