@@ -136,11 +136,11 @@ class _Loader(Layers):
             self._unknown_extras(name, sections[name])
         for name, value in data.items():
             self._leftover((name,), value)
+        self._check_names(sections["routing"])
         if self.problems:
             order = sorted(self.problems.values(), key=lambda each: (each.line or 0, each.path))
             raise SettingsError(order)
         kernel: dict[str, Any] = {name: sections[name] for name in KERNEL}
-        self._check_names(kernel["routing"])
         return Settings(
             **kernel,
             providers=providers,
@@ -247,7 +247,7 @@ class _Loader(Layers):
             self.problem(key, f"plugin {plugin} failed on it: {type(error).__name__}: {error}")
             return None
         for each in sorted(details, key=lambda each: -len(each["loc"])):
-            real = (*key, *_real(each["loc"], value))
+            real = (*key, *_real(each["loc"], value, each["type"] == "missing"))
             if each["type"] == "extra_forbidden":
                 self._unknown(real, _names_at(model, each["loc"][:-1]))
             elif not keys_only and not any(p[: len(real)] == real for p in self.problems):
@@ -299,9 +299,9 @@ class _Loader(Layers):
             return f"{plugin.name} is disabled by plugins.disabled"
         return f"pip install llm-gateway-{package}"
 
-    def _check_names(self, routing: Routing) -> None:
+    def _check_names(self, routing: object) -> None:
         entries = self.source.data.get(_PROVIDERS)
-        if not isinstance(entries, dict):
+        if not isinstance(entries, dict) or not isinstance(routing, Routing):
             return
         used: list[tuple[Key, str | None]] = [(("default_provider",), routing.default_provider)]
         for i, model in enumerate(routing.models):
@@ -314,8 +314,6 @@ class _Loader(Layers):
                 near = get_close_matches(name, list(entries), 1)
                 meant = f"; did you mean {near[0]!r}?" if near else ""
                 self.problem(("routing", *key), f"no provider is called {name!r}{meant}")
-        if self.problems:
-            raise SettingsError(list(self.problems.values()))
 
     def _claim(self, plugin: str, key: Key, model: Any) -> None:
         top = str(key[0])
@@ -352,18 +350,17 @@ def _models(annotations: Iterable[Any]) -> list[type[BaseModel]]:
     return found
 
 
-def _real(loc: tuple[str | int, ...], value: Any) -> Key:
+def _real(loc: tuple[str | int, ...], value: Any, missing: bool) -> Key:
     """`loc` without the names of union members that pydantic puts into it."""
     key: list[str | int] = []
     for index, step in enumerate(loc):
         if isinstance(value, dict):
-            key.append(step)
-            value = value.get(str(step))
+            if step in value or (missing and index == len(loc) - 1):
+                key.append(step)
+                value = value.get(str(step))
         elif isinstance(value, list) and isinstance(step, int) and step < len(value):
             key.append(step)
             value = value[step]
-        elif index == len(loc) - 1:
-            break
     return tuple(key)
 
 

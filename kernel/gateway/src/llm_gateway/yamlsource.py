@@ -75,7 +75,7 @@ def _build(loader: yaml.SafeLoader, node: yaml.Node, path: Path, lines: dict[Pat
         line = key_node.start_mark.line + 1
         if key is None:
             raise SourceError(path, line, "a key is a plain word")
-        if own.count(key) > 1:
+        if own.count(key) > 1 and (*path, key) in lines:
             raise SourceError((*path, key), line, f"the key {key!r} stands here twice")
         lines[(*path, key)] = line
         result[key] = _build(loader, value_node, (*path, key), lines)

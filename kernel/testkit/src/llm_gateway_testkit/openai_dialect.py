@@ -181,7 +181,7 @@ def strict(expect_key: str | None = None) -> Callable[[Received], Answer | None]
 def _fields(request: Received, known: set[str], required: Sequence[str]) -> Answer | None:
     try:
         body = request.json
-    except ValueError:
+    except (ValueError, RecursionError):
         return error_answer(400, None, "We could not parse the JSON body of your request.")
     if not isinstance(body, dict):
         return error_answer(400, "invalid_type", "The body must be an object.")

@@ -1,4 +1,5 @@
 """The client for asyncio; the same as `Client`, awaited."""
+# ruff: noqa: ASYNC109 - a timeout for each request is part of the contract, and httpx's own
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -119,12 +120,12 @@ class AsyncClient:
         if response.status_code < 400:
             return response
         try:
-            error = wire.error_of(
+            refused = wire.error_of(
                 response.status_code, response.headers, await self._read(response)
             )
         finally:
             await response.aclose()
-        raise Failed(error, response.headers.get("x-should-retry"))
+        raise Failed(refused, response.headers.get("x-should-retry"))
 
     async def _send(self, call: wire.Call, timeout: float | None) -> httpx.Response:
         request = self._http.build_request(

@@ -162,7 +162,7 @@ def _state(value: object) -> str:
 
 def _print_models(found: tuple[Model, ...], capabilities: bool) -> None:
     heads = ("model", "provider", "context", *(("capabilities",) if capabilities else ()))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for each in found:
         window = "" if each.context_window is None else f"{each.context_window:,}"
         row = (each.id, each.provider or each.owned_by or "", window)

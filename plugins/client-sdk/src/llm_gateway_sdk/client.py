@@ -115,10 +115,10 @@ class Client:
         if response.status_code < 400:
             return response
         try:
-            error = wire.error_of(response.status_code, response.headers, self._read(response))
+            refused = wire.error_of(response.status_code, response.headers, self._read(response))
         finally:
             response.close()
-        raise Failed(error, response.headers.get("x-should-retry"))
+        raise Failed(refused, response.headers.get("x-should-retry"))
 
     def _send(self, call: wire.Call, timeout: float | None) -> httpx.Response:
         request = self._http.build_request(

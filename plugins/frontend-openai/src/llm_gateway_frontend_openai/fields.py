@@ -1,0 +1,58 @@
+"""Checked reading of decoded JSON: a wrong type is the caller's error, with its path."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from llm_gateway_api.errors import MalformedBodyError
+
+Object = Mapping[str, Any]
+
+
+def wrong(param: str, expected: str) -> MalformedBodyError:
+    return MalformedBodyError(f"{param!r} must be {expected}.", param=param)
+
+
+def decoded(raw: msgspec.Raw, param: str) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise wrong(param, "valid JSON") from error
+
+
+def text(value: object, param: str) -> str:
+    if not isinstance(value, str):
+        raise wrong(param, "a string")
+    return value
+
+
+def optional_text(holder: Object, key: str, path: str) -> str | None:
+    value = holder.get(key)
+    return None if value is None else text(value, f"{path}.{key}")
+
+
+def mapping(value: object, param: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise wrong(param, "an object")
+    return value
+
+
+def array(value: object, param: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise wrong(param, "an array")
+    return value
+
+
+def rest(holder: Object, *known: str) -> dict[str, Any]:
+    """The members of `holder` that are not `known`."""
+    return {key: value for key, value in holder.items() if key not in known}
+
+
+def data_url(url: str) -> tuple[str, str] | None:
+    """Media type and base64 data of a ``data:`` URL, None for any other."""
+    if url[:5].lower() != "data:":
+        return None
+    head, comma, data = url[5:].partition(",")
+    if not comma or not head.endswith(";base64"):
+        return None
+    return head.removesuffix(";base64"), data

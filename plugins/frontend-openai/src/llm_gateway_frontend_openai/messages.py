@@ -1,0 +1,191 @@
+"""Decodes chat messages and their parts (openai.md, section 3)."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from llm_gateway_api.requests import (
+    AudioPart,
+    FilePart,
+    ImagePart,
+    Message,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    Role,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+    UnknownPart,
+)
+
+from llm_gateway_frontend_openai.fields import (
+    Object,
+    array,
+    data_url,
+    mapping,
+    optional_text,
+    rest,
+    text,
+    wrong,
+)
+
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_CALLING = ("tool_calls", "function_call", "audio", "refusal", "reasoning_content")
+_KNOWN = ("role", "content", "name", "tool_call_id", *_CALLING)
+
+
+def decode_messages(value: object) -> tuple[Message, ...]:
+    given = array(value, "messages")
+    if not given:
+        raise wrong("messages", "a non-empty array")
+    return tuple(_message(each, f"messages[{at}]") for at, each in enumerate(given))
+
+
+def _message(value: object, path: str) -> Message:
+    given = mapping(value, path)
+    role = given.get("role")
+    if not isinstance(role, str) or role not in _ROLES:
+        raise wrong(f"{path}.role", f"one of {', '.join(_ROLES)}")
+    name = optional_text(given, "name", path)
+    parts = _content(given, role, path)
+    if role in ("tool", "function"):
+        return _result(given, role, parts, path)
+    if role == "assistant":
+        parts = _assistant(given, parts, path)
+    return Message(
+        cast(Role, role),
+        parts,
+        name,
+        isinstance(given.get("content"), str),
+        rest(given, *_KNOWN),
+    )
+
+
+def _content(given: Object, role: str, path: str) -> tuple[Part, ...]:
+    content = given.get("content")
+    where = f"{path}.content"
+    if isinstance(content, str):
+        return (TextPart(content),)
+    if isinstance(content, list):
+        return tuple(_part(each, f"{where}[{at}]") for at, each in enumerate(content))
+    if content is not None:
+        raise wrong(where, "a string or an array of parts")
+    if role == "function":
+        return ()
+    if role != "assistant" or not any(given.get(each) for each in _CALLING):
+        raise wrong(where, "a string or an array of parts")
+    return ()
+
+
+def _result(given: Object, role: str, parts: tuple[Part, ...], path: str) -> Message:
+    if role == "function":
+        call_id = f"call_{text(given.get('name'), f'{path}.name')}"
+    else:
+        call_id = text(given.get("tool_call_id"), f"{path}.tool_call_id")
+    result = ToolResultPart(call_id, parts)
+    plain = isinstance(given.get("content"), str)
+    return Message("tool", (result,), None, plain, rest(given, *_KNOWN))
+
+
+def _assistant(given: Object, parts: tuple[Part, ...], path: str) -> tuple[Part, ...]:
+    found: list[Part] = []
+    if reasoning := optional_text(given, "reasoning_content", path):
+        found.append(ReasoningPart(reasoning))
+    found.extend(parts)
+    if refusal := optional_text(given, "refusal", path):
+        found.append(RefusalPart(refusal))
+    if given.get("audio") is not None:
+        audio = mapping(given["audio"], f"{path}.audio")
+        found.append(AudioPart(id=text(audio.get("id"), f"{path}.audio.id")))
+    if given.get("tool_calls") is not None:
+        where = f"{path}.tool_calls"
+        calls = array(given["tool_calls"], where)
+        found.extend(_call(each, f"{where}[{at}]") for at, each in enumerate(calls))
+    if given.get("function_call") is not None:
+        found.append(_legacy_call(given["function_call"], f"{path}.function_call"))
+    return tuple(found)
+
+
+def _call(value: object, path: str) -> ToolCallPart:
+    given = mapping(value, path)
+    id_ = text(given.get("id"), f"{path}.id")
+    if given.get("type") == "custom":
+        custom = mapping(given.get("custom"), f"{path}.custom")
+        name = text(custom.get("name"), f"{path}.custom.name")
+        free = text(custom.get("input"), f"{path}.custom.input")
+        return ToolCallPart(id_, name, free, "custom", rest(given, "id", "type", "custom"))
+    if given.get("type", "function") != "function":
+        raise wrong(f"{path}.type", "'function' or 'custom'")
+    function = mapping(given.get("function"), f"{path}.function")
+    name = text(function.get("name"), f"{path}.function.name")
+    arguments = text(function.get("arguments", ""), f"{path}.function.arguments")
+    return ToolCallPart(
+        id_, name, arguments, "function", rest(given, "id", "type", "function", "index")
+    )
+
+
+def _legacy_call(value: object, path: str) -> ToolCallPart:
+    given = mapping(value, path)
+    name = text(given.get("name"), f"{path}.name")
+    return ToolCallPart(f"call_{name}", name, text(given.get("arguments", ""), f"{path}.arguments"))
+
+
+def _part(value: object, path: str) -> Part:
+    given = mapping(value, path)
+    kind = given.get("type")
+    if not isinstance(kind, str):
+        raise wrong(f"{path}.type", "a string")
+    reader = _PARTS.get(kind)
+    return reader(given, path) if reader else UnknownPart("openai.chat", given)
+
+
+def _text(given: Object, path: str) -> Part:
+    return TextPart(text(given.get("text"), f"{path}.text"), rest(given, "type", "text"))
+
+
+def _refusal(given: Object, path: str) -> Part:
+    return RefusalPart(text(given.get("refusal"), f"{path}.refusal"))
+
+
+def _image(given: Object, path: str) -> Part:
+    where = f"{path}.image_url"
+    image = mapping(given.get("image_url"), where)
+    url = text(image.get("url"), f"{where}.url")
+    detail = optional_text(image, "detail", where)
+    extra = rest(given, "type", "image_url")
+    if inline := data_url(url):
+        return ImagePart(None, inline[0], inline[1], detail, extra)
+    if not url.startswith(("http://", "https://")):
+        raise wrong(f"{where}.url", "an http(s) URL or a base64 data URL")
+    return ImagePart(url, None, None, detail, extra)
+
+
+def _audio(given: Object, path: str) -> Part:
+    where = f"{path}.input_audio"
+    audio = mapping(given.get("input_audio"), where)
+    data = text(audio.get("data"), f"{where}.data")
+    format_ = text(audio.get("format"), f"{where}.format")
+    return AudioPart(data, format_, None, rest(given, "type", "input_audio"))
+
+
+def _file(given: Object, path: str) -> Part:
+    where = f"{path}.file"
+    file = mapping(given.get("file"), where)
+    filename = optional_text(file, "filename", where)
+    extra = rest(given, "type", "file")
+    file_id = optional_text(file, "file_id", where)
+    data = optional_text(file, "file_data", where)
+    if (file_id is None) == (data is None):
+        raise wrong(where, "an object with either 'file_id' or 'file_data'")
+    inline = data_url(data) if data is not None else None
+    media_type, data = inline if inline else (None, data)
+    return FilePart(filename, media_type, data, None, file_id, extra)
+
+
+_PARTS: dict[str, Callable[[dict[str, Any], str], Part]] = {
+    "text": _text,
+    "refusal": _refusal,
+    "image_url": _image,
+    "input_audio": _audio,
+    "file": _file,
+}

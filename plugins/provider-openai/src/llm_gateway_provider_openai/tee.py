@@ -1,0 +1,187 @@
+"""Reads along while a provider's bytes pass to a client of the same dialect.
+
+Bytes are forwarded as they came but for the model's name, where it was exchanged, and a
+usage frame that the client did not ask for. Only frames with a marker are decoded.
+"""
+
+import json
+import re
+from typing import Any
+
+import llm_gateway_api as gw
+import msgspec
+
+from llm_gateway_provider_openai.errors import meaning
+from llm_gateway_provider_openai.usage import meters
+
+END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null')
+MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
+FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
+CONTENT = re.compile(
+    rb'"(?:content|reasoning_content|reasoning|refusal|text|arguments|transcript)"\s*:\s*"[^"]'
+    rb'|"tool_calls"\s*:\s*\[\s*\{'
+)
+MAX_FRAME = 32 * 1024 * 1024
+
+
+class StreamTee:
+    """One stream; meets the contract `Lane`."""
+
+    def __init__(self, head: gw.RequestHead, model: str) -> None:
+        self._strip = not head.include_usage
+        self._rename = json.dumps(head.model).encode() if head.model != model else None
+        self._buffer = b""
+        self._done = False
+        self.committed = False
+        self.usage: gw.Usage | None = None
+        self.finish_reason: str | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        buffer = self._buffer + data if self._buffer else data
+        cut = self._last_end(buffer)
+        if cut == 0:
+            if len(buffer) > MAX_FRAME:
+                raise gw.UpstreamTruncatedError("an event is larger than 32 MiB")
+            self._buffer = buffer
+            return b""
+        self._buffer = buffer[cut:]
+        whole = buffer[:cut] if cut < len(buffer) else buffer
+        if self.committed and self._rename is None and self._plain(whole):
+            return whole
+        return self._frames(whole)
+
+    def finish(self) -> bytes:
+        out = self._frames(self._buffer + b"\n\n") if self._buffer.strip() else b""
+        if self.finish_reason is None and not self._done:
+            raise gw.UpstreamTruncatedError("the stream ended before its end")
+        if self.finish_reason is None:
+            raise gw.UpstreamTruncatedError("the stream ended without a finish reason")
+        return out if self._done else out + b"data: [DONE]\n\n"
+
+    def _last_end(self, buffer: bytes) -> int:
+        """Where the last whole frame ends; 0 if none does."""
+        lf, crlf = buffer.rfind(b"\n\n"), buffer.rfind(b"\r\n\r\n")
+        return max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
+
+    def _plain(self, whole: bytes) -> bool:
+        """Whether the frames hold nothing but content."""
+        return (
+            b'"usage"' not in whole
+            and b'"error"' not in whole
+            and b"[DONE]" not in whole
+            and FINISH.search(whole) is None
+            and whole.lstrip().startswith(b"data:")
+        )
+
+    def _frames(self, whole: bytes) -> bytes:
+        out: list[bytes] = []
+        start = 0
+        for end in END.finditer(whole):
+            out.append(self._frame(whole[start : end.end()]))
+            start = end.end()
+        return b"".join(out)
+
+    def _frame(self, frame: bytes) -> bytes:
+        if b"data:" not in frame:
+            return frame
+        if b"[DONE]" in frame and payload(frame) == b"[DONE]":
+            self._done = True
+            return frame
+        found: dict[str, Any] | None = None
+        if not self.committed or b'"usage"' in frame or b'"error"' in frame:
+            found = decoded(frame)
+        elif FINISH.search(frame):
+            found = decoded(frame)
+        if found is not None:
+            if self._note(found) and self._strip:
+                return b""
+            if self._strip and b'"usage"' in frame:
+                frame = NULL_USAGE.sub(b"", frame, count=1)
+        if not self.committed and CONTENT.search(frame):
+            self.committed = True
+        if self._rename is not None:
+            frame = MODEL.sub(lambda _: b'"model":' + (self._rename or b""), frame, count=1)
+        return frame
+
+    def _note(self, found: dict[str, Any]) -> bool:
+        """Read along; True for a frame that carries usage and nothing else."""
+        if error := found.get("error"):
+            raise meaning(0, error if isinstance(error, dict) else {"message": str(error)})
+        choices = found.get("choices")
+        for choice in choices or ():
+            if isinstance(choice, dict) and choice.get("finish_reason"):
+                self.finish_reason = str(choice["finish_reason"])
+                self.committed = True
+        usage = found.get("usage")
+        if isinstance(usage, dict):
+            self.usage = meters(usage)
+            return not choices
+        return False
+
+
+def payload(frame: bytes) -> bytes:
+    """The data of one frame."""
+    lines = [line[5:].strip() for line in frame.splitlines() if line.startswith(b"data:")]
+    return b"\n".join(lines)
+
+
+def decoded(frame: bytes) -> dict[str, Any]:
+    """The JSON object of one frame, or the error that it is none."""
+    try:
+        found = msgspec.json.decode(payload(frame))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise gw.UpstreamTruncatedError("the stream holds invalid JSON") from error
+    if not isinstance(found, dict):
+        raise gw.UpstreamTruncatedError("the stream holds something that is no object")
+    return found
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    choices: list[_Choice] = []
+    data: msgspec.Raw = msgspec.Raw(b"")
+    usage: dict[str, Any] | None = None
+    error: Any = None
+    model: str | None = None
+
+
+_ANSWER = msgspec.json.Decoder(_Answer)
+
+
+class WholeTee:
+    """One answer that is no stream: checked, counted, forwarded byte for byte."""
+
+    def __init__(self, head: gw.RequestHead, model: str) -> None:
+        self._head = head
+        self._rename = head.model != model
+        self._pieces: list[bytes] = []
+        self.committed = False
+        self.usage: gw.Usage | None = None
+        self.finish_reason: str | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        self._pieces.append(data)
+        return b""
+
+    def finish(self) -> bytes:
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        try:
+            found = _ANSWER.decode(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise gw.UpstreamTruncatedError("the answer is not what was asked for") from error
+        if found.error:
+            error = found.error
+            raise meaning(0, error if isinstance(error, dict) else {"message": str(error)})
+        if not found.choices and not bytes(found.data):
+            raise gw.UpstreamTruncatedError("the answer is empty")
+        if found.usage:
+            self.usage = meters(found.usage)
+        self.finish_reason = found.choices[0].finish_reason if found.choices else "stop"
+        self.committed = True
+        if self._rename and found.model is not None:
+            return gw.replaced(gw.top_level(body), model=self._head.model)
+        return body

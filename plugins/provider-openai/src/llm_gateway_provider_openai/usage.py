@@ -1,0 +1,34 @@
+"""Usage as the vendor reports it, as disjoint meters."""
+
+from typing import Any
+
+import llm_gateway_api as gw
+
+
+def number(value: object) -> int:
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
+
+
+def meters(usage: dict[str, Any]) -> gw.Usage:
+    """Disjoint meters; reasoning that a vendor counts beside the output is kept too.
+
+    `completion_tokens` holds reasoning except where ``total`` shows that it does not.
+    """
+    prompt = usage.get("prompt_tokens_details") or {}
+    detail = usage.get("completion_tokens_details") or {}
+    asked, made = number(usage.get("prompt_tokens")), number(usage.get("completion_tokens"))
+    total = number(usage.get("total_tokens"))
+    cached = number(prompt.get("cached_tokens")) or number(usage.get("prompt_cache_hit_tokens"))
+    written, sound = number(prompt.get("cache_write_tokens")), number(prompt.get("audio_tokens"))
+    thought, spoken = number(detail.get("reasoning_tokens")), number(detail.get("audio_tokens"))
+    if thought and total == asked + made + thought:
+        made += thought
+    return gw.Usage(
+        input=max(0, asked - cached - written - sound),
+        cache_read=cached,
+        cache_write=written,
+        audio_input=sound,
+        output=max(0, made - thought - spoken),
+        reasoning=thought,
+        audio_output=spoken,
+    )
