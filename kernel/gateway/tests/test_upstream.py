@@ -107,7 +107,8 @@ async def test_stale_connection_is_replaced_once() -> None:
 @pytest.mark.parametrize(
     "framing",
     [
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3;x=1\r\nabc\r\n2\r\nde\r\n0\r\nt: 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+        b"3;x=1\r\nabc\r\n2\r\nde\r\n0\r\nt: 1\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabcde",
         b"HTTP/1.0 200 OK\r\n\r\nabcde",
         b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nabcde",

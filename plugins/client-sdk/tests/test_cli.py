@@ -161,6 +161,13 @@ def test_unreachable() -> None:
     assert run("127.0.0.1:9", "models").exit_code == 2
 
 
+def test_proxy(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway on this machine is asked directly, whatever proxy the environment names."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+
+    assert run(url, "health").exit_code == 0
+
+
 def test_commands_load_nothing() -> None:
     """Declaring commands imports neither an HTTP client nor click."""
     code = (

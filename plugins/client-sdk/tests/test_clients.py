@@ -221,5 +221,17 @@ def test_not_a_gateway() -> None:
 
     with pytest.raises(GatewayError, match="address"):
         client.models()
-    with pytest.raises(ValueError, match="http"):
-        Client("localhost:8080")
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "http://[::1", "http://gw:port"])
+def test_bad_address(url: str) -> None:
+    """A wrong address is found when the client is made."""
+    with pytest.raises(ValueError):
+        Client(url)
+
+
+def test_bad_key() -> None:
+    """A key that no header can carry is found when the client is made, and not shown."""
+    with pytest.raises(ValueError, match="API key") as caught:
+        Client("http://gw", "schlüssel")
+    assert "schl" not in str(caught.value)

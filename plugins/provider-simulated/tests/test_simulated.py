@@ -1,5 +1,6 @@
 """What the simulated provider answers, and which faults it has on request."""
 
+import asyncio
 import json
 import math
 from typing import Any
@@ -154,7 +155,7 @@ async def test_json() -> None:
         ({"type": "array", "items": {"type": "boolean"}, "minItems": 2}, [False, False]),
         ({"anyOf": [{"type": "null"}, {"type": "string"}]}, None),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"enum": [1]}}}, 1),
-        ({"$ref": "#", "type": "object"}, {}),
+        ({"$ref": "#", "type": "object"}, None),
         ({"allOf": [{"required": ["a"]}, {"properties": {"a": {"const": 1}}}]}, {"a": 1}),
         ({"required": ["a"], "properties": {"a": {"$ref": "#/none"}}}, {"a": None}),
         (None, None),
@@ -167,9 +168,24 @@ def test_minimal(schema: object, instance: object) -> None:
 
 def test_minimal_circle() -> None:
     """A schema that requires itself for ever ends all the same."""
-    schema = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}
+    again = {"$ref": "#"}
+    schema = {"properties": {"a": again, "b": again, "c": again}, "required": ["a", "b", "c"]}
 
     assert json.dumps(minimal(schema)).startswith('{"a": {"a":')
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "integer", "minimum": "a"},
+        {"type": "integer", "minimum": 1e400},
+        {"allOf": [{"required": 5}, {"required": ["a"]}]},
+    ],
+)
+def test_minimal_invalid(schema: object) -> None:
+    """What is no schema is the caller's fault."""
+    with pytest.raises(gw.UnsupportedParameterError):
+        minimal(schema)
 
 
 @pytest.mark.parametrize("text", ["", "a", " a  b\nc ", "  "])
@@ -241,7 +257,7 @@ async def test_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(plugin.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
 
     await events(chat("simulate:delay_ms=500"), latency_ms=250, chunk_delay_ms=10)
 

@@ -127,9 +127,7 @@ class Worker:
         servers = [http]
         if any(spec.listener == "metrics" for spec, _ in generation.endpoints):
             page = HttpServer(self._gateway.handle_metrics, 65536, access_log=None)
-            listeners.append(
-                await loop.create_server(page, server.host, server.metrics_port)
-            )
+            listeners.append(await loop.create_server(page, server.host, server.metrics_port))
             servers.append(page)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -182,8 +180,10 @@ class Worker:
         asyncio.get_running_loop().create_task(self._retire(old), name="retire generation")
 
     async def _retire(self, old: Generation) -> None:
-        while any(each is old for each in self._gateway.in_flight.values()):
-            await asyncio.sleep(0.2)
+        """Close `old` when its last request is done."""
+        in_flight = self._gateway.in_flight
+        while left := [task for task, each in in_flight.items() if each is old]:
+            await asyncio.wait(left)
         old.close()
 
     async def _watch_file(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -78,7 +79,7 @@ class Attempts:
         sent = await self._authorised(bound, sent)
         if sent.dropped:
             call.headers["x-gateway-dropped"] = ",".join(sent.dropped)
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         limit = bound.seconds.get(call.head.operation, bound.default_seconds)
         connection = await bound.upstream.send(sent, min(call.deadline, now + limit))
         try:
@@ -122,9 +123,7 @@ class Attempts:
         if bound.headers:
             sent = replace(sent, headers={**sent.headers, **bound.headers})
         if isinstance(bound.provider, SupportsCredentials):
-            sent = replace(
-                sent, headers={**sent.headers, **await bound.provider.auth_headers()}
-            )
+            sent = replace(sent, headers={**sent.headers, **await bound.provider.auth_headers()})
         if isinstance(bound.provider, SupportsSigning):
             sent = bound.provider.sign(sent)
         return sent
@@ -141,13 +140,12 @@ class Attempts:
         self, call: "Call", target: Target, bound: Bound, engine: DirectProvider
     ) -> None:
         """An engine that is not HTTP: its events, under the same deadlines."""
-        loop = asyncio.get_running_loop()
         lane = self._lane(call, None)
         limit = bound.seconds.get(call.head.operation, bound.default_seconds)
         held: list[bytes] = []
         events = engine.stream(replaced_model(call.canonical(), target.model))
         try:
-            async with asyncio.timeout_at(min(call.deadline, loop.time() + limit)) as timer:
+            async with asyncio.timeout_at(min(call.deadline, monotonic() + limit)) as timer:
                 async for event in events:
                     out = lane.render((event,))
                     if not call.head.stream or not lane.committed:
@@ -159,7 +157,7 @@ class Attempts:
                         held.append(out)
                         out = b"".join(held)
                     call.client.write(out)
-                    timer.reschedule(min(call.deadline, loop.time() + bound.chunk_gap_seconds))
+                    timer.reschedule(min(call.deadline, monotonic() + bound.chunk_gap_seconds))
                     await call.client.drained()
                 out = lane.finish()
         except TimeoutError as error:
@@ -178,7 +176,7 @@ class Attempts:
 
     def commit(self, call: "Call", target: Target) -> None:
         """The first content is here: from now on no other target can answer."""
-        call.first_content = asyncio.get_running_loop().time()
+        call.first_content = monotonic()
         self.counts.first(target.provider).observe(call.first_content - call.arrival.arrived)
         for observer in self.observers:
             try:
@@ -207,7 +205,7 @@ class Streaming:
         self._lane = lane
         self._held: list[bytes] = []
         self._size = 0
-        self._time = asyncio.get_running_loop().time
+        self._time = monotonic
 
     async def run(self) -> None:
         client = self._call.client

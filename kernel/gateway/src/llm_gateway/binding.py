@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from llm_gateway_api import (
@@ -384,4 +385,4 @@ def new_kernel(data_dir: Path, health: Callable[[], Mapping[str, object]]) -> Ke
     """The parts that every generation shares."""
     loop = asyncio.get_running_loop()
     metrics = Metrics()
-    return Kernel(Watchdog(loop), metrics, Counts(metrics), Scope(), data_dir, loop.time, health)
+    return Kernel(Watchdog(loop), metrics, Counts(metrics), Scope(), data_dir, monotonic, health)

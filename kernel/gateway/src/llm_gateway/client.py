@@ -6,6 +6,7 @@ configuration or were made printable; a line break in one is refused.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Any
 
 from aiohttp import HttpVersion11
@@ -144,7 +145,7 @@ class Client:
 
     def expire(self) -> None:
         """15 s passed, or the client took nothing for too long."""
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         if self.paused:
             if now - self._last >= self._timeout and self._transport is not None:
                 self._transport.abort()
@@ -242,7 +243,7 @@ class Client:
         transport = self._transport
         if transport is None or transport.is_closing():
             raise ClientGoneError("The client left.")
-        self._last = asyncio.get_running_loop().time()
+        self._last = monotonic()
         transport.write(data)
 
     def _head(

@@ -57,9 +57,7 @@ class Counts:
         self.duration = metrics.histogram(
             "gateway_request_duration_seconds", "from arrival to the last byte"
         ).histogram()
-        self._tokens = metrics.counter(
-            "gateway_request_tokens_total", "tokens", ("direction", *by)
-        )
+        self._tokens = metrics.counter("gateway_request_tokens_total", "tokens", ("direction", *by))
         self._provider_requests = metrics.counter(
             "gateway_provider_requests_total", "attempts", ("provider",)
         )

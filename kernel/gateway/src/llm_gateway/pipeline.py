@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from time import monotonic
 
 from llm_gateway_api import (
     FAILURES,
@@ -26,7 +27,6 @@ from llm_gateway_api import (
     NoTargetError,
     Observer,
     Outcome,
-
     Refusal,
     RefusedError,
     RequestHead,
@@ -136,10 +136,9 @@ class Pipeline:
         leases = await self._admit(call, target)
         if leases is None:
             return False
-        loop = asyncio.get_running_loop()
         call.attempts += 1
         call.target = target
-        started = loop.time()
+        started = monotonic()
         outcome = Outcome(target, None, cancelled=True)
         try:
             await self.attempts.run(call, target)
@@ -169,7 +168,7 @@ class Pipeline:
                 raise call.failures[-1] from error
             return False
         finally:
-            self._report(call, leases, replace(outcome, duration=loop.time() - started))
+            self._report(call, leases, replace(outcome, duration=monotonic() - started))
 
     async def _admit(self, call: Call, target: Target) -> list[tuple[Guard, Lease]] | None:
         leases: list[tuple[Guard, Lease]] = []
@@ -264,5 +263,3 @@ def failed(failures: Sequence[GatewayError]) -> GatewayError:
     if waits:
         chosen.retry_after = min(waits)
     return chosen
-
-

@@ -9,11 +9,14 @@ import re
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
+# `from llm_gateway_api import hookspecs` would import all of the package in search of the name.
+import llm_gateway_api.hookspecs as hookspecs
+import llm_gateway_api.specs as specs
 import pluggy
-from llm_gateway_api import hookspecs, specs
 from llm_gateway_api.errors import ConfigurationError
 
 GROUP = "llm_gateway.plugins"
@@ -178,7 +181,7 @@ def _declarations(point: EntryPoint) -> dict[str, tuple[Any, ...]]:
     return {hook: declared for hook, declared in asked if declared}
 
 
-def _register(point: EntryPoint) -> "pluggy.PluginManager":
+def _register(point: EntryPoint) -> pluggy.PluginManager:
     """A manager that knows this plugin only, so that blame is exact."""
     with _guarded("import"):
         module = point.load()
@@ -195,7 +198,7 @@ def _register(point: EntryPoint) -> "pluggy.PluginManager":
     return manager
 
 
-def _refuse_unfit(module: object, manager: "pluggy.PluginManager") -> None:
+def _refuse_unfit(module: object, manager: pluggy.PluginManager) -> None:
     for name, value in inspect.getmembers(module, inspect.isfunction):
         marked = manager.parse_hookimpl_opts(module, name) is not None
         if (marked or hasattr(manager.hook, name)) and _is_async(value):
@@ -208,16 +211,14 @@ def _is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
-def _refuse_wrappers(manager: "pluggy.PluginManager") -> None:
+def _refuse_wrappers(manager: pluggy.PluginManager) -> None:
     for hook in vars(manager.hook).values():
         for implementation in hook.get_hookimpls():
             if implementation.wrapper or implementation.hookwrapper:
                 raise _BrokenPlugin("register", f"{hook.name} is a wrapper; hooks only declare")
 
 
-def _misspelt(manager: "pluggy.PluginManager") -> str | None:
-    from difflib import get_close_matches
-
+def _misspelt(manager: pluggy.PluginManager) -> str | None:
     hooks = vars(manager.hook)
     known = [name for name, hook in hooks.items() if hook.has_spec()]
     for name, hook in hooks.items():
@@ -227,7 +228,7 @@ def _misspelt(manager: "pluggy.PluginManager") -> str | None:
     return None
 
 
-def _ask(manager: "pluggy.PluginManager", hook: str, expected: type) -> tuple[Any, ...]:
+def _ask(manager: pluggy.PluginManager, hook: str, expected: type) -> tuple[Any, ...]:
     phase = "settings" if hook == "settings" else "declare"
     with _guarded(phase):
         declared = tuple(

@@ -7,6 +7,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 from llm_gateway_api import (
     Cache,
     ChatRequest,
@@ -20,8 +21,6 @@ from llm_gateway_api import (
     TextPart,
     Usage,
 )
-
-import msgspec
 
 from llm_gateway.lanes import TranslateLane
 from llm_gateway.observe import Counts

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from llm_gateway_api import (
     Arrival,
     Asked,
+    DirectProvider,
     ModelInfo,
     ModelNotFoundError,
     NoTargetError,
     PermissionDeniedError,
     Provider,
-    DirectProvider,
     RoutingFilter,
     RoutingStrategy,
     SupportsTarget,
@@ -120,9 +120,9 @@ class Router:
 
     def _ruled(self, asked: Asked) -> str | None:
         for _, each in self.filters:
-            if isinstance(each, SupportsTarget) and (found := each.target(asked)):
-                if found[1] in self.instances:
-                    return found[1]
+            found = each.target(asked) if isinstance(each, SupportsTarget) else None
+            if found is not None and found[1] in self.instances:
+                return found[1]
         return None
 
     def _target(self, provider: str, model: str) -> Target:

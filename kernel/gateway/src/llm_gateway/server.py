@@ -8,6 +8,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -74,7 +75,7 @@ class Gateway:
         self.draining = False
         self.in_flight: dict[asyncio.Task[Any], Generation] = {}
         self._log = access_log
-        self._time = asyncio.get_running_loop().time
+        self._time = monotonic
 
     # --- listeners ---------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -252,7 +253,7 @@ class Pool:
             connection = self._idle.pop()
             if connection.transport is None or connection.transport.is_closing():
                 continue
-            if loop.time() - connection.idle_since < IDLE_SECONDS:
+            if monotonic() - connection.idle_since < IDLE_SECONDS:
                 connection.reused = True
                 return connection
             connection.transport.abort()
@@ -286,9 +287,7 @@ class Pool:
                 FailureClass.CONNECT_TIMEOUT, _TIMED_OUT[FailureClass.CONNECT_TIMEOUT]
             ) from error
         except OSError as error:
-            raise UpstreamError(
-                FailureClass.CONNECT, "the provider cannot be reached"
-            ) from error
+            raise UpstreamError(FailureClass.CONNECT, "the provider cannot be reached") from error
         finally:
             self._connecting -= 1
             self._wake()
@@ -296,7 +295,7 @@ class Pool:
         return connection
 
     def put(self, connection: Connection) -> None:
-        connection.idle_since = asyncio.get_running_loop().time()
+        connection.idle_since = monotonic()
         self._idle.append(connection)
         self._wake()
 
@@ -369,7 +368,11 @@ def wire(request: UpstreamRequest) -> tuple[str, bytes]:
     """The origin of `request` and its bytes: head and body in one piece."""
     scheme, _, rest = request.url.partition("://")
     host, slash, path = rest.partition("/")
-    lines = [f"{request.method} {slash}{path or ''} HTTP/1.1" if slash else f"{request.method} / HTTP/1.1"]
+    lines = [
+        f"{request.method} {slash}{path or ''} HTTP/1.1"
+        if slash
+        else f"{request.method} / HTTP/1.1"
+    ]
     lines.append(f"host: {host}")
     lines += [f"{name}: {value}" for name, value in request.headers.items()]
     lines.append(f"accept-encoding: identity\r\ncontent-length: {len(request.body)}\r\n\r\n")

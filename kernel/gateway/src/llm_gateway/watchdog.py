@@ -1,6 +1,7 @@
 """Deadlines without a timer object per chunk: one coarse tick for all that waits."""
 
 import asyncio
+from time import monotonic
 from typing import Protocol
 
 TICK_SECONDS = 0.05
@@ -32,7 +33,7 @@ class Watchdog:
         self._waiting.discard(waiting)
 
     def _tick(self) -> None:
-        now = self._loop.time()
+        now = monotonic()
         for waiting in [each for each in self._waiting if each.deadline <= now]:
             self._waiting.discard(waiting)
             waiting.expire()

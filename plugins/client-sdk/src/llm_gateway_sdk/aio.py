@@ -2,7 +2,7 @@
 # ruff: noqa: ASYNC109 - a timeout for each request is part of the contract, and httpx's own
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
@@ -38,7 +38,7 @@ class AsyncClient:
         self._retry = retry or RetryPolicy()
         self._owned = http is None
         limits = httpx.Limits(max_connections=max_connections)
-        self._http = http or httpx.AsyncClient(limits=limits)
+        self._http = http or httpx.AsyncClient(limits=limits, trust_env=wire.uses_proxy(self._base))
 
     async def chat(self, request: ChatRequest, *, timeout: float | None = None) -> ChatResponse:
         """Return the whole answer, or raise `GatewayError`."""
@@ -49,10 +49,11 @@ class AsyncClient:
 
     async def chat_stream(
         self, request: ChatRequest, *, timeout: float | None = None
-    ) -> AsyncIterator[ChatChunk]:
+    ) -> AsyncGenerator[ChatChunk, None]:
         """Yield the answer as it comes; raise if it ends before its end.
 
-        It is asked for with the first chunk; leaving the loop hangs up.
+        It is asked for with the first chunk. Whoever may leave the loop early wraps the
+        generator in `contextlib.aclosing`, which hangs up at once.
         """
         async with self._answer(wire.chat_call(request, stream=True), timeout) as response:
             reader = wire.ChunkReader(response.headers.get("x-request-id"))

@@ -102,12 +102,12 @@ def chat(
 @contextmanager
 def _asking(ctx: click.Context, timeout: float) -> Iterator[Client]:
     """A client whose errors are told in words, with exit code 1."""
-    url, key = ctx.obj.url, ctx.obj.api_key or os.environ.get("LLM_GATEWAY_API_KEY")
-    key = key or local_key(url)
     try:
+        url, key = ctx.obj.url, ctx.obj.api_key or os.environ.get("LLM_GATEWAY_API_KEY")
+        key = key or local_key(url)
         client = Client(url, key, timeout=timeout, retry=NO_RETRY)
     except ValueError as error:
-        raise click.UsageError(f"--url: {error}") from error
+        raise click.UsageError(str(error)) from error
     try:
         with client:
             yield client

@@ -1,7 +1,7 @@
 """The client that blocks."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Self
 
@@ -37,7 +37,7 @@ class Client:
         self._retry = retry or RetryPolicy()
         self._owned = http is None
         limits = httpx.Limits(max_connections=max_connections)
-        self._http = http or httpx.Client(limits=limits)
+        self._http = http or httpx.Client(limits=limits, trust_env=wire.uses_proxy(self._base))
 
     def chat(self, request: ChatRequest, *, timeout: float | None = None) -> ChatResponse:
         """Return the whole answer, or raise `GatewayError`."""
@@ -48,7 +48,7 @@ class Client:
 
     def chat_stream(
         self, request: ChatRequest, *, timeout: float | None = None
-    ) -> Iterator[ChatChunk]:
+    ) -> Generator[ChatChunk, None, None]:
         """Yield the answer as it comes; raise if it ends before its end.
 
         It is asked for with the first chunk; leaving the loop hangs up.

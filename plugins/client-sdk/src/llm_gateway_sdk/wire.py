@@ -16,6 +16,7 @@ from llm_gateway_sdk.errors import (
     StreamInterruptedError,
     TimedOutError,
 )
+from llm_gateway_sdk.local import on_this_machine
 from llm_gateway_sdk.values import ChatChunk, ChatRequest, Health
 
 T = TypeVar("T")
@@ -47,12 +48,23 @@ def base_of(url: str) -> str:
     url = url.rstrip("/").removesuffix("/v1")
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"the address {url!r} must start with http:// or https://")
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"the address {url!r} is not valid: {error}") from error
     return url + "/"
+
+
+def uses_proxy(base: str) -> bool:
+    """Whether the environment's proxy is for `base`: never for this machine."""
+    return not on_this_machine(base)
 
 
 def headers(api_key: str | None) -> dict[str, str]:
     found = {"user-agent": "llm-gateway-sdk/0.1.0"}
     if api_key:
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise ValueError("the API key holds a character that no HTTP header can carry")
         found["authorization"] = f"Bearer {api_key}"
     return found
 

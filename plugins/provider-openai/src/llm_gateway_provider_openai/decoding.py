@@ -28,8 +28,8 @@ def decoded(data: bytes) -> dict[str, Any]:
         raise gw.UpstreamTruncatedError("the answer holds invalid JSON") from error
     if not isinstance(found, dict):
         raise gw.UpstreamTruncatedError("the answer is no object")
-    if error := found.get("error"):
-        raise meaning(0, error if isinstance(error, dict) else {"message": str(error)})
+    if problem := found.get("error"):
+        raise meaning(0, problem if isinstance(problem, dict) else {"message": str(problem)})
     return found
 
 

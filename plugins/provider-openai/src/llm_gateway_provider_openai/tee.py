@@ -174,8 +174,8 @@ class WholeTee:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise gw.UpstreamTruncatedError("the answer is not what was asked for") from error
         if found.error:
-            error = found.error
-            raise meaning(0, error if isinstance(error, dict) else {"message": str(error)})
+            problem = found.error
+            raise meaning(0, problem if isinstance(problem, dict) else {"message": str(problem)})
         if not found.choices and not bytes(found.data):
             raise gw.UpstreamTruncatedError("the answer is empty")
         if found.usage:

@@ -6,9 +6,13 @@ takes no notice. References that lead in circles end in null.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import llm_gateway_api as gw
+
 MAX_DEPTH = 24
+MAX_VALUES = 2000
 _FORMATS = {
     "date-time": "2026-01-01T00:00:00Z",
     "date": "2026-01-01",
@@ -23,16 +27,33 @@ _FORMATS = {
 }
 
 
+@dataclass(slots=True)
+class _Root:
+    """The whole schema, for references, and how many values may still be made: a small
+    schema that refers to itself twice would otherwise have millions."""
+
+    schema: Mapping[str, Any]
+    left: int = MAX_VALUES
+
+
 def minimal(schema: object) -> Any:
-    """Return an instance of `schema` with its required members only."""
-    root = schema if isinstance(schema, Mapping) else {}
-    return _minimal(root, root, 0)
+    """Return an instance of `schema` with its required members only.
+
+    Raises:
+        UnsupportedParameterError: it is no schema.
+    """
+    root = _Root(schema if isinstance(schema, Mapping) else {})
+    try:
+        return _minimal(root.schema, root, 0)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise gw.UnsupportedParameterError(f"The JSON schema is not valid: {error}.") from error
 
 
-def _minimal(schema: object, root: Mapping[str, Any], depth: int) -> Any:
-    if not isinstance(schema, Mapping) or depth > MAX_DEPTH:
+def _minimal(schema: object, root: _Root, depth: int) -> Any:
+    root.left -= 1
+    if not isinstance(schema, Mapping) or depth > MAX_DEPTH or root.left < 0:
         return None
-    schema = _resolved(schema, root, depth)
+    schema = _resolved(schema, root.schema)
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
@@ -52,7 +73,7 @@ def _minimal(schema: object, root: Mapping[str, Any], depth: int) -> Any:
     return False if kind == "boolean" else None
 
 
-def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> Mapping[str, Any]:
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
     """Follow ``$ref``, take the first of a choice, and lay all of ``allOf`` together."""
     for _ in range(MAX_DEPTH):
         merged = {key: value for key, value in schema.items() if key not in _CHOICES}
@@ -101,7 +122,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
     return "array" if "items" in schema else "string" if "minLength" in schema else "null"
 
 
-def _object(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> dict[str, Any]:
+def _object(schema: Mapping[str, Any], root: _Root, depth: int) -> dict[str, Any]:
     properties = schema.get("properties")
     known = properties if isinstance(properties, Mapping) else {}
     names = dict.fromkeys(str(name) for name in _listed(schema.get("required")))
