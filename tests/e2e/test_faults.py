@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from llm_gateway_testkit.scripted import Answer, Cut, Garbage, Hang, Reset, Step
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+PLUGINS = {point.name for point in entry_points(group="llm_gateway.plugins")}
 STREAM = Stream(openai.chat_stream())
 ANSWER = openai.chat_answer()
 
@@ -148,6 +150,18 @@ async def test_nobody_listens(site: Any) -> None:
     assert (reply.status, error_of(reply.body)["code"]) == (502, "upstream_unreachable")
 
 
+@pytest.mark.parametrize("fault", [Cut(), Reset()])
+async def test_stale_connection_is_replaced(site: Any, fault: Step) -> None:
+    """A kept connection that dies before any byte of the answer costs no attempt."""
+    site.provider.enqueue(ANSWER, fault, ANSWER)
+
+    replies = [await site.chat(), await site.chat()]
+
+    assert [reply.status for reply in replies] == [200, 200]
+    assert len(site.provider.received) == 3
+
+
+@pytest.mark.skipif("policy_retry" not in PLUGINS, reason="retries are the plugin policy-retry's")
 @pytest.mark.parametrize("fault", [openai.error_answer(500), Cut(), Reset()])
 async def test_retry_then_success(site: Any, fault: Step) -> None:
     """A fault that another try may mend costs the client nothing but time."""

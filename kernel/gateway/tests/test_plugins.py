@@ -53,6 +53,16 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
         ("@gw.hookimpl\ndef llm_gateway_guards():\n    return 3", "declare", "not iterable"),
         ("@gw.hookimpl\ndef llm_gateway_settings():\n    return 1 / 0", "settings", "ZeroDiv"),
         (
+            "@gw.hookimpl\ndef llm_gateway_settings():\n    return [SettingsSpec('a', 3)]",
+            "settings",
+            "3",
+        ),
+        (
+            "@gw.hookimpl\ndef llm_gateway_settings():\n    return [SettingsSpec('A.', int)]",
+            "settings",
+            "path",
+        ),
+        (
             "@gw.hookimpl\ndef llm_gateway_providers():\n    return [ProviderSpec('a', int, int)]",
             "declare",
             "ProviderSettings",

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from llm_gateway.plugins import GROUP, Plugins, discover
 from llm_gateway.settings import Settings, SettingsError, disabled, load, sample, schema
+from llm_gateway_api.errors import ConfigurationError
 
 PLUGIN = """
 import llm_gateway_api as gw
@@ -46,6 +47,9 @@ def llm_gateway_providers():
         gw.ProviderSpec("toy", gw.ProviderSettings, object, standalone=True),
     ]
 """
+
+
+CLASH = "telemetry: {metrics: {port: 7}}\nserver: {metrics_port: 9}"
 
 
 @pytest.fixture
@@ -86,7 +90,7 @@ def test_defaults(loading: Loading) -> None:
     assert list(settings.providers) == ["toy"]
     assert settings.section("security.rate_limit") is None
     assert settings.section("cache") is None
-    assert settings.section("routing.rules").root == ()  # type: ignore[union-attr]
+    assert getattr(settings.section("routing.rules"), "root", None) == ()
     assert settings.named == frozenset()
 
 
@@ -247,6 +251,43 @@ def test_owned_sections(loading: Loading) -> None:
     assert section("routing.rules").root == ({"name": "a"},)
     assert (section("cache").max_size_mb, section("cache.memory").size) == (2, 7)
     assert settings.effective()["cache"]["memory"] == {"size": 7}
+
+
+@pytest.mark.parametrize("path", ["server", "providers", "resilience.timeout", "routing.models"])
+def test_kernel_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """What the kernel owns no plugin may claim."""
+    monkeypatch.syspath_prepend(tmp_path)
+    module = f"{tmp_path.name.replace('-', '_')}_claims"
+    source = PLUGIN.replace("security.rate_limit", path)
+    (tmp_path / f"{module}.py").write_text(source)
+    plugins = discover(entry_points=[EntryPoint("claims", module, GROUP)])
+
+    with pytest.raises(ConfigurationError, match=f"the kernel and claims both own .*{path}"):
+        load(None, {}, plugins)
+
+
+@pytest.mark.parametrize(
+    ("text", "env", "port"),
+    [
+        ("telemetry: {metrics: {port: 7}}", {}, 7),
+        ("telemetry: {metrics: {port: 7}}\nserver: {metrics_port: 7}", {}, 7),
+        ("telemetry: {metrics: {port: 7}}", {"METRICS_PORT": "8"}, 8),
+    ],
+)
+def test_metrics_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, env: dict[str, str], port: int
+) -> None:
+    """`telemetry.metrics.port` is another name of `server.metrics_port`."""
+    monkeypatch.syspath_prepend(tmp_path)
+    module = f"{tmp_path.name.replace('-', '_')}_metrics"
+    source = PLUGIN.replace("security.rate_limit", "telemetry.metrics")
+    source = source.replace("per_minute: int", "port: int | None = None")
+    (tmp_path / f"{module}.py").write_text(source)
+    plugins = discover(entry_points=[EntryPoint("page", module, GROUP)])
+    loading = Loading(tmp_path, plugins)
+
+    assert loading(text, env).server.metrics_port == port
+    assert "they are one" in loading.problems(CLASH)[0]
 
 
 def test_set_aside_owner(loading: Loading) -> None:

@@ -40,6 +40,28 @@ STREAM_TYPE = "text/event-stream; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
+class Abilities:
+    """A provider's optional protocols, asked for once: asking costs more than a request may."""
+
+    direct: DirectProvider | None
+    relay: SupportsRelay | None
+    embeddings: SupportsEmbeddings | None
+    credentials: SupportsCredentials | None
+    signing: SupportsSigning | None
+
+    @classmethod
+    def of(cls, made: object) -> "Abilities":
+        direct = made if isinstance(made, DirectProvider) else None
+        return cls(
+            direct,
+            made if direct is None and isinstance(made, SupportsRelay) else None,
+            made if isinstance(made, SupportsEmbeddings) else None,
+            made if isinstance(made, SupportsCredentials) else None,
+            made if isinstance(made, SupportsSigning) else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Bound:
     """A provider instance with everything an attempt needs, bound at start.
 
@@ -48,8 +70,9 @@ class Bound:
     """
 
     name: str
-    provider: Provider | DirectProvider
+    provider: Provider
     upstream: Upstream
+    can: "Abilities"
     relays: frozenset[str]
     seconds: Mapping[str, float]
     default_seconds: float
@@ -72,11 +95,12 @@ class Attempts:
         call.headers["x-gateway-provider"] = target.provider
         call.headers["x-gateway-model"] = printable(target.model)
         call.headers["x-gateway-attempts"] = str(call.attempts)
-        if isinstance(bound.provider, DirectProvider):
-            await self._direct(call, target, bound, bound.provider)
+        if bound.can.direct is not None:
+            await self._direct(call, target, bound, bound.can.direct)
             return
-        sent, lane = self._prepare(call, target, bound, bound.provider)
-        sent = await self._authorised(bound, sent)
+        sent, lane = self._prepare(call, target, bound)
+        if bound.headers or bound.can.credentials or bound.can.signing:
+            sent = await self._authorised(bound, sent)
         if sent.dropped:
             call.headers["x-gateway-dropped"] = ",".join(sent.dropped)
         now = monotonic()
@@ -95,23 +119,21 @@ class Attempts:
         finally:
             connection.release()
 
-    def _prepare(
-        self, call: "Call", target: Target, bound: Bound, provider: Provider
-    ) -> tuple[UpstreamRequest, Lane]:
-        head = call.head
-        if head.dialect in bound.relays and isinstance(provider, SupportsRelay):
-            spliced = provider.splice(head, target.model)
+    def _prepare(self, call: "Call", target: Target, bound: Bound) -> tuple[UpstreamRequest, Lane]:
+        head, relay = call.head, bound.can.relay
+        if relay is not None and head.dialect in bound.relays:
+            spliced = relay.splice(head, target.model)
             if spliced is not None:
-                return spliced, provider.tee(head, target.model)
+                return spliced, relay.tee(head, target.model)
         request = replaced_model(call.canonical(), target.model)
         if isinstance(request, EmbeddingsRequest):
-            if not isinstance(provider, SupportsEmbeddings):
+            if bound.can.embeddings is None:
                 raise UnsupportedParameterError(
                     f"{target.provider} has no embeddings.", param="model"
                 )
-            sent = provider.encode_embeddings(request)
+            sent = bound.can.embeddings.encode_embeddings(request)
         else:
-            sent = provider.encode(request)  # type: ignore[arg-type]  # rerank comes with its frontend
+            sent = bound.provider.encode(request)  # type: ignore[arg-type]  # rerank comes with its frontend
         return sent, self._lane(call, sent)
 
     def _lane(self, call: "Call", sent: UpstreamRequest | None) -> TranslateLane:
@@ -122,10 +144,10 @@ class Attempts:
     async def _authorised(self, bound: Bound, sent: UpstreamRequest) -> UpstreamRequest:
         if bound.headers:
             sent = replace(sent, headers={**sent.headers, **bound.headers})
-        if isinstance(bound.provider, SupportsCredentials):
-            sent = replace(sent, headers={**sent.headers, **await bound.provider.auth_headers()})
-        if isinstance(bound.provider, SupportsSigning):
-            sent = bound.provider.sign(sent)
+        if (credentials := bound.can.credentials) is not None:
+            sent = replace(sent, headers={**sent.headers, **await credentials.auth_headers()})
+        if bound.can.signing is not None:
+            sent = bound.can.signing.sign(sent)
         return sent
 
     async def _refused(self, connection: Connection, provider: Provider) -> UpstreamError:

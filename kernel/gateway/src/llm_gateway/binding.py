@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 from llm_gateway_api import (
     ALL_SURFACES,
     ConfigurationError,
-    DirectProvider,
     EndpointSpec,
     Frontend,
     FrontendSpec,
@@ -20,12 +19,12 @@ from llm_gateway_api import (
     SecurityFilterSpec,
     Service,
     Store,
-    SupportsRelay,
+    SupportsTarget,
     SupportsWatch,
     Target,
 )
 
-from llm_gateway.attempt import Attempts, Bound
+from llm_gateway.attempt import Abilities, Attempts, Bound
 from llm_gateway.observe import Counts
 from llm_gateway.pipeline import Pipeline
 from llm_gateway.plugins import Plugins
@@ -128,7 +127,7 @@ class Binder:
         watchers = tuple(each for _, _, each in filters if isinstance(each, SupportsWatch))
         content = tuple((n, f) for stage, n, f in filters if stage == "content")
         if content or watchers or self._caches_declared():
-            providers = {n: _translated(each) for n, each in providers.items()}
+            providers = {n: replace(b, relays=frozenset()) for n, b in providers.items()}
         timeout = self.settings.resilience.timeout
         kernel = self.kernel
         pipeline = Pipeline(
@@ -194,11 +193,8 @@ class Binder:
                 raise ConfigurationError(
                     f"providers.{name}: the plugin {plugin} failed: {type(error).__name__}: {error}"
                 ) from error
-            relays = (
-                frozenset(each for each in dialects if made.relays(each))
-                if isinstance(made, SupportsRelay) and not isinstance(made, DirectProvider)
-                else frozenset()
-            )
+            can = Abilities.of(made)
+            relays = frozenset(each for each in dialects if can.relay and can.relay.relays(each))
             bound[name] = Bound(
                 name,
                 made,
@@ -207,6 +203,7 @@ class Binder:
                     own.max_connections,
                     timeout.connect_seconds if own.connect_seconds is None else own.connect_seconds,
                 ),
+                can,
                 relays,
                 dict(own.operation_timeouts),
                 timeout.first_content_seconds or own.timeout_seconds,
@@ -251,11 +248,13 @@ class Binder:
             )
         if default not in instances:
             default = next(iter(instances)) if len(instances) == 1 else None
+        filters = tuple((spec.name, made) for spec, made in self.all("routing_filters"))
         return Router(
             instances,
             entries,
             default,
-            tuple((spec.name, made) for spec, made in self.all("routing_filters")),
+            filters,
+            tuple(made for _, made in filters if isinstance(made, SupportsTarget)),
             self._strategy(),
             listed(instances),
         )
@@ -366,19 +365,6 @@ def loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _translated(each: Bound) -> Bound:
-    return Bound(
-        each.name,
-        each.provider,
-        each.upstream,
-        frozenset(),
-        each.seconds,
-        each.default_seconds,
-        each.chunk_gap_seconds,
-        each.headers,
-    )
 
 
 def new_kernel(data_dir: Path, health: Callable[[], Mapping[str, object]]) -> Kernel:

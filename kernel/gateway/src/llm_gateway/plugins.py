@@ -24,6 +24,7 @@ COMMANDS_GROUP = "llm_gateway.commands"
 _PREFIX = f"{hookspecs.PROJECT}_"
 _COMMANDS = "commands"
 _KIND = re.compile(r"[a-z][a-z0-9_]*")
+_PATH = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _LOAD = re.compile(r"[\w.]+:\w+")
 
 # Asked in this order: what reads the configuration comes first.
@@ -240,9 +241,20 @@ def _ask(manager: pluggy.PluginManager, hook: str, expected: type) -> tuple[Any,
             raise _BrokenPlugin(
                 "declare", f"{_PREFIX}{hook} returned {kind}, not {expected.__name__}"
             )
+        if isinstance(spec, specs.SettingsSpec):
+            _check_settings(spec)
         if isinstance(spec, specs.ProviderSpec):
             _check_provider(spec)
     return declared
+
+
+def _check_settings(spec: specs.SettingsSpec) -> None:
+    from pydantic import TypeAdapter
+
+    if not _PATH.fullmatch(spec.path):
+        raise _BrokenPlugin("settings", f"the path {spec.path!r} does not match {_PATH.pattern}")
+    with _guarded("settings"):
+        TypeAdapter(spec.model)
 
 
 def _check_provider(spec: specs.ProviderSpec) -> None:

@@ -48,6 +48,7 @@ class Router:
     entries: Mapping[str, tuple[Target, ...]]
     default: str | None
     filters: Sequence[tuple[str, RoutingFilter]]
+    rules: Sequence[SupportsTarget]
     strategy: RoutingStrategy | None
     listed: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
 
@@ -119,8 +120,8 @@ class Router:
         )
 
     def _ruled(self, asked: Asked) -> str | None:
-        for _, each in self.filters:
-            found = each.target(asked) if isinstance(each, SupportsTarget) else None
+        for each in self.rules:
+            found = each.target(asked)
             if found is not None and found[1] in self.instances:
                 return found[1]
         return None

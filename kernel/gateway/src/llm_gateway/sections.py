@@ -105,13 +105,13 @@ class Timeout(Section):
 
 
 class Resilience(Section):
-    """``resilience``."""
+    """``resilience``: what keeps one slow or broken provider from hurting all."""
 
     timeout: Timeout = Field(default=Timeout(), description="the gateway's own waits")
 
 
 class Egress(Section):
-    """``security.egress``."""
+    """``security.egress``: where the gateway itself may connect to."""
 
     allow_private: tuple[str, ...] = Field(
         default=(), description="private hosts or CIDR ranges that fetches may reach"
@@ -119,14 +119,14 @@ class Egress(Section):
 
 
 class Security(Section):
-    """``security``."""
+    """``security``: who and what gets through."""
 
     enabled: bool = Field(default=True, description="false disarms every filter and limit")
     egress: Egress = Field(default=Egress(), description="what fetches may reach")
 
 
 class Logging(Section):
-    """``telemetry.logging``."""
+    """``telemetry.logging``: lines on standard error; they hold no content."""
 
     level: Level = Field(default="info", description="least level that is written")
     format: Literal["json", "text"] = Field(default="json", description="json or text")
@@ -134,7 +134,7 @@ class Logging(Section):
 
 
 class Telemetry(Section):
-    """``telemetry``."""
+    """``telemetry``: what the gateway says about itself."""
 
     logging: Logging = Field(default=Logging(), description="log lines")
 

@@ -64,7 +64,8 @@ def _section(name: str, own: dict[str, Any], defs: dict[str, Any], depth: int) -
         default = json.dumps(own["default"], ensure_ascii=False)
         yield f"{pad}{name}: {default}{note}"
     else:
-        yield f"{pad}{name}:{note}"
+        empty = {"object": " {}", "array": " []"}.get(str(full.get("type")), "")
+        yield f"{pad}{name}:{empty}{note}"
 
 
 def _resolved(own: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:

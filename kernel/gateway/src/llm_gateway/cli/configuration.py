@@ -40,7 +40,7 @@ def show(ctx: click.Context, path: str | None) -> None:
 @json_option
 @click.pass_context
 def config_validate(ctx: click.Context, file: str) -> None:
-    """Check FILE as `start` would."""
+    """Check the sections, keys and values of FILE against what is installed."""
     _check(ctx, file, strict=False)
 
 
@@ -78,7 +78,7 @@ def schema(path: str | None) -> None:
 @json_option
 @click.pass_context
 def validate(ctx: click.Context, file: str, strict: bool) -> None:
-    """Check CONFIG_FILE as `start` would."""
+    """Check the sections, keys and values of CONFIG_FILE against what is installed."""
     _check(ctx, file, strict)
 
 
