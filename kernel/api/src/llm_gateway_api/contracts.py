@@ -10,6 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
+import msgspec
+
 from llm_gateway_api.errors import GatewayError, UpstreamError
 from llm_gateway_api.events import Event, Usage
 from llm_gateway_api.requests import CanonicalRequest, ChatRequest, EmbeddingsRequest, RequestHead
@@ -36,8 +38,7 @@ class DecoderFactory(Protocol):
     def __call__(self) -> Decoder: ...
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(msgspec.Struct, frozen=True):
     """One HTTP call to a provider. The destination comes from configuration alone.
 
     `decoder` makes the decoder of its answer: what encoded a request knows in which form
@@ -205,8 +206,7 @@ class SupportsWatch(Protocol):
         """An event filter for this request's answer; binds the translate lane."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What routing sees of a request, without its content.
 
     `prompt_bytes` is the size of the body, `tools` and `images` whether there are any (found

@@ -6,7 +6,6 @@ set to null is None, and zero is zero; members that no dialect table names are k
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -20,8 +19,7 @@ class _Value(msgspec.Struct, frozen=True):
     """Base of the values below: immutable, compared by content, cheap to make."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(msgspec.Struct, frozen=True):
     """What a frontend reads of a body without decoding its big members.
 
     `fields` maps each top-level member to its undecoded JSON; `body` is the whole as it

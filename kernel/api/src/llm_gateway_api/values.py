@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from llm_gateway_api.events import Usage
 
 Headers: TypeAlias = Mapping[str, str]
@@ -23,8 +25,7 @@ class Principal:
 ANONYMOUS = Principal()
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True):
     """A request before its body is read: what CONNECTION and IDENTITY filters see.
 
     `headers` have lower-case names; a repeated header keeps its first value. `peer` is
@@ -74,8 +75,7 @@ class ModelInfo:
     created: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How one attempt or one request ended. Durations in seconds, None where not reached.
 
     `failure` is a `FailureClass` value or None for success; `cancelled` means that the

@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import msgspec
 from llm_gateway_api import (
     CanonicalRequest,
     DirectProvider,
@@ -25,6 +24,7 @@ from llm_gateway_api import (
     UpstreamError,
     UpstreamRequest,
 )
+from msgspec import structs
 
 from llm_gateway.lanes import TranslateLane
 from llm_gateway.observe import Counts
@@ -143,9 +143,10 @@ class Attempts:
 
     async def _authorised(self, bound: Bound, sent: UpstreamRequest) -> UpstreamRequest:
         if bound.headers:
-            sent = replace(sent, headers={**sent.headers, **bound.headers})
+            sent = structs.replace(sent, headers={**sent.headers, **bound.headers})
         if (credentials := bound.can.credentials) is not None:
-            sent = replace(sent, headers={**sent.headers, **await credentials.auth_headers()})
+            extra = await credentials.auth_headers()
+            sent = structs.replace(sent, headers={**sent.headers, **extra})
         if bound.can.signing is not None:
             sent = bound.can.signing.sign(sent)
         return sent
@@ -279,7 +280,7 @@ def replaced_model(request: CanonicalRequest, model: str) -> CanonicalRequest:
     """The same request under the upstream's own name of the model."""
     if request.model == model:
         return request
-    return msgspec.structs.replace(request, model=model)
+    return structs.replace(request, model=model)
 
 
 def printable(text: str) -> str:

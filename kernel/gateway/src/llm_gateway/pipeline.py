@@ -8,7 +8,7 @@ may answer; afterwards a failure is an explicit error frame, never a clean end.
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import monotonic
 
 from llm_gateway_api import (
@@ -37,6 +37,7 @@ from llm_gateway_api import (
     UpstreamError,
     Usage,
 )
+from msgspec import structs
 
 from llm_gateway.attempt import Attempts
 from llm_gateway.client import Client
@@ -168,7 +169,7 @@ class Pipeline:
                 raise call.failures[-1] from error
             return False
         finally:
-            self._report(call, leases, replace(outcome, duration=monotonic() - started))
+            self._report(call, leases, structs.replace(outcome, duration=monotonic() - started))
 
     async def _admit(self, call: Call, target: Target) -> list[tuple[Guard, Lease]] | None:
         leases: list[tuple[Guard, Lease]] = []

@@ -5,10 +5,10 @@ That no key may be demanded on a loopback address only is the kernel's rule, not
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import llm_gateway_api as gw
+from msgspec import structs
 from pydantic import Field, SecretStr
 
 from llm_gateway_filter_auth.generated import generated_key
@@ -48,7 +48,7 @@ class AuthFilter:
         principal = self._find(key)
         if principal is None:
             return self._unknown
-        return replace(seen, principal=principal)
+        return structs.replace(seen, principal=principal)
 
 
 _: type[gw.SecurityFilter] = AuthFilter

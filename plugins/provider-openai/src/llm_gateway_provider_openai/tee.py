@@ -22,6 +22,7 @@ CONTENT = re.compile(
     rb'"(?:content|reasoning_content|reasoning|refusal|text|arguments|transcript)"\s*:\s*"[^"]'
     rb'|"tool_calls"\s*:\s*\[\s*\{'
 )
+MARKS = (b'"usage"', b'"error"', b"[DONE]")
 MAX_FRAME = 32 * 1024 * 1024
 
 
@@ -47,9 +48,38 @@ class StreamTee:
             return b""
         self._buffer = buffer[cut:]
         whole = buffer[:cut] if cut < len(buffer) else buffer
-        if self.committed and self._rename is None and self._plain(whole):
+        if self._strip and b'"usage"' in whole:
+            whole = NULL_USAGE.sub(b"", whole)
+        out = b""
+        while not self.committed and whole:
+            end = END.search(whole)
+            assert end is not None
+            out += self._frame(whole[: end.end()])
+            whole = whole[end.end() :]
+        return out + self._block(whole) if out else self._block(whole)
+
+    def _block(self, whole: bytes) -> bytes:
+        """Whole frames after the first content: up to the first marker they pass as they are."""
+        if self._rename is not None:
+            return self._frames(whole)
+        marked = self._marked(whole)
+        if marked == len(whole):
             return whole
-        return self._frames(whole)
+        return whole[:marked] + self._frames(whole[marked:])
+
+    def _marked(self, whole: bytes) -> int:
+        """Where the frame with the first marker begins; the length if there is none."""
+        first = len(whole)
+        for mark in MARKS:
+            at = whole.find(mark, 0, first)
+            if at >= 0:
+                first = at
+        if (finish := FINISH.search(whole, 0, first)) is not None:
+            first = finish.start()
+        if first == len(whole):
+            return first
+        lf, crlf = whole.rfind(b"\n\n", 0, first), whole.rfind(b"\r\n\r\n", 0, first)
+        return max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
 
     def finish(self) -> bytes:
         out = self._frames(self._buffer + b"\n\n") if self._buffer.strip() else b""
@@ -63,16 +93,6 @@ class StreamTee:
         """Where the last whole frame ends; 0 if none does."""
         lf, crlf = buffer.rfind(b"\n\n"), buffer.rfind(b"\r\n\r\n")
         return max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
-
-    def _plain(self, whole: bytes) -> bool:
-        """Whether the frames hold nothing but content."""
-        return (
-            b'"usage"' not in whole
-            and b'"error"' not in whole
-            and b"[DONE]" not in whole
-            and FINISH.search(whole) is None
-            and whole.lstrip().startswith(b"data:")
-        )
 
     def _frames(self, whole: bytes) -> bytes:
         out: list[bytes] = []
@@ -89,15 +109,11 @@ class StreamTee:
             self._done = True
             return frame
         found: dict[str, Any] | None = None
-        if not self.committed or b'"usage"' in frame or b'"error"' in frame:
-            found = decoded(frame)
-        elif FINISH.search(frame):
+        if not self.committed or b'"usage"' in frame or b'"error"' in frame or FINISH.search(frame):
             found = decoded(frame)
         if found is not None:
             if self._note(found) and self._strip:
                 return b""
-            if self._strip and b'"usage"' in frame:
-                frame = NULL_USAGE.sub(b"", frame, count=1)
         if not self.committed and CONTENT.search(frame):
             self.committed = True
         if self._rename is not None:
