@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-KERNEL = sorted(
-    [*ROOT.glob("kernel/api/src/**/*.py"), *ROOT.glob("kernel/gateway/src/**/*.py")]
-)
+KERNEL = sorted([*ROOT.glob("kernel/api/src/**/*.py"), *ROOT.glob("kernel/gateway/src/**/*.py")])
 SOURCES = sorted([*ROOT.glob("kernel/*/src/**/*.py"), *ROOT.glob("plugins/*/src/**/*.py")])
 VENDORS = re.compile(
     r"(?i)openai|anthropic|azure|gemini|bedrock|cohere|mistral|together_?ai|redis(?!_url)|round_robin"

@@ -55,7 +55,9 @@ USAGE_EVENT = b'data: {"id":"chatcmpl-bench0000000000000000","object":"chat.comp
     + b"}\n\n"
 )
 DONE = b"data: [DONE]\n\n"
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(ANSWER)
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(
+    ANSWER
+)
 STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"transfer-encoding: chunked\r\n\r\n"

@@ -44,7 +44,7 @@ class Process:
     """A child on one core, with its CPU time and memory."""
 
     def __init__(self, stack: ExitStack, *command: str, core: int, **env: str) -> None:
-        self._log = stack.enter_context(tempfile.TemporaryFile())
+        self._log = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed by the stack
         self.process = subprocess.Popen(
             command,
             stdout=self._log,
@@ -132,7 +132,12 @@ def main() -> None:
         provider = Process(stack, sys.executable, str(HERE / "mock.py"), str(mock), "0", core=1)
         provider.wait_for(mock)
         bare = Process(
-            stack, sys.executable, str(HERE / "relay.py"), str(relay), f"http://127.0.0.1:{mock}", core=0
+            stack,
+            sys.executable,
+            str(HERE / "relay.py"),
+            str(relay),
+            f"http://127.0.0.1:{mock}",
+            core=0,
         )
         bare.wait_for(relay)
         config = directory / "bench.yaml"
@@ -181,7 +186,9 @@ def main() -> None:
 
 
 def show(result: dict[str, object], table: dict[str, dict[str, float]]) -> None:
-    print(f"{'':34}{'CPU ms':>9}{'req/s':>9}{'p50 ms':>9}{'p95':>9}{'p99':>9}{'first':>9}{'failed':>8}")
+    print(
+        f"{'':34}{'CPU ms':>9}{'req/s':>9}{'p50 ms':>9}{'p95':>9}{'p99':>9}{'first':>9}{'failed':>8}"
+    )
     for name, row in table.items():
         print(
             f"{name:34}{row.get('cpu_ms', 0):9.3f}{row['per_second']:9.0f}{row['p50']:9.2f}"

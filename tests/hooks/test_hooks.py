@@ -11,9 +11,7 @@ from llm_gateway_testkit.rawclient import Reply, call
 
 async def say(gateway: Gateway, text: str, **headers: str) -> Reply:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await call(
-        f"{gateway.url}/acme/line", text.encode(), key=gateway.api_key, headers=named
-    )
+    return await call(f"{gateway.url}/acme/line", text.encode(), key=gateway.api_key, headers=named)
 
 
 async def calls(gateway: Gateway) -> list[str]:

@@ -85,7 +85,5 @@ class DatabaseSettings(Section):
 class StateSettings(Section):
     """``state``: exists while a state backend is installed."""
 
-    backend: str = Field(
-        default="auto", description="process, host, auto, or a shared one"
-    )
+    backend: str = Field(default="auto", description="process, host, auto, or a shared one")
     redis_url: str | None = Field(default=None, description="address of the shared state")

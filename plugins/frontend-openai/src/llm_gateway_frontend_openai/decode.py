@@ -49,9 +49,7 @@ def decode_completion(head: RequestHead) -> ChatRequest:
     if params.pop("best_of", None) not in (None, 1):
         raise UnsupportedParameterError("The model chosen has no 'best_of'.", param="best_of")
     messages = (Message("user", (TextPart(prompt),), text_only=True),)
-    return ChatRequest(
-        head.model, messages, None, None, params, head.stream, extra, head.dialect
-    )
+    return ChatRequest(head.model, messages, None, None, params, head.stream, extra, head.dialect)
 
 
 def decode_embeddings(head: RequestHead) -> EmbeddingsRequest:

@@ -82,7 +82,11 @@ def _check(name: str, value: object, expected: str, types: tuple[type, ...]) -> 
             raise wrong("response_format.type", "a string")
         if kind == "json_schema" and not isinstance(value.get("json_schema"), dict):
             raise wrong("response_format.json_schema", "an object")
-    if name in ("max_tokens", "max_completion_tokens", "n") and isinstance(value, int) and value < 1:
+    if (
+        name in ("max_tokens", "max_completion_tokens", "n")
+        and isinstance(value, int)
+        and value < 1
+    ):
         raise MalformedBodyError(f"{name!r} must be at least 1.", param=name)
 
 

@@ -123,7 +123,12 @@ class ChatStreamRenderer:
         return self._choices[index]
 
     def _emit(
-        self, index: int, delta: dict[str, Any], *, finish: str | None = None, logprobs: object = None
+        self,
+        index: int,
+        delta: dict[str, Any],
+        *,
+        finish: str | None = None,
+        logprobs: object = None,
     ) -> None:
         if not self._started(index).finished:
             self._chunk(index, delta, finish, logprobs)

@@ -105,8 +105,8 @@ class ChatStreamDecoder:
         events: list[gw.Event] = []
         if not self._started:
             self._started = True
-            created = found.get("created")
-            events.append(gw.Started(found.get("id"), found.get("model"), int(created or 0) or None))
+            created = int(found.get("created") or 0) or None
+            events.append(gw.Started(found.get("id"), found.get("model"), created))
         for choice in found.get("choices") or ():
             index = choice.get("index") or 0
             delta = choice.get("delta") or {}

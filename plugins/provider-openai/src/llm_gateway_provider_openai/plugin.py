@@ -89,7 +89,8 @@ class OpenAIProvider:
             request, quirks.max_tokens_field, self._drop, quirks.stream_usage
         )
         decoder = decoding.ChatStreamDecoder if request.stream else decoding.BodyDecoder
-        return self._post("openai.chat", msgspec.json.encode(body), decoder, request.stream, dropped)
+        encoded = msgspec.json.encode(body)
+        return self._post("openai.chat", encoded, decoder, request.stream, dropped)
 
     def encode_embeddings(self, request: gw.EmbeddingsRequest) -> gw.UpstreamRequest:
         body = {"model": request.model, "input": request.inputs, **request.params}

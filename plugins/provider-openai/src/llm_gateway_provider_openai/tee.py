@@ -111,9 +111,8 @@ class StreamTee:
         found: dict[str, Any] | None = None
         if not self.committed or b'"usage"' in frame or b'"error"' in frame or FINISH.search(frame):
             found = decoded(frame)
-        if found is not None:
-            if self._note(found) and self._strip:
-                return b""
+        if found is not None and self._note(found) and self._strip:
+            return b""
         if not self.committed and CONTENT.search(frame):
             self.committed = True
         if self._rename is not None:

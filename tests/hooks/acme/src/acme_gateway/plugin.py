@@ -190,9 +190,7 @@ class Memory:
             raise RuntimeError("no cache")
         return self._kept.get(lookup.key)
 
-    async def put(
-        self, lookup: gw.Lookup, value: Sequence[gw.Event], ttl_seconds: float
-    ) -> None:
+    async def put(self, lookup: gw.Lookup, value: Sequence[gw.Event], ttl_seconds: float) -> None:
         self._kept[lookup.key] = tuple(value)
 
 
