@@ -187,7 +187,8 @@ def main() -> None:
 
 def show(result: dict[str, object], table: dict[str, dict[str, float]]) -> None:
     print(
-        f"{'':34}{'CPU ms':>9}{'req/s':>9}{'p50 ms':>9}{'p95':>9}{'p99':>9}{'first':>9}{'failed':>8}"
+        f"{'':34}{'CPU ms':>9}{'req/s':>9}{'p50 ms':>9}{'p95':>9}"
+        f"{'p99':>9}{'first':>9}{'failed':>8}"
     )
     for name, row in table.items():
         print(
