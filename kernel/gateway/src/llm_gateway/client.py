@@ -100,8 +100,8 @@ class Client:
         """The whole body. Raises `BodyTooLargeError`, or `GatewayError` 408 for a slow one."""
         payload = self._request.content
         try:
-            if payload.is_eof():
-                return await self._request.read()
+            if payload.is_eof() and payload.total_bytes <= self._request.client_max_size:
+                return payload.read_nowait()  # the common case: it came with its head
             async with asyncio.timeout(self._timeout):
                 return await self._request.read()
         except HTTPRequestEntityTooLarge as error:

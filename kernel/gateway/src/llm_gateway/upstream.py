@@ -1,4 +1,4 @@
-"""Calls to providers: HTTP/1.1 on asyncio protocols with aiohttp's C response parser.
+"""Calls to providers: HTTP/1.1 on asyncio protocols with llhttp (httptools).
 
 One protocol per connection, a last-in-first-out pool per origin, head and body in one
 write, a streamed body handed to a sink straight from `data_received`. Redirects are
@@ -7,22 +7,21 @@ never followed. Library exceptions become `UpstreamError` here and nowhere else.
 
 import asyncio
 import ssl
+import zlib
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpResponseParser, HttpVersion11
-from aiohttp.http_exceptions import HttpProcessingError
-from llm_gateway_api import FailureClass, Headers, UpstreamError, UpstreamRequest
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from llm_gateway_api import FailureClass, UpstreamError, UpstreamRequest
 
 from llm_gateway.watchdog import Watchdog
 
 Sink = Callable[[bytes], None]
 IDLE_SECONDS = 50.0
-_NO_LIMIT = 2**30  # each read is drained at once, so the parser never has to hold back
+MAX_HEADERS = 200
 _TIMED_OUT = {
     FailureClass.CONNECT_TIMEOUT: "the provider could not be reached in time",
     FailureClass.NO_FIRST_CONTENT: "the provider did not answer in time",
@@ -34,26 +33,27 @@ class StaleConnection(Exception):
     """A kept connection was closed by the peer before any byte of the answer."""
 
 
-class Connection(BaseProtocol):
+class Connection(asyncio.Protocol):
     """One connection and the exchange on it. The pool owns it between exchanges."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, pool: "Pool") -> None:
-        super().__init__(loop, None)
+        self._loop = loop
         self._pool = pool
-        self._parser: Any = HttpResponseParser(
-            self, loop, _NO_LIMIT, read_until_eof=True, max_line_size=16384, max_field_size=65536
-        )
+        self._chunks: list[bytes] = []
+        self.on_body = self._chunks.append  # the parser calls it for each piece
+        self._parser: Any = HttpResponseParser(self)  # takes the callbacks as they are now
+        self.transport: asyncio.Transport | None = None
         self.deadline = float("inf")
         self.overdue = FailureClass.NO_FIRST_CONTENT
         self.idle_since = 0.0
         self.reused = False
         self.status = 0
-        self.headers: Headers = {}
+        self.headers: dict[str, str] = {}
         self._head: asyncio.Future[None] | None = None
         self._end: asyncio.Future[None] | None = None
         self._sink: Sink | None = None
         self._early: list[bytes] = []
-        self._payload: Any = None
+        self._inflate: Any = None
         self._complete = False
         self._answered = False
         self._close_after = False
@@ -66,8 +66,10 @@ class Connection(BaseProtocol):
         """Write one request and wait for the head of its answer."""
         self._head = self._loop.create_future()
         self._end = None
-        self._payload, self._complete, self._answered, self._error = None, False, False, None
+        self._complete, self._answered, self._error, self._inflate = False, False, None, None
         self._early.clear()
+        self._chunks.clear()
+        self.headers = {}
         assert self.transport is not None
         self.transport.write(data)
         await self._head
@@ -125,34 +127,27 @@ class Connection(BaseProtocol):
             if transport is not None:
                 transport.abort()
 
-    def pause_reading(self) -> None:
-        """The parser's reader asks for this; each read is drained at once, so never."""
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """See `pause_reading`; `hold` and `unhold` are the client's back-pressure."""
-
     # --- what the loop calls -----------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # a stream has both directions
 
     def data_received(self, data: bytes) -> None:
         self._answered = True
-        if self._head is None or (self._head.done() and self._payload is None):
+        if self._head is None or self._complete:
             self._close_after = True  # bytes that nobody asked for
             if self.transport is not None:
                 self.transport.abort()
             return
         try:
-            messages, _, _ = self._parser.feed_data(data)
-        except HttpProcessingError:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
             self._fail(UpstreamError(FailureClass.BROKEN_BEFORE_COMMIT, "the answer is no HTTP"))
             return
-        for message, payload in messages:
-            if message.code >= 200:
-                self._begin(message, payload)
-        if self._payload is not None:
-            self._deliver()
+        self._deliver()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        super().connection_lost(exc)
+        self.transport = None
         self._close_after = True
         self._pool.forget(self)
         if self._head is not None and not self._head.done():
@@ -164,8 +159,8 @@ class Connection(BaseProtocol):
                         FailureClass.BROKEN_BEFORE_COMMIT, "the provider closed the connection"
                     )
                 )
-        elif self._payload is not None and not self._complete:
-            self._at_eof()
+        elif self._head is not None and not self._complete:
+            self._at_eof(clean=exc is None)
 
     def expire(self) -> None:
         """The deadline passed."""
@@ -176,51 +171,65 @@ class Connection(BaseProtocol):
 
     # --- inside ------------------------------------------------------------------------
 
-    def _begin(self, message: Any, payload: Any) -> None:
+    # --- what the parser calls ---------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= MAX_HEADERS:
+            raise ValueError("too many headers")
+        self.headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            self.headers = {}  # only announces the answer
+            return
+        self.status = status
         if self._head is None or self._head.done():
             self._close_after = True  # a second answer to one request
             return
-        self.status = message.code
-        self.headers = message.headers
-        self._payload = payload
-        self._close_after = message.should_close or message.version < HttpVersion11
+        if self.headers.get("content-encoding", "identity") in ("gzip", "deflate"):
+            self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        self._close_after = not self._parser.should_keep_alive()
         self._head.set_result(None)
 
-    def _deliver(self) -> None:
-        payload = self._payload
-        if payload.exception() is not None:
-            self._fail(UpstreamError(FailureClass.BROKEN_BEFORE_COMMIT, "the answer is garbled"))
-            return
-        data = taken(payload)
-        if data:
-            if self._sink is None:
-                self._early.append(data)
-            else:
-                try:
-                    self._sink(data)
-                except Exception as error:
-                    self._fail(error)
-                    return
-        if payload.is_eof():
-            self._payload = None
+    def on_message_complete(self) -> None:
+        if self._head is not None and self._head.done():
             self._complete = True
-            if self._end is not None and not self._end.done():
-                self._end.set_result(None)
 
-    def _at_eof(self) -> None:
-        """The peer closed inside a body: fine if only the end delimits it."""
-        try:
-            self._parser.feed_eof()
-        except Exception:
-            self._fail(UpstreamError(FailureClass.BROKEN_BEFORE_COMMIT, "the answer was cut off"))
-            return
-        if self._payload is not None:
-            if self._payload.is_eof():
-                self._deliver()
-            else:
+    # --- inside ------------------------------------------------------------------------
+
+    def _deliver(self) -> None:
+        """Hand on, in one piece, what one read brought."""
+        chunks = self._chunks
+        if chunks:
+            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            chunks.clear()
+            try:
+                if self._inflate is not None:
+                    data = self._inflate.decompress(data)
+                if self._sink is None:
+                    self._early.append(data)
+                else:
+                    self._sink(data)
+            except zlib.error:
                 self._fail(
-                    UpstreamError(FailureClass.BROKEN_BEFORE_COMMIT, "the answer was cut off")
+                    UpstreamError(FailureClass.BROKEN_BEFORE_COMMIT, "the answer is garbled")
                 )
+                return
+            except Exception as error:
+                self._fail(error)
+                return
+        if self._complete and self._end is not None and not self._end.done():
+            self._end.set_result(None)
+
+    def _at_eof(self, *, clean: bool) -> None:
+        """The peer closed inside a body: fine if only the end delimits it."""
+        framed = "content-length" in self.headers or "transfer-encoding" in self.headers
+        if clean and not framed:
+            self._complete = True
+            self._deliver()
+        else:
+            self._fail(UpstreamError(FailureClass.BROKEN_BEFORE_COMMIT, "the answer was cut off"))
 
     def _fail(self, error: Exception) -> None:
         self._close_after = True
@@ -229,19 +238,6 @@ class Connection(BaseProtocol):
                 future.set_exception(error)
                 return
         self._error = error
-
-
-def taken(payload: Any) -> bytes:
-    """All that the reader holds, without its bookkeeping for each chunk (a third of the cost)."""
-    buffer = payload._buffer
-    if not buffer:
-        return b""
-    data: bytes = buffer.popleft() if len(buffer) == 1 else b"".join(buffer)
-    buffer.clear()
-    payload._size = 0
-    if payload._http_chunk_splits:
-        payload._http_chunk_splits.clear()
-    return data
 
 
 class Pool:

@@ -6,6 +6,8 @@ import llm_gateway_api as gw
 
 
 def number(value: object) -> int:
+    if type(value) is int:
+        return value
     return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
 
 
