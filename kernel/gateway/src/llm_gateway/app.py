@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import signal
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from llm_gateway.binding import Binder, Generation, Kernel, new_kernel
 from llm_gateway.layers import SettingsError
 from llm_gateway.observe import AccessLog
 from llm_gateway.plugins import Plugins, discover
+from llm_gateway.sections import Tls
 from llm_gateway.server import Gateway, HttpServer
 from llm_gateway.settings import Settings, disabled, load
 
@@ -103,6 +105,7 @@ class Worker:
         return Generation(**{**vars(generation), "endpoints": tuple(endpoints)})
 
     def _report(self, settings: Settings, generation: Generation) -> None:
+        logging.getLogger().setLevel(settings.telemetry.logging.level.upper())
         for warning in settings.warnings:
             log.warning("%s", warning)
         for each in self._plugins.plugins:
@@ -119,14 +122,20 @@ class Worker:
         stack.callback(access_log.close)
         self._gateway = Gateway(self._kernel, generation, access_log)
         server = settings.server
-        http = HttpServer(self._gateway.handle, server.max_body_bytes, access_log=None)
+        http = HttpServer(
+            self._gateway.handle,
+            server.max_body_bytes,
+            server.max_connections,
+            access_log=None,
+            max_field_size=server.max_header_bytes,
+        )
         main = await loop.create_server(
-            http, server.host, server.port, backlog=4096, reuse_address=True
+            http, server.host, server.port, ssl=_tls(server.tls), backlog=4096, reuse_address=True
         )
         listeners = [main]
         servers = [http]
         if any(spec.listener == "metrics" for spec, _ in generation.endpoints):
-            page = HttpServer(self._gateway.handle_metrics, 65536, access_log=None)
+            page = HttpServer(self._gateway.handle_metrics, 65536, 100, access_log=None)
             listeners.append(await loop.create_server(page, server.host, server.metrics_port))
             servers.append(page)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -286,6 +295,15 @@ async def hosted(name: str, service: Service, states: dict[str, str]) -> AsyncIt
         if opened.cancelled():
             task.cancel()
         await asyncio.wait({task}, timeout=OPEN_SECONDS)
+
+
+def _tls(tls: Tls | None) -> ssl.SSLContext | None:
+    """The listener's context; an unreadable file refuses the start (`OSError`)."""
+    if tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls.cert_file, tls.key_file)
+    return context
 
 
 def _json(status: int, document: object) -> EndpointResponse:

@@ -118,6 +118,8 @@ class Binder:
         return sorted(found, key=lambda pair: str(getattr(pair[0], "name", "")))
 
     def bind(self, number: int) -> Generation:
+        if self.settings.plugins.mode == "locked":
+            raise ConfigurationError("plugins.mode: locked is not available in this version.")
         frontends = self._frontends()
         providers = self._providers({spec.dialect for spec, _ in frontends.values()})
         router = self._router(providers)
@@ -256,6 +258,7 @@ class Binder:
             filters,
             tuple(made for _, made in filters if isinstance(made, SupportsTarget)),
             self._strategy(),
+            routing.fallback_enabled,
             listed(instances),
         )
 

@@ -50,6 +50,7 @@ class Router:
     filters: Sequence[tuple[str, RoutingFilter]]
     rules: Sequence[SupportsTarget]
     strategy: RoutingStrategy | None
+    fallback: bool = True
     listed: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
 
     def plan(self, asked: Asked) -> Sequence[Target]:
@@ -73,13 +74,13 @@ class Router:
         if not kept:
             raise NoTargetError("No deployment is eligible: " + "; ".join(reasons) + ".")
         if len(kept) == 1 or self.strategy is None:
-            return kept
+            return kept if self.fallback else kept[:1]
         scores = self.strategy.score(asked, kept)
         ranked = sorted(
             zip(scores, kept, strict=True),
             key=lambda pair: (-pair[0], -pair[1].weight, pair[1].name),
         )
-        return [target for _, target in ranked]
+        return [target for _, target in ranked][: None if self.fallback else 1]
 
     def _keeps(self, asked: Asked, target: Target, reasons: list[str]) -> bool:
         allowed = asked.arrival.principal.providers

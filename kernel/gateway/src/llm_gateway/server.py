@@ -46,8 +46,11 @@ _NOTHING = Usage()
 class HttpServer(web.Server):
     """aiohttp's low-level server with our protocol and body cap."""
 
-    def __init__(self, handler: Any, max_body_bytes: int, **kwargs: Any) -> None:
+    def __init__(
+        self, handler: Any, max_body_bytes: int, max_connections: int, **kwargs: Any
+    ) -> None:
         super().__init__(handler, handler_cancellation=True, **kwargs)
+        self._max_connections = max_connections
         self._max_body_bytes = max_body_bytes
         self.request_factory = self._make
 
@@ -61,6 +64,12 @@ class HttpServer(web.Server):
             self._loop,
             client_max_size=self._max_body_bytes,
         )
+
+    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
+        """Refuse what is over ``server.max_connections``."""
+        super().connection_made(handler, transport)
+        if len(self._connections) > self._max_connections:
+            transport.abort()
 
     def __call__(self) -> Protocol:
         return Protocol(self, loop=self._loop, **self._kwargs)
