@@ -9,6 +9,7 @@ import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,7 @@ class Worker:
             return REFUSED
         self._kernel = new_kernel(directory, self._health)
         try:
-            settings = self._load()
-            generation = self._bind(settings)
+            settings, generation = self._build()
         except (SettingsError, ConfigurationError, PluginError) as error:
             print(f"The start is refused.\n{error}", file=sys.stderr)
             return REFUSED
@@ -94,15 +94,14 @@ class Worker:
                 print(f"The start is refused.\n{error}", file=sys.stderr)
                 return REFUSED
 
-    def _load(self) -> Settings:
-        """The configuration as it is now; sets `_plugins`."""
-        self._plugins = discover(disabled(self._path, os.environ))
-        return load(self._path, os.environ, self._plugins, self._overrides)
-
-    def _bind(self, settings: Settings) -> Generation:
-        generation = Binder(settings, self._plugins, self._kernel).bind(self._reloads + 1)
+    def _build(self) -> tuple[Settings, Generation]:
+        """The configuration as it is now, bound; changes nothing unless it is good."""
+        plugins = discover(disabled(self._path, os.environ))
+        settings = load(self._path, os.environ, plugins, self._overrides)
+        generation = Binder(settings, plugins, self._kernel).bind(self._reloads + 1)
+        self._plugins = plugins
         endpoints = [*self._endpoints(), *generation.endpoints]
-        return Generation(**{**vars(generation), "endpoints": tuple(endpoints)})
+        return settings, replace(generation, endpoints=tuple(endpoints))
 
     def _report(self, settings: Settings, generation: Generation) -> None:
         logging.getLogger().setLevel(settings.telemetry.logging.level.upper())
@@ -176,8 +175,7 @@ class Worker:
     def reload(self) -> None:
         """Build the next generation with the code of the start; a bad file changes nothing."""
         try:
-            settings = self._load()
-            generation = self._bind(settings)
+            _, generation = self._build()
         except (SettingsError, ConfigurationError, PluginError) as error:
             self._last_error = str(error)
             log.error("reload.refused: the last good configuration stays\n%s", error)
