@@ -18,6 +18,9 @@ REASONS: dict[str, gw.FinishReason] = {
     "content_filter": "content_filter",
     "content_filtered": "content_filter",
     "max_tokens": "length",
+    "error": "error",
+    "abort": "error",
+    "insufficient_system_resource": "error",
 }
 
 

@@ -14,6 +14,8 @@ CODES = {
     "context_length_exceeded": F.CONTEXT_TOO_LONG,
     "exceed_context_size_error": F.CONTEXT_TOO_LONG,
     "content_policy_violation": F.CONTENT_POLICY,
+    "invalid_prompt": F.CONTENT_POLICY,
+    "invalid_encrypted_content": F.CALLER_FAULT,
     "content_filter": F.CONTENT_POLICY,
     "insufficient_quota": F.ACCOUNT_EMPTY,
     "credit_balance_exhausted": F.ACCOUNT_EMPTY,

@@ -7,7 +7,7 @@ import llm_gateway_api as gw
 import msgspec
 from pydantic import Field, HttpUrl, SecretStr
 
-from llm_gateway_provider_openai import decoding, writing
+from llm_gateway_provider_openai import bridge, decoding, responses, writing
 from llm_gateway_provider_openai.errors import refused
 from llm_gateway_provider_openai.tee import StreamTee, WholeTee
 
@@ -28,6 +28,10 @@ class Quirks(gw.Section):
     stream_usage: bool = Field(default=True, description="whether it takes stream_options")
     drop_fields: tuple[str, ...] = Field(default=(), description="parameters that are left out")
     reject_fields: tuple[str, ...] = Field(default=(), description="parameters that are refused")
+    responses_bridge: bool | None = Field(
+        default=None,
+        description="ask /responses where chat refuses; only the vendor's own API if absent",
+    )
     relay: bool = Field(default=True, description="pass bytes of clients of this dialect through")
 
 
@@ -62,6 +66,8 @@ class OpenAIProvider:
         plain = not quirks.drop_fields and not quirks.reject_fields
         plain = plain and quirks.max_tokens_field == "max_completion_tokens"
         self._relays = frozenset(PATHS) if quirks.relay and plain else frozenset()
+        wanted = quirks.responses_bridge
+        self._bridge = self._base == BASE_URL if wanted is None else wanted
         self._urls = {dialect: self._base + path for dialect, path in PATHS.items()}
         self._models = tuple(
             gw.ModelInfo(each)
@@ -84,6 +90,8 @@ class OpenAIProvider:
                 raise gw.UnsupportedParameterError(
                     f"{request.model} does not take {name}; leave it out.", param=name
                 )
+        if self._bridge and bridge.request_demands(request):
+            return self._bridged(request)
         quirks = self._quirks
         body, dropped = writing.chat(
             request, quirks.max_tokens_field, self._drop, quirks.stream_usage
@@ -91,6 +99,16 @@ class OpenAIProvider:
         decoder = decoding.ChatStreamDecoder if request.stream else decoding.BodyDecoder
         encoded = msgspec.json.encode(body)
         return self._post("openai.chat", encoded, decoder, request.stream, dropped)
+
+    def _bridged(self, request: gw.ChatRequest) -> gw.UpstreamRequest:
+        """The same turn on /responses, which takes what chat refuses."""
+        streamed = request.stream
+        decoder: gw.DecoderFactory = (
+            responses.ResponsesStreamDecoder if streamed else responses.ResponsesBodyDecoder
+        )
+        body, dropped = bridge.encode(request)
+        encoded, url = msgspec.json.encode(body), self._base + bridge.PATH
+        return gw.UpstreamRequest("POST", url, self._headers, encoded, decoder, streamed, dropped)
 
     def encode_embeddings(self, request: gw.EmbeddingsRequest) -> gw.UpstreamRequest:
         body = {"model": request.model, "input": request.inputs, **request.params}
@@ -106,6 +124,8 @@ class OpenAIProvider:
         return dialect in self._relays
 
     def splice(self, head: gw.RequestHead, model: str) -> gw.UpstreamRequest | None:
+        if self._bridge and head.dialect == "openai.chat" and bridge.head_demands(head, model):
+            return None
         changes: dict[str, Any] = {}
         if model != head.model:
             changes["model"] = model

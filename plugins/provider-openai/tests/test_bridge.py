@@ -1,0 +1,85 @@
+"""Where chat refuses what /responses takes, the provider asks /responses."""
+
+import json
+
+import llm_gateway_api as gw
+import pytest
+from llm_gateway_provider_openai.plugin import OpenAIProvider, Settings
+from llm_gateway_provider_openai.responses import ResponsesStreamDecoder
+
+TOOL = {"type": "function", "function": {"name": "f"}}
+
+
+def provider(**more: object) -> OpenAIProvider:
+    return OpenAIProvider("x", Settings.model_validate({"api_key": "sk-x", **more}))
+
+
+def head(model: str, **more: object) -> gw.RequestHead:
+    body = json.dumps({"model": model, "messages": [], **more}).encode()
+    return gw.RequestHead("openai.chat", "chat", model, False, False, gw.top_level(body), body)
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "bridged"),
+    [
+        ("gpt-4o", {"tools": [TOOL]}, False),
+        ("gpt-5.4", {"tools": [TOOL]}, False),
+        ("gpt-5.4", {"tools": [TOOL], "reasoning_effort": "low"}, True),
+        ("gpt-6-sol", {"tools": [TOOL]}, True),
+        ("gpt-6-sol", {"tools": [TOOL], "reasoning_effort": "none"}, False),
+        ("gpt-6-sol", {}, False),
+        ("gpt-5.4-pro", {}, True),
+    ],
+)
+def test_what_chat_refuses_is_not_relayed(
+    model: str, more: dict[str, object], bridged: bool
+) -> None:
+    assert (provider().splice(head(model, **more), model) is None) is bridged
+
+
+def test_compatible_server_is_never_bridged() -> None:
+    own = provider(base_url="http://127.0.0.1:9/v1")
+
+    assert own.splice(head("gpt-6-sol", tools=[TOOL]), "gpt-6-sol") is not None
+
+
+def test_bridged_request_goes_to_responses_and_stores_nothing() -> None:
+    request = gw.ChatRequest(
+        "gpt-6-sol", (gw.Message("user", (gw.TextPart("hi"),)),), tools=(gw.Tool("f"),)
+    )
+
+    sent = provider().encode(request)
+
+    assert sent.url == "https://api.openai.com/v1/responses"
+    assert json.loads(sent.body)["store"] is False
+
+
+def events(*rows: dict[str, object]) -> bytes:
+    return b"".join(gw.frame(json.dumps(row).encode(), str(row["type"]).encode()) for row in rows)
+
+
+RESPONSE = {"id": "r1", "object": "response", "created_at": 1, "model": "gpt-6-sol", "output": []}
+STREAM = events(
+    {"type": "response.created", "response": RESPONSE},
+    {"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "delta": "Low"},
+    {
+        "type": "response.completed",
+        "response": {
+            **RESPONSE,
+            "status": "completed",
+            "usage": {"input_tokens": 9, "output_tokens": 5, "total_tokens": 14},
+        },
+    },
+)
+
+
+@pytest.mark.parametrize("cut", range(len(STREAM)))
+def test_responses_stream_is_the_same_at_any_split(cut: int) -> None:
+    whole, split = ResponsesStreamDecoder(), ResponsesStreamDecoder()
+
+    expected = [*whole.feed(STREAM), *whole.finish()]
+    found = [*split.feed(STREAM[:cut]), *split.feed(STREAM[cut:]), *split.finish()]
+
+    assert found == expected
+    assert gw.TextDelta("Low") in found
+    assert any(isinstance(each, gw.Finished) for each in found)
