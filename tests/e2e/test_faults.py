@@ -29,15 +29,14 @@ BEFORE_CONTENT = {
     "no HTTP": (Garbage(), 502, "upstream_truncated"),
     "no JSON": (Answer(body=b"<html>"), 502, "upstream_truncated"),
 }
-# A pause before each frame: a fault that comes in one segment with the first content is found
-# before the client has seen anything, and is then a plain error.
+# Before each frame of a stream: a fault that comes in one segment with the first content is
+# found before the client has seen anything, and is then a plain error.
 PAUSE = 0.05
-SLOW = Stream(openai.chat_stream(), PAUSE)
 AFTER_CONTENT: dict[str, Step] = {
-    "reset": Reset("between", 2, SLOW),
-    "cut": Cut("between", 2, SLOW),
-    "cut inside a frame": Cut("mid_body", 2, SLOW),
-    "hang": Hang("between", 2, SLOW),
+    "reset": Reset("between", 2, STREAM),
+    "cut": Cut("between", 2, STREAM),
+    "cut inside a frame": Cut("mid_body", 2, STREAM),
+    "hang": Hang("between", 2, STREAM),
     "error frame": Stream([*openai.chat_stream()[:2], openai.error_frame()], PAUSE),
     "no JSON": Stream([*openai.chat_stream()[:2], b"data: {nonsense\n\n"], PAUSE),
     "a clean end without its mark": Stream(openai.chat_stream()[:2], PAUSE),
