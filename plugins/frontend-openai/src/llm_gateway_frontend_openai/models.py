@@ -39,4 +39,14 @@ def _visible(catalog: Catalog, arrival: Arrival) -> dict[str, dict[str, Any]]:
 
 
 def _object(name: str, provider: str, info: ModelInfo) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": info.created, "owned_by": provider}
+    made: dict[str, Any] = {
+        "id": name,
+        "object": "model",
+        "created": info.created,
+        "owned_by": provider,
+    }
+    if info.context_window is not None:
+        made["context_window"] = info.context_window
+    if info.capabilities:
+        made["capabilities"] = sorted(info.capabilities)
+    return made
