@@ -14,7 +14,13 @@ import msgspec
 
 from llm_gateway_api.errors import GatewayError, UpstreamError
 from llm_gateway_api.events import Event, Usage
-from llm_gateway_api.requests import CanonicalRequest, ChatRequest, EmbeddingsRequest, RequestHead
+from llm_gateway_api.requests import (
+    CanonicalRequest,
+    ChatRequest,
+    EmbeddingsRequest,
+    RequestHead,
+    RerankRequest,
+)
 from llm_gateway_api.values import Arrival, Headers, ModelInfo, Outcome, Refusal, Target
 
 T = TypeVar("T")
@@ -79,6 +85,28 @@ class Provider(Protocol):
 class SupportsEmbeddings(Protocol):
     def encode_embeddings(self, request: EmbeddingsRequest) -> UpstreamRequest:
         """Like `Provider.encode`; the decoder yields `EmbeddingVector` events."""
+
+
+@runtime_checkable
+class SupportsRerank(Protocol):
+    def encode_rerank(self, request: RerankRequest) -> UpstreamRequest:
+        """Like `Provider.encode`; the decoder yields `RankedDocument` events."""
+
+
+@runtime_checkable
+class SupportsCountTokens(Protocol):
+    def encode_count(self, request: ChatRequest) -> UpstreamRequest:
+        """Ask the vendor how many tokens `request` is; the decoder yields one `UsageReport`
+        whose `input` is the count, then `Finished`. Without it the kernel estimates."""
+
+
+@runtime_checkable
+class SupportsInline(Protocol):
+    """A vendor that takes no address of a picture or document: the kernel fetches what
+    `inlines` says, under the egress guard, and hands over base64 `data` in its place."""
+
+    def inlines(self, kind: str, url: str) -> bool:
+        """`kind` is the part's tag (``image``, ``file``)."""
 
 
 @runtime_checkable

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 from llm_gateway_api import (
     CanonicalRequest,
+    ChatRequest,
     DirectProvider,
     EmbeddingsRequest,
     FailureClass,
     Lane,
     Observer,
     Provider,
+    SupportsCountTokens,
     SupportsCredentials,
     SupportsEmbeddings,
     SupportsRelay,
+    SupportsRerank,
     SupportsSigning,
     SupportsWatch,
     Target,
@@ -46,6 +49,8 @@ class Abilities:
     direct: DirectProvider | None
     relay: SupportsRelay | None
     embeddings: SupportsEmbeddings | None
+    rerank: SupportsRerank | None
+    counting: SupportsCountTokens | None
     credentials: SupportsCredentials | None
     signing: SupportsSigning | None
 
@@ -56,6 +61,8 @@ class Abilities:
             direct,
             made if direct is None and isinstance(made, SupportsRelay) else None,
             made if isinstance(made, SupportsEmbeddings) else None,
+            made if isinstance(made, SupportsRerank) else None,
+            made if isinstance(made, SupportsCountTokens) else None,
             made if isinstance(made, SupportsCredentials) else None,
             made if isinstance(made, SupportsSigning) else None,
         )
@@ -126,15 +133,21 @@ class Attempts:
             if spliced is not None:
                 return spliced, relay.tee(head, target.model)
         request = replaced_model(call.canonical(), target.model)
-        if isinstance(request, EmbeddingsRequest):
-            if bound.can.embeddings is None:
-                raise UnsupportedParameterError(
-                    f"{target.provider} has no embeddings.", param="model"
-                )
-            sent = bound.can.embeddings.encode_embeddings(request)
-        else:
-            sent = bound.provider.encode(request)  # type: ignore[arg-type]  # rerank comes with its frontend
+        sent = self._encoded(bound, request, head.operation)
         return sent, self._lane(call, sent)
+
+    def _encoded(self, bound: Bound, request: CanonicalRequest, operation: str) -> UpstreamRequest:
+        if isinstance(request, ChatRequest):
+            if operation != "count_tokens":
+                return bound.provider.encode(request)
+            if bound.can.counting is not None:
+                return bound.can.counting.encode_count(request)
+        elif isinstance(request, EmbeddingsRequest):
+            if bound.can.embeddings is not None:
+                return bound.can.embeddings.encode_embeddings(request)
+        elif bound.can.rerank is not None:
+            return bound.can.rerank.encode_rerank(request)
+        raise UnsupportedParameterError(f"{bound.name} has no {operation}.", param="model")
 
     def _lane(self, call: "Call", sent: UpstreamRequest | None) -> TranslateLane:
         watching = [each.watch(call.arrival) for each in self.watchers]
