@@ -161,6 +161,51 @@ async def test_llm_gateway_stores(acme: Any) -> None:
     assert "store.opened" in told
 
 
+async def test_llm_gateway_state_backends(acme: Any) -> None:
+    """A plugin that needs shared state gets the chosen backend."""
+    async with acme.running(state={"backend": "acme_pebbles"}) as gateway:
+        url = f"{gateway.url}/acme/claims/nonce-1"
+        first = await call(url, b"", key=gateway.api_key, method="POST")
+        again = await call(url, b"", key=gateway.api_key, method="POST")
+
+    assert (first.status, again.status) == (200, 409)
+
+
+async def test_llm_gateway_ledgers(acme: Any) -> None:
+    """An admitted request is recorded once, a failed one too; nothing is served unrecorded."""
+    async with acme.running() as gateway:
+        await say(gateway, "pair hi")
+        await say(gateway, "acme/acme-closed hi")
+        refused = await say(gateway, "unwritten hi")
+        told = await calls(gateway)
+
+    ends = [each for each in told if each.startswith("ledger.end")]
+    assert told.count("ledger.begin pair") == 1
+    assert ends == ["ledger.end 200 acme-2 13000", "ledger.end 503 None None"]
+    assert (refused.status, refused.body[:24]) == (503, b"error ledger_unavailable")
+
+
+async def test_llm_gateway_catalogs(acme: Any) -> None:
+    """A catalogue's price becomes the cost of an answer; what it does not know has none."""
+    async with acme.running() as gateway:
+        known = await say(gateway, "pair hi")
+        unknown = await say(gateway, "acme/acme-1 hi")
+        page = await call(f"{gateway.metrics_url}/metrics")
+
+    assert known.headers["x-gateway-cost"] == "0.000013"
+    assert "x-gateway-cost" not in unknown.headers
+    assert b'gateway_cost_usd_total{provider="acme",model="acme-2"} 1.3e-05' in page.body
+
+
+async def test_llm_gateway_auditors(acme: Any) -> None:
+    """A refused caller is told to the auditor."""
+    async with acme.running() as gateway:
+        await call(f"{gateway.url}/acme/line", b"pair hi", key="wrong-key")
+        told = await calls(gateway)
+
+    assert "audit auth.refused refused None" in told
+
+
 async def test_llm_gateway_services(acme: Any) -> None:
     """A service is opened before the first request and closed after the last."""
     async with acme.running() as gateway:

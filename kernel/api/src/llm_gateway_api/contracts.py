@@ -8,6 +8,7 @@ from asyncio import Future
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
@@ -299,12 +300,21 @@ class Reservation:
     headers: Headers = field(default_factory=dict)
 
 
+class Settlement(msgspec.Struct, frozen=True):
+    """What a request came to: `usage` and `cost` (USD) are None where they are not known,
+    `target` is None where no deployment answered (a refusal, a cache hit)."""
+
+    target: Target | None
+    usage: Usage | None
+    cost: Decimal | None
+
+
 class Limiter(Protocol):
     """Takes all buckets of a request or none. Raising: its spec's fail policy."""
 
     async def reserve(self, arrival: Arrival, head: RequestHead) -> Reservation | Refusal: ...
 
-    async def settle(self, reservation: Reservation, usage: Usage | None) -> None: ...
+    async def settle(self, reservation: Reservation, settlement: Settlement) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,17 +348,12 @@ class Observer(Protocol):
 
 
 @runtime_checkable
-class Store(Protocol):
-    """A set of repositories by name. Raising answers 503 with ``retry-after``."""
-
-    def open(self) -> AbstractAsyncContextManager[None]: ...
-
-    async def healthy(self) -> bool: ...
-
-
-@runtime_checkable
 class Service(Protocol):
-    """What lives long: pools, tasks. A crash fails readiness and not the gateway."""
+    """What lives long: pools, tasks. A crash fails readiness and not the gateway.
+
+    Whatever a plugin makes (a cache, a limiter, a store) may have `open` too: the kernel
+    opens it in a task of its own before the first request, and closes it after the last.
+    """
 
     def open(self) -> AbstractAsyncContextManager[None]: ...
 

@@ -218,6 +218,19 @@ class ClientGoneError(GatewayError):
     status, code = 499, "client_closed_request"
 
 
+class StoreError(GatewayError):
+    """The database is gone, too slow, or refuses; nothing was changed."""
+
+    status, code = 503, "store_unavailable"
+    retryable = True
+
+
+class ConflictError(ClientError):
+    """What was to be made exists, or was changed by another meanwhile."""
+
+    status, code = 409, "conflict"
+
+
 class ConfigurationError(Exception):
     """The settings cannot work together; the text says which and how to mend it."""
 

@@ -237,3 +237,59 @@ def llm_gateway_endpoints() -> "Iterable[specs.EndpointSpec]":
     Raises:
         Any exception sets the plugin aside (phase declare).
     """
+
+
+@hookspec
+def llm_gateway_state_backends() -> "Iterable[specs.StateBackendSpec]":
+    """Declare where counters and news are shared; ``state.backend`` chooses one by name.
+
+    Called once at start, after the settings were read.
+
+    Returns:
+        One spec for each backend.
+
+    Raises:
+        Any exception sets the plugin aside (phase declare).
+    """
+
+
+@hookspec
+def llm_gateway_ledgers() -> "Iterable[specs.LedgerSpec]":
+    """Declare ledgers: each keeps one record of every admitted request.
+
+    Called once at start, after the settings were read.
+
+    Returns:
+        One spec for each ledger; all are told.
+
+    Raises:
+        Any exception sets the plugin aside (phase declare).
+    """
+
+
+@hookspec
+def llm_gateway_catalogs() -> "Iterable[specs.CatalogSpec]":
+    """Declare catalogues of models and prices.
+
+    Called once at start, after the settings were read.
+
+    Returns:
+        One spec for each catalogue; they are asked in the order of their names.
+
+    Raises:
+        Any exception sets the plugin aside (phase declare).
+    """
+
+
+@hookspec
+def llm_gateway_auditors() -> "Iterable[specs.AuditorSpec]":
+    """Declare auditors: each is told of security and administration.
+
+    Called once at start, after the settings were read.
+
+    Returns:
+        One spec for each auditor; all are told.
+
+    Raises:
+        Any exception sets the plugin aside (phase declare).
+    """

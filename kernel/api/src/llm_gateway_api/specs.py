@@ -3,7 +3,12 @@
 `make` is called with the validated settings of the declared path, then one keyword for
 each name in `needs`; it opens nothing. What the kernel offers by name: ``clock`` (the
 event loop's time as a callable), ``metrics`` (`Metrics`), ``catalog`` (`Catalog`),
-``data_dir`` (`Path`), ``health`` (a callable that returns the detailed health document).
+``data_dir`` (`Path`), ``health`` (a callable that returns the detailed health document),
+``store`` (`Store`), ``state`` (`StateBackend`), ``ledger`` (`Ledger`), ``prices`` (`Prices`)
+and ``audit`` (`Audit`). What no installed plugin brings is None.
+
+What `make` returned is kept over a reload while its settings and needs are the same
+objects or equal, with what it has learned; so ask an offer each time instead of copying.
 """
 
 from collections.abc import Callable, Mapping
@@ -151,9 +156,49 @@ class ObserverSpec:
 
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
-    """`scheme` is that of ``database.url`` (``sqlite``, ``postgresql``)."""
+    """`scheme` is that of ``database.url`` (``sqlite``, ``postgresql``); an `embedded` store
+    serves where there is no URL."""
 
     scheme: str
+    make: Make
+    settings: str | None = "database"
+    embedded: bool = False
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StateBackendSpec:
+    """`name` is what ``state.backend`` says; `reach` is who shares it: ``auto`` takes a
+    ``fleet`` one where ``state.redis_url`` is set, a ``host`` one with several workers."""
+
+    name: str
+    reach: Literal["process", "host", "fleet"]
+    make: Make
+    settings: str | None = "state"
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSpec:
+    name: str
+    make: Make
+    settings: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogSpec:
+    """A `ModelCatalog`; where several know a model, the first by name is believed."""
+
+    name: str
+    make: Make
+    settings: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditorSpec:
+    name: str
     make: Make
     settings: str | None = None
     needs: tuple[str, ...] = ()

@@ -11,15 +11,51 @@ from llm_gateway_api.events import Usage
 Headers: TypeAlias = Mapping[str, str]
 
 
+class Limit(msgspec.Struct, frozen=True):
+    """A rate or a number that `level` (``tenant``, ``key``) may not exceed; 0 blocks.
+
+    `meter` counts a minute's requests or tokens, or the requests at once. `burst` is the
+    size of the bucket, `amount` if absent.
+    """
+
+    level: str
+    meter: Literal["requests", "tokens", "concurrency"]
+    amount: int
+    burst: int | None = None
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """Money that `level` may spend in a `period` of the time zone `zone`, in nano-dollars.
+
+    `id` names it in errors and alerts. From `soft` on it only warns. `model` narrows it.
+    """
+
+    id: str
+    level: str
+    amount: int
+    period: Literal["day", "week", "month", "total"]
+    zone: str = "UTC"
+    soft: int | None = None
+    model: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls. `models` and `providers` are what the caller may use; None means all."""
+    """Who calls, and what holds for it.
+
+    `models`, `providers` and `regions` are what the caller may use; None means all. A model
+    in `renamed` is another one for this caller.
+    """
 
     key_id: str | None = None
     tenant: str | None = None
     role: Literal["user", "operator", "admin"] = "user"
     models: frozenset[str] | None = None
     providers: frozenset[str] | None = None
+    regions: frozenset[str] | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
+    budgets: tuple[Budget, ...] = ()
 
 
 ANONYMOUS = Principal()

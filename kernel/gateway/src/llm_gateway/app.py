@@ -8,22 +8,24 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from llm_gateway_api import (
+    AuditEvent,
     ConfigurationError,
     EndpointRequest,
     EndpointResponse,
     EndpointSpec,
     PluginError,
-    Service,
 )
 
+from llm_gateway import auditing
 from llm_gateway.binding import Binder, Generation, Kernel, new_kernel
+from llm_gateway.hosting import Hosting
 from llm_gateway.layers import SettingsError
 from llm_gateway.observe import AccessLog
 from llm_gateway.plugins import Plugins, discover
@@ -33,7 +35,7 @@ from llm_gateway.settings import Settings, disabled, load
 
 log = logging.getLogger("llm_gateway.app")
 REFUSED = 78
-OPEN_SECONDS = 15.0
+RELOAD_SECONDS = 60.0
 WATCH_SECONDS = 1.0
 
 
@@ -68,7 +70,9 @@ class Worker:
         self._gateway: Gateway
         self._reloads = 0
         self._last_error = ""
-        self._services: dict[str, str] = {}
+        self._hosting: Hosting
+        self._live: list[Generation] = []
+        self._reloading: asyncio.Lock
         self._stop = asyncio.Event()
 
     async def main(self) -> int:
@@ -79,6 +83,8 @@ class Worker:
             print(f"The data directory {directory} cannot be made: {error}", file=sys.stderr)
             return REFUSED
         self._kernel = new_kernel(directory, self._health)
+        self._hosting = Hosting()
+        self._reloading = asyncio.Lock()
         try:
             settings, generation = self._build()
         except (SettingsError, ConfigurationError, PluginError) as error:
@@ -87,8 +93,9 @@ class Worker:
         self._report(settings, generation)
         async with contextlib.AsyncExitStack() as stack:
             try:
-                for name, service in generation.services:
-                    await stack.enter_async_context(hosted(name, service, self._services))
+                await self._hosting.open(generation.services)
+                self._live.append(generation)
+                stack.push_async_callback(self._close_services)
                 return await self._serve(stack, settings, generation)
             except (PluginError, OSError) as error:
                 print(f"The start is refused.\n{error}", file=sys.stderr)
@@ -98,7 +105,8 @@ class Worker:
         """The configuration as it is now, bound; changes nothing unless it is good."""
         plugins = discover(disabled(self._path, os.environ))
         settings = load(self._path, os.environ, plugins, self._overrides)
-        generation = Binder(settings, plugins, self._kernel).bind(self._reloads + 1)
+        before = self._live[-1] if self._live else None
+        generation = Binder(settings, plugins, self._kernel, before).bind(self._reloads + 1)
         self._plugins = plugins
         endpoints = [*self._endpoints(), *generation.endpoints]
         return settings, replace(generation, endpoints=tuple(endpoints))
@@ -167,31 +175,54 @@ class Worker:
         await self._kernel.scope.drain()
         for server in servers:
             await server.shutdown(1.0)
-        gateway.generation.close()
+        for each in self._live:
+            each.close()
         log.info("gateway.stopped")
 
     # --- reload ------------------------------------------------------------------------
 
     def reload(self) -> None:
+        """Begin to reload; what comes of it says the log and ``/health?detailed=true``."""
+        self._kernel.scope.spawn(self._reload(), "reload", seconds=RELOAD_SECONDS)
+
+    async def _reload(self) -> None:
         """Build the next generation with the code of the start; a bad file changes nothing."""
-        try:
-            _, generation = self._build()
-        except (SettingsError, ConfigurationError, PluginError) as error:
-            self._last_error = str(error)
-            log.error("reload.refused: the last good configuration stays\n%s", error)
-            return
-        old, self._gateway.generation = self._gateway.generation, generation
-        self._reloads += 1
-        self._last_error = ""
-        log.info("reload.done generation=%d", generation.number)
+        async with self._reloading:
+            try:
+                _, generation = self._build()
+                await self._hosting.open(generation.services)
+            except (SettingsError, ConfigurationError, PluginError) as error:
+                self._last_error = str(error)
+                log.error("reload.refused: the last good configuration stays\n%s", error)
+                self._tell(auditing.reload(self._reloads + 1, self._last_error))
+                return
+            old, self._gateway.generation = self._gateway.generation, generation
+            self._live.append(generation)
+            self._reloads += 1
+            self._last_error = ""
+            log.info("reload.done generation=%d", generation.number)
+            self._tell(auditing.reload(generation.number))
         asyncio.get_running_loop().create_task(self._retire(old), name="retire generation")
 
+    def _tell(self, event: AuditEvent) -> None:
+        try:
+            self._gateway.generation.audit(event)
+        except Exception:
+            log.exception("audit.failed kind=%s", event.kind)
+
     async def _retire(self, old: Generation) -> None:
-        """Close `old` when its last request is done."""
+        """When its last request is done, close of `old` what no later generation uses."""
         in_flight = self._gateway.in_flight
         while left := [task for task, each in in_flight.items() if each is old]:
             await asyncio.wait(left)
-        old.close()
+        self._live.remove(old)
+        old.close(self._live)
+        used = {id(service) for each in self._live for _, service in each.services}
+        await self._hosting.close(pair for pair in old.services if id(pair[1]) not in used)
+
+    async def _close_services(self) -> None:
+        for generation in reversed(self._live):
+            await self._hosting.close(generation.services)
 
     async def _watch_file(self) -> None:
         """Reload when the file's content was replaced or written (its time or its inode)."""
@@ -210,13 +241,13 @@ class Worker:
     def _health(self) -> Mapping[str, object]:
         gateway = getattr(self, "_gateway", None)
         draining = gateway is not None and gateway.draining
-        failed = [name for name, state in self._services.items() if state != "open"]
+        failed = [name for name, state in self._hosting.states.items() if state != "open"]
         return {
             "status": "draining" if draining else "degraded" if failed else "ok",
             "generation": gateway.generation.number if gateway is not None else 0,
             "reload_error": self._last_error or None,
             "providers": {n: {"state": "ok"} for n in self._provider_names()},
-            "services": {name: {"state": state} for name, state in self._services.items()},
+            "services": {name: {"state": state} for name, state in self._hosting.states.items()},
             "plugins": {
                 p.name: {"state": p.state, "version": p.version, "reason": p.reason}
                 for p in self._plugins.plugins
@@ -245,7 +276,7 @@ class Worker:
             return _json(200, {"status": "live"})
 
         async def ready(request: EndpointRequest) -> EndpointResponse:
-            failed = any(state != "open" for state in self._services.values())
+            failed = any(state != "open" for state in self._hosting.states.values())
             ok = not self._gateway.draining and not failed and bool(self._provider_names())
             return _json(200 if ok else 503, {"status": "ready" if ok else "not ready"})
 
@@ -255,44 +286,6 @@ class Worker:
             for path, handler in routes
             for listener in ("main", "metrics")
         ]
-
-
-@contextlib.asynccontextmanager
-async def hosted(name: str, service: Service, states: dict[str, str]) -> AsyncIterator[None]:
-    """Keep `service` open for the length of the block, in a task of its own.
-
-    What fails in there can neither cancel the gateway nor wrap the errors of services
-    opened later. Raises `PluginError` where it does not open in time.
-    """
-    loop = asyncio.get_running_loop()
-    opened: asyncio.Future[None] = loop.create_future()
-    closing = asyncio.Event()
-
-    async def live() -> None:
-        try:
-            async with service.open():
-                opened.set_result(None)
-                await closing.wait()
-        except Exception as error:
-            states[name] = "failed"
-            if opened.done():
-                log.exception("service.failed name=%s", name)
-            else:
-                opened.set_exception(error)
-
-    task = loop.create_task(live(), name=f"service {name}")
-    try:
-        try:
-            await asyncio.wait_for(opened, OPEN_SECONDS)
-        except Exception as error:
-            raise PluginError(name, "open", f"{type(error).__name__}: {error}") from error
-        states[name] = "open"
-        yield
-    finally:
-        closing.set()
-        if opened.cancelled():
-            task.cancel()
-        await asyncio.wait({task}, timeout=OPEN_SECONDS)
 
 
 def _tls(tls: Tls | None) -> ssl.SSLContext | None:

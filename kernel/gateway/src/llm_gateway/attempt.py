@@ -29,6 +29,7 @@ from llm_gateway_api import (
 )
 from msgspec import structs
 
+from llm_gateway.accounting import Accounting
 from llm_gateway.lanes import TranslateLane
 from llm_gateway.observe import Counts
 from llm_gateway.upstream import Connection, Upstream
@@ -95,6 +96,7 @@ class Attempts:
     watchers: Sequence[SupportsWatch]
     observers: Sequence[Observer]
     counts: Counts
+    accounting: Accounting
 
     async def run(self, call: "Call", target: Target) -> None:
         """Answer `call` from `target`, or raise; what was committed says `call.client`."""
@@ -122,6 +124,7 @@ class Attempts:
                 body = await connection.read(MAX_ANSWER_BYTES)
                 out = lane.feed(body) + lane.finish()
                 call.usage, call.events = lane.usage, getattr(lane, "events", ())
+                self.accounting.end(call)
                 call.client.send(200, call.headers, out)
         finally:
             connection.release()
@@ -204,6 +207,7 @@ class Attempts:
             if (close := getattr(events, "aclose", None)) is not None:
                 await close()
         call.usage, call.events = lane.usage, lane.events
+        self.accounting.end(call)
         if call.head.stream:
             call.client.write(out)
             call.client.end()
@@ -254,6 +258,7 @@ class Streaming:
         if not client.committed:
             self._commit()
         self._call.events = getattr(self._lane, "events", ())
+        self._attempts.accounting.end(self._call)
         client.write(rest)
         client.end()
 

@@ -5,26 +5,31 @@ import ipaddress
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from llm_gateway_api import (
     ALL_SURFACES,
+    Audit,
     ConfigurationError,
     EndpointSpec,
     Frontend,
     FrontendSpec,
     Metrics,
+    ProviderSettings,
     SecurityFilterSpec,
     Service,
-    Store,
     SupportsTarget,
     SupportsWatch,
     Target,
 )
 
+from llm_gateway.accounting import Accounting
 from llm_gateway.attempt import Abilities, Attempts, Bound
+from llm_gateway.backing import offers
+from llm_gateway.making import Maker
 from llm_gateway.observe import Counts
 from llm_gateway.pipeline import Pipeline
 from llm_gateway.plugins import Plugins
@@ -48,6 +53,7 @@ class Kernel:
     data_dir: Path
     clock: Callable[[], float]
     health: Callable[[], Mapping[str, object]]
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -62,11 +68,16 @@ class Generation:
     services: Sequence[tuple[str, Service]]
     upstreams: Sequence[Upstream]
     armed: Sequence[tuple[str, str, str, str]]
+    maker: Maker
+    audit: Audit
     models: frozenset[str] = field(default_factory=frozenset)
 
-    def close(self) -> None:
+    def close(self, living: Sequence["Generation"] = ()) -> None:
+        """Close the connections that no generation of `living` uses."""
+        used = {id(each) for generation in living for each in generation.upstreams}
         for each in self.upstreams:
-            each.close()
+            if id(each) not in used:
+                each.close()
 
 
 class Binder:
@@ -76,54 +87,35 @@ class Binder:
     name is set aside.
     """
 
-    def __init__(self, settings: Settings, plugins: Plugins, kernel: Kernel) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        plugins: Plugins,
+        kernel: Kernel,
+        before: Generation | None = None,
+    ) -> None:
         self.settings = settings
         self.plugins = plugins
         self.kernel = kernel
         self.armed: list[tuple[str, str, str, str]] = []
-        self._offers: dict[str, Any] = {
+        kernel_offers = {
             "clock": kernel.clock,
             "metrics": kernel.metrics,
             "data_dir": kernel.data_dir,
             "health": kernel.health,
         }
-
-    def make(self, plugin: str, spec: Any) -> Any:
-        """Call `spec.make` with its settings and needs; None where the plugin stays off."""
-        try:
-            needs = {name: self._offers[name] for name in spec.needs}
-        except KeyError as error:
-            raise ConfigurationError(f"{plugin} needs {error}, which the kernel lacks.") from error
-        try:
-            if spec.settings is None:
-                return spec.make(**needs)
-            section = self.settings.section(spec.settings)
-            if section is None or getattr(section, "enabled", True) is False:
-                return None
-            return spec.make(section, **needs)
-        except ConfigurationError:
-            raise
-        except Exception as error:
-            self.plugins.set_aside(plugin, "bind", f"{type(error).__name__}: {error}")
-            log.exception("plugin.failed plugin=%s phase=bind", plugin)
-            return None
-
-    def all(self, hook: str) -> list[tuple[Any, Any]]:
-        """(spec, object) of every armed declaration of `hook`, by name."""
-        found = []
-        for plugin, spec in self.plugins.declared(hook):
-            made = self.make(plugin, spec)
-            if made is not None:
-                found.append((spec, made))
-        return sorted(found, key=lambda pair: str(getattr(pair[0], "name", "")))
+        last = before.maker if before is not None else None
+        self.maker = Maker(settings, plugins, last, kernel_offers)
+        self.all = self.maker.all
 
     def bind(self, number: int) -> Generation:
         if self.settings.plugins.mode == "locked":
             raise ConfigurationError("plugins.mode: locked is not available in this version.")
+        offered = offers(self.maker, self.kernel.workers, lambda *row: self.armed.append(row))
         frontends = self._frontends()
         providers = self._providers({spec.dialect for spec, _ in frontends.values()})
         router = self._router(providers)
-        self._offers["catalog"] = router
+        self.maker.offers["catalog"] = router
         filters = self._filters({spec.dialect for spec, _ in frontends.values()})
         observers = tuple(made for _, made in self.all("observers"))
         watchers = tuple(each for _, _, each in filters if isinstance(each, SupportsWatch))
@@ -132,6 +124,7 @@ class Binder:
             providers = {n: replace(b, relays=frozenset()) for n, b in providers.items()}
         timeout = self.settings.resilience.timeout
         kernel = self.kernel
+        accounting = Accounting(offered["ledger"], offered["prices"], kernel.counts.ledger_failures)
         pipeline = Pipeline(
             generation=number,
             arrival_filters=tuple(
@@ -143,21 +136,20 @@ class Binder:
                 tuple((spec.name, made, spec.fail) for spec, made in self.all("limiters")),
                 kernel.scope,
             ),
-            caching=self._caching(),
+            accounting=accounting,
+            caching=self._caching(accounting),
             router=router,
             guards=tuple(made for _, made in self.all("guards")),
-            attempts=Attempts(providers, watchers, observers, kernel.counts),
+            attempts=Attempts(providers, watchers, observers, kernel.counts, accounting),
             observers=observers,
             counts=kernel.counts,
             request_seconds=timeout.request_seconds,
             streaming_seconds=timeout.streaming_seconds,
         )
         self._check_exposure(filters)
-        services: list[tuple[str, Service]] = [
-            (spec.name, made) for spec, made in self.all("services")
-        ]
-        services += [(f"store {n}", made) for n, made in self._store()]
+        self.all("services")
         endpoints = [(spec, made) for spec, made in self.all("endpoints")]
+        self.maker.forget()
         models = frozenset(router.entries) | {
             info.id for each in router.instances.values() for info in each.models
         }
@@ -167,9 +159,11 @@ class Binder:
             pipeline,
             frontends,
             endpoints,
-            services,
+            tuple(self.maker.services()),
             [each.upstream for each in providers.values()],
             tuple(self.armed),
+            self.maker,
+            offered["audit"],
             models | {target.model for each in router.entries.values() for target in each},
         )
 
@@ -188,7 +182,9 @@ class Binder:
                 continue
             plugin, spec = kinds[own.kind or name]
             try:
-                made = spec.make(name, own)
+                made = self.maker.keep(
+                    ("providers", plugin, name), (own,), partial(spec.make, name, own)
+                )
             except ConfigurationError as error:
                 raise ConfigurationError(f"providers.{name}: {error}") from error
             except Exception as error:
@@ -200,11 +196,7 @@ class Binder:
             bound[name] = Bound(
                 name,
                 made,
-                Upstream(
-                    self.kernel.watchdog,
-                    own.max_connections,
-                    timeout.connect_seconds if own.connect_seconds is None else own.connect_seconds,
-                ),
+                self._upstream(name, own, timeout.connect_seconds),
                 can,
                 relays,
                 dict(own.operation_timeouts),
@@ -217,6 +209,16 @@ class Binder:
             lane = "relay " + ",".join(sorted(relays)) if relays else "translate"
             self.armed.append(("provider", name, spec.kind, lane))
         return bound
+
+    def _upstream(self, name: str, own: ProviderSettings, connect_seconds: float) -> Upstream:
+        """The connections to one provider, kept over a reload with what is open."""
+        if own.connect_seconds is not None:
+            connect_seconds = own.connect_seconds
+        given = (own.max_connections, connect_seconds)
+        made: Upstream = self.maker.keep(
+            ("upstream", name), given, lambda: Upstream(self.kernel.watchdog, *given)
+        )
+        return made
 
     def _router(self, providers: Mapping[str, Bound]) -> Router:
         routing = self.settings.routing
@@ -268,7 +270,7 @@ class Binder:
         if wanted in declared:
             plugin, spec = declared[wanted]
             self.armed.append(("strategy", wanted, plugin, ""))
-            return self.make(plugin, spec)
+            return self.maker.make(plugin, "routing_strategies", spec)
         if "routing.strategy" in self.settings.named:
             raise ConfigurationError(
                 f"routing.strategy: no installed plugin brings {wanted!r} "
@@ -307,7 +309,7 @@ class Binder:
         section = self.settings.section("cache")
         return section is not None and bool(getattr(section, "enabled", False))
 
-    def _caching(self) -> Caching:
+    def _caching(self, accounting: Accounting) -> Caching:
         section: Any = self.settings.section("cache")
         chosen: list[tuple[str, Any]] = []
         if self._caches_declared():
@@ -322,20 +324,7 @@ class Binder:
         salt = ",".join(sorted(f"{p.name}={p.version}" for p in self.plugins.plugins))
         for name, _ in chosen:
             self.armed.append(("cache", name, f"ttl {ttl} s", "fails open"))
-        return Caching(tuple(chosen), ttl, salt, self.kernel.scope, self.kernel.counts)
-
-    def _store(self) -> list[tuple[str, Store]]:
-        section: Any = self.settings.section("database")
-        url = getattr(section, "url", None)
-        if url is None:
-            return []
-        scheme = str(url).partition(":")[0]
-        for plugin, spec in self.plugins.declared("stores"):
-            if spec.scheme == scheme:
-                self.armed.append(("store", scheme, plugin, ""))
-                made = self.make(plugin, spec)
-                return [(scheme, made)] if made is not None else []
-        raise ConfigurationError(f"database.url: no installed plugin stores in {scheme!r}.")
+        return Caching(tuple(chosen), ttl, salt, self.kernel.scope, self.kernel.counts, accounting)
 
 
 STAGES = ("connection", "identity", "admission", "content")

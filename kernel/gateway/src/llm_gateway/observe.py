@@ -86,6 +86,10 @@ class Counts:
         self.cache_errors = metrics.counter(
             "gateway_cache_errors_total", "cache calls that raised", ("cache",)
         )
+        self._cost = metrics.counter("gateway_cost_usd_total", "what answers cost, in USD", by)
+        self.ledger_failures = metrics.counter(
+            "gateway_ledger_failures_total", "records that the ledger did not take"
+        ).value()
         self.dropped_lines = metrics.counter(
             "gateway_log_lines_dropped_total", "log lines that could not be written"
         ).value()
@@ -95,6 +99,9 @@ class Counts:
 
     def tokens(self, direction: str, provider: str, model: str) -> Value:
         return self._tokens.value(direction, provider, model)
+
+    def cost(self, provider: str, model: str) -> Value:
+        return self._cost.value(provider, model)
 
     def attempts(self, provider: str) -> Value:
         return self._provider_requests.value(provider)

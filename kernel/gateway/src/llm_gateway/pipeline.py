@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from time import monotonic
 
 from llm_gateway_api import (
@@ -24,6 +25,7 @@ from llm_gateway_api import (
     GatewayError,
     Guard,
     Lease,
+    LedgerOpening,
     NoTargetError,
     Observer,
     Outcome,
@@ -33,12 +35,14 @@ from llm_gateway_api import (
     RoutingStrategy,
     SecurityFilter,
     Seen,
+    Settlement,
     Target,
     UpstreamError,
     Usage,
 )
 from msgspec import structs
 
+from llm_gateway.accounting import Accounting
 from llm_gateway.attempt import Attempts
 from llm_gateway.client import Client
 from llm_gateway.observe import Counts
@@ -61,6 +65,7 @@ class Call:
     target: Target | None = None
     attempts: int = 0
     usage: Usage | None = None
+    cost: Decimal | None = None
     cache: str | None = None
     first_content: float | None = None
     upstream_seconds: float = 0.0
@@ -68,6 +73,8 @@ class Call:
     failures: list[GatewayError] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     events: Sequence[Event] = ()
+    opening: LedgerOpening | None = None
+    accounted: bool = False
 
     def canonical(self) -> CanonicalRequest:
         """The decoded request; decoded at most once."""
@@ -88,6 +95,7 @@ class Pipeline:
     admission_filters: tuple[tuple[str, SecurityFilter], ...]
     content_filters: tuple[tuple[str, SecurityFilter], ...]
     reserving: Reserving
+    accounting: Accounting
     caching: Caching
     router: Router
     guards: tuple[Guard, ...]
@@ -108,6 +116,7 @@ class Pipeline:
             await screen(name, each, Admission(call.arrival, call.head))
         reserved = await self.reserving.reserve(call)
         try:
+            self.accounting.begin(call)
             await self._content(call)
             if await self.caching.replay(call):
                 return
@@ -116,7 +125,7 @@ class Pipeline:
                     return
             raise failed(call.failures)
         finally:
-            self.reserving.settle(reserved, call.usage)
+            self.reserving.settle(reserved, Settlement(call.target, call.usage, call.cost))
 
     async def arrive(self, arrival: Arrival) -> Arrival:
         """CONNECTION and IDENTITY: what needs no body. Every route passes here."""

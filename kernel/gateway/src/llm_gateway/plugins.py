@@ -40,6 +40,10 @@ SPECS: dict[str, type] = {
     "security_filters": specs.SecurityFilterSpec,
     "observers": specs.ObserverSpec,
     "stores": specs.StoreSpec,
+    "state_backends": specs.StateBackendSpec,
+    "ledgers": specs.LedgerSpec,
+    "catalogs": specs.CatalogSpec,
+    "auditors": specs.AuditorSpec,
     "services": specs.ServiceSpec,
     "endpoints": specs.EndpointSpec,
     "migrations": specs.MigrationSpec,
@@ -300,6 +304,7 @@ def _claims(found: Plugins) -> Iterator[tuple[str, str, str]]:
         ("routing_strategies", "routing strategy"),
         ("cache_backends", "cache backend"),
         ("stores", "database scheme"),
+        ("state_backends", "state backend"),
         ("migrations", "series of migrations"),
     ):
         for plugin, spec in found.declared(hook):

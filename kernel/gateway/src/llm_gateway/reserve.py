@@ -18,10 +18,11 @@ from llm_gateway_api import (
     Refusal,
     RefusedError,
     Reservation,
+    Settlement,
     TextPart,
-    Usage,
 )
 
+from llm_gateway.accounting import Accounting
 from llm_gateway.lanes import TranslateLane
 from llm_gateway.observe import Counts
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("llm_gateway.reserve")
 Reserved = list[tuple[Limiter, Reservation]]
+NOTHING = Settlement(None, None, None)
 
 
 class Scope:
@@ -39,14 +41,17 @@ class Scope:
         self._tasks: set[asyncio.Task[None]] = set()
         self._seconds = seconds
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(work, name), name=name)
+    def spawn(
+        self, work: Coroutine[Any, Any, None], name: str, *, seconds: float | None = None
+    ) -> None:
+        running = self._run(work, name, self._seconds if seconds is None else seconds)
+        task = asyncio.get_running_loop().create_task(running, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    async def _run(self, work: Coroutine[Any, Any, None], name: str, seconds: float) -> None:
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(seconds):
                 await work
         except Exception:
             log.exception("%s.failed", name)
@@ -70,13 +75,13 @@ class Reserving:
             try:
                 answer = await limiter.reserve(call.arrival, call.head)
             except GatewayError:
-                self.settle(taken, None)
+                self.settle(taken, NOTHING)
                 raise
             except Exception as error:
                 log.exception("limiter.failed name=%s", name)
                 if fail == "open":
                     continue
-                self.settle(taken, None)
+                self.settle(taken, NOTHING)
                 raise GatewayError(
                     f"The limiter {name} cannot tell; try again later.",
                     status=503,
@@ -84,15 +89,15 @@ class Reserving:
                     retry_after=1.0,
                 ) from error
             if isinstance(answer, Refusal):
-                self.settle(taken, None)
+                self.settle(taken, NOTHING)
                 raise refused_error(answer)
             call.headers.update(answer.headers)
             taken.append((limiter, answer))
         return taken
 
-    def settle(self, taken: Reserved, usage: Usage | None) -> None:
+    def settle(self, taken: Reserved, settlement: Settlement) -> None:
         for limiter, reservation in taken:
-            self.scope.spawn(limiter.settle(reservation, usage), "settle")
+            self.scope.spawn(limiter.settle(reservation, settlement), "settle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,7 @@ class Caching:
     salt: str
     scope: Scope
     counts: Counts
+    accounting: Accounting
 
     async def replay(self, call: "Call") -> bool:
         """Answer from a cache; False is a miss."""
@@ -147,6 +153,7 @@ class Caching:
         out = lane.render(events) + lane.finish()
         call.usage, call.cache = lane.usage, "hit"
         call.headers["x-gateway-cache"] = "hit"
+        self.accounting.end(call)
         call.client.answer(call.headers, out, stream=call.head.stream)
 
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 from llm_gateway_api import (
     Arrival,
+    AuditEvent,
     ClientGoneError,
     DrainingError,
     EndpointRequest,
@@ -32,6 +33,7 @@ from llm_gateway_api import (
     Usage,
 )
 
+from llm_gateway import auditing
 from llm_gateway.binding import Generation, Kernel
 from llm_gateway.client import Answered, Client, Protocol
 from llm_gateway.observe import AccessLog, Line, Tokens
@@ -134,19 +136,20 @@ class Gateway:
         except ClientGoneError as error:
             call.error = error
         except GatewayError as error:
-            self._fail(call, error)
+            self._fail(generation, call, self._audited(generation, call.arrival, error))
         except asyncio.CancelledError:
             if not self.draining or call.client.gone:
                 call.error = ClientGoneError("The client left.")
                 raise
-            self._fail(call, DrainingError("The gateway is going down; try again."))
+            self._fail(generation, call, DrainingError("The gateway is going down; try again."))
         except Exception:
             log.exception("request.failed request_id=%s", call.arrival.request_id)
-            self._fail(call, GatewayError("The gateway failed; its log says why."))
+            self._fail(generation, call, GatewayError("The gateway failed; its log says why."))
 
-    def _fail(self, call: Call, error: GatewayError) -> None:
+    def _fail(self, generation: Generation, call: Call, error: GatewayError) -> None:
         """An error answer, or an error frame where the stream has begun."""
         call.error = error
+        generation.pipeline.accounting.end(call)
         client, frontend, request_id = call.client, call.frontend, call.arrival.request_id
         try:
             if client.opened:
@@ -158,8 +161,29 @@ class Gateway:
         except ClientGoneError:
             pass
 
+    def _audited(
+        self, generation: Generation, arrival: Arrival, error: GatewayError
+    ) -> GatewayError:
+        """Tell auditors of a refusal; what they cannot record becomes a 503."""
+        event = auditing.refusal(arrival, error)
+        return error if event is None else self._record(generation, event) or error
+
+    def _record(self, generation: Generation, event: AuditEvent) -> GatewayError | None:
+        try:
+            generation.audit(event)
+        except Exception:
+            log.exception("audit.failed kind=%s", event.kind)
+            return GatewayError(
+                "This cannot be recorded for audit now, so it is not done; try again later.",
+                status=503,
+                code="audit_unavailable",
+                retry_after=5.0,
+            )
+        return None
+
     def _finished(self, generation: Generation, call: Call) -> None:
         """Counters, the log line, the observers: once for every request."""
+        generation.pipeline.accounting.end(call)
         now = self._time()
         arrival, counts, client = call.arrival, self.kernel.counts, call.client
         seconds = now - arrival.arrived
@@ -176,6 +200,8 @@ class Gateway:
             counts.tokens("output", provider, label).inc(usage.output_total)
             if call.first_content is not None and now > call.first_content:
                 counts.rate(provider).observe(usage.output_total / (now - call.first_content))
+        if call.cost is not None:
+            counts.cost(provider, label).inc(float(call.cost))
         ttft = None
         if call.first_content is not None:
             ttft = round((call.first_content - arrival.arrived) * 1000, 3)
@@ -195,6 +221,7 @@ class Gateway:
                 key_id=arrival.principal.key_id,
                 cache=call.cache,
                 attempts=call.attempts,
+                cost_usd=f"{call.cost:f}" if call.cost is not None else None,
                 ttft_ms=ttft,
                 error=call.error.code if call.error is not None else None,
             )
@@ -232,11 +259,14 @@ class Gateway:
             body = await client.body()
             query = dict(parse_qsl(arrival.query))
             answer = await handler(EndpointRequest(arrival, match, query, body))
+            if spec.role is not None and request.method not in ("GET", "HEAD"):
+                self._record(generation, auditing.administration(arrival, answer.status))
             headers.update(answer.headers)
             client.send(answer.status, headers, answer.body, answer.content_type)
         except ClientGoneError:
             pass
-        except GatewayError as error:
+        except GatewayError as raised:
+            error = self._audited(generation, arrival, raised)
             frontend = next(iter(generation.frontends.values()), None)
             text = (
                 frontend[1].error(error, arrival.request_id)

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from decimal import Decimal
 
 import llm_gateway_api as gw
 import msgspec
@@ -174,7 +175,8 @@ class Counter:
             return gw.Refusal(429, "rate_limit_exceeded", "Wait a little.", retry_after=3.0)
         return gw.Reservation("token", {"x-ratelimit-remaining-requests": "9"})
 
-    async def settle(self, reservation: gw.Reservation, usage: gw.Usage | None) -> None:
+    async def settle(self, reservation: gw.Reservation, settlement: gw.Settlement) -> None:
+        usage = settlement.usage
         total = usage.output_total if usage is not None else None
         self._notes.calls.append(f"limiter.settle {reservation.token} {total}")
 
@@ -213,7 +215,9 @@ class Diary:
 
 
 class Shelf:
-    """A store that keeps nothing."""
+    """A store that keeps nothing; the contract's other methods are not called here."""
+
+    dialect = "acme"
 
     def __init__(self, notes: Notebook) -> None:
         self._notes = notes
@@ -225,6 +229,65 @@ class Shelf:
 
     async def healthy(self) -> bool:
         return True
+
+
+class Pebbles:
+    """Shared state of one process: claims only."""
+
+    def __init__(self) -> None:
+        self._claimed: set[str] = set()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        yield
+
+    async def healthy(self) -> bool:
+        return True
+
+    async def claim(self, key: str, seconds: float) -> bool:
+        first = key not in self._claimed
+        self._claimed.add(key)
+        return first
+
+
+class Book:
+    """A ledger that writes into the notebook."""
+
+    def __init__(self, notes: Notebook) -> None:
+        self._notes = notes
+
+    def begin(self, opening: gw.LedgerOpening) -> None:
+        if opening.model == "unwritten":
+            raise OSError("the disk is full")
+        self._notes.calls.append(f"ledger.begin {opening.model}")
+
+    def end(self, record: gw.LedgerRecord) -> None:
+        self._notes.calls.append(
+            f"ledger.end {record.status} {record.upstream_model} {record.cost_nano}"
+        )
+
+
+class Tariff:
+    """Knows the price of one model."""
+
+    def models(self, kind: str) -> Sequence[gw.ModelInfo]:
+        return ()
+
+    def info(self, kind: str, model: str) -> gw.ModelInfo | None:
+        return None
+
+    def price(self, kind: str, model: str, at: float) -> gw.Price | None:
+        if (kind, model) != ("acme", "acme-2"):
+            return None
+        return gw.Price("acme-2@2026", {"input": Decimal(1), "output": Decimal("2.5")})
+
+
+class Clerk:
+    def __init__(self, notes: Notebook) -> None:
+        self._notes = notes
+
+    def record(self, event: gw.AuditEvent) -> None:
+        self._notes.calls.append(f"audit {event.kind} {event.outcome} {event.actor}")
 
 
 class Lamp:
@@ -302,7 +365,27 @@ def llm_gateway_observers() -> list[gw.ObserverSpec]:
 
 @gw.hookimpl
 def llm_gateway_stores() -> list[gw.StoreSpec]:
-    return [gw.StoreSpec("acme", lambda: Shelf(NOTES))]
+    return [gw.StoreSpec("acme", lambda settings: Shelf(NOTES))]
+
+
+@gw.hookimpl
+def llm_gateway_state_backends() -> list[gw.StateBackendSpec]:
+    return [gw.StateBackendSpec("acme_pebbles", "process", lambda settings: Pebbles())]
+
+
+@gw.hookimpl
+def llm_gateway_ledgers() -> list[gw.LedgerSpec]:
+    return [gw.LedgerSpec("acme_book", lambda: Book(NOTES))]
+
+
+@gw.hookimpl
+def llm_gateway_catalogs() -> list[gw.CatalogSpec]:
+    return [gw.CatalogSpec("acme_tariff", Tariff)]
+
+
+@gw.hookimpl
+def llm_gateway_auditors() -> list[gw.AuditorSpec]:
+    return [gw.AuditorSpec("acme_clerk", lambda: Clerk(NOTES))]
 
 
 @gw.hookimpl
@@ -325,7 +408,15 @@ def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
 
         return handle
 
+    def claim(state: gw.StateBackend) -> gw.EndpointHandler:
+        async def handle(request: gw.EndpointRequest) -> gw.EndpointResponse:
+            first = await state.claim(request.match["key"], 60)
+            return gw.EndpointResponse(200 if first else 409, b"")
+
+        return handle
+
     return [
+        gw.EndpointSpec("POST", "/acme/claims/{key}", "user", claim, needs=("state",)),
         gw.EndpointSpec("GET", "/acme/calls", "user", calls),
         gw.EndpointSpec("GET", "/acme/greet/{name}", None, greet, settings="plugins.acme"),
         gw.EndpointSpec("GET", "/acme/admin", "admin", calls),

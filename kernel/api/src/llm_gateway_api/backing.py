@@ -1,0 +1,263 @@
+"""What lies behind the gateway: store, shared state, ledger, catalogue, audit.
+
+Each is a contract that a plugin's object meets, and an offer that other plugins name in
+`needs`: ``store``, ``state``, ``ledger``, ``prices``, ``audit``. Where no plugin brings one,
+the offer is None, and the plugin that needs it says so or does without.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
+
+from llm_gateway_api.events import Usage
+from llm_gateway_api.values import ModelInfo, Target
+
+SQLValue: TypeAlias = str | int | bool | bytes | None
+SQLParams: TypeAlias = Mapping[str, SQLValue]
+NO_PARAMS: SQLParams = MappingProxyType({})
+Row: TypeAlias = Mapping[str, SQLValue]
+
+
+class Queries(Protocol):
+    """SQL that both databases take, with parameters as ``:name``.
+
+    Values are text, integers (64 bit), booleans, bytes and null: money is an integer of
+    nano-dollars, a time is an integer of Unix milliseconds, a structure is JSON as text.
+
+    Raises:
+        StoreError: the database is gone, too slow or refuses; answers 503.
+        ConflictError: a constraint does not hold (a name that exists).
+    """
+
+    async def fetch(self, sql: str, params: SQLParams = NO_PARAMS) -> list[Row]: ...
+
+    async def execute(self, sql: str, params: SQLParams = NO_PARAMS) -> int:
+        """Return how many rows changed."""
+
+    async def execute_many(self, sql: str, rows: Sequence[SQLParams]) -> None:
+        """One statement for many rows, all or none."""
+
+
+class Store(Queries, Protocol):
+    """An SQL database. `dialect` is its name (``sqlite``, ``postgresql``); each call is its
+    own transaction unless made within `transaction`. Raising answers 503 with
+    ``retry-after``, never 401, and never hangs: every call is under a time limit."""
+
+    dialect: str
+
+    def open(self) -> AbstractAsyncContextManager[None]: ...
+
+    def transaction(self) -> AbstractAsyncContextManager[Queries]:
+        """Commits at the end of the block, rolls back when it raises."""
+
+    async def healthy(self) -> bool: ...
+
+
+class Take(msgspec.Struct, frozen=True):
+    """`amount` out of one bucket named `key`.
+
+    A ``bucket`` holds at most `limit` and refills by `rate` a second. A ``window`` counts up
+    to `limit` and is forgotten `seconds` after its first take; a calendar window has its
+    start in the key. ``slots`` are at most `limit` at once, each given back, or lost to its
+    holder's death after `seconds`. A `limit` of 0 blocks.
+    """
+
+    key: str
+    amount: int
+    limit: int
+    kind: Literal["bucket", "window", "slots"] = "bucket"
+    rate: float = 0.0
+    seconds: float = 60.0
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What was taken; `remaining` has one number for each take."""
+
+    takes: tuple[Take, ...]
+    remaining: tuple[int, ...]
+    token: str = ""
+
+
+class Denial(msgspec.Struct, frozen=True):
+    """Nothing was taken, because take number `index` did not fit; it may after
+    `retry_after` seconds."""
+
+    index: int
+    retry_after: float
+    remaining: tuple[int, ...]
+
+
+class StateBackend(Protocol):
+    """Counters, claims and news that several workers or hosts share; time is the backend's own.
+
+    An exception means that the state cannot be reached: the caller falls back to its
+    declared fail policy.
+    """
+
+    def open(self) -> AbstractAsyncContextManager[None]: ...
+
+    async def healthy(self) -> bool: ...
+
+    async def take(self, takes: Sequence[Take], *, force: bool = False) -> Grant | Denial:
+        """All takes or none, as one atomic step. `force` takes even what does not fit."""
+
+    async def settle(self, grant: Grant, amounts: Sequence[int]) -> None:
+        """Make `amounts` what was really used, in the windows taken from; frees slots."""
+
+    async def used(self, keys: Sequence[str]) -> Sequence[int]:
+        """What windows and slots hold now; 0 where nothing is known."""
+
+    async def claim(self, key: str, seconds: float) -> bool:
+        """True for the first who claims `key` within `seconds` (a nonce)."""
+
+    def publish(self, topic: str, message: bytes) -> None:
+        """News for all workers, this one too; best effort, no await."""
+
+    def listen(self, topic: str, told: Callable[[bytes], None]) -> None: ...
+
+
+class Price(msgspec.Struct, frozen=True):
+    """What a model costs: USD per million of each meter of `Usage`, by the meter's name.
+
+    `tiers` are (input tokens, meters): the last whose number the whole input exceeds
+    replaces the meters it names. `per_request` is added once. `version` names the row.
+    """
+
+    version: str
+    meters: Mapping[str, Decimal]
+    tiers: tuple[tuple[int, Mapping[str, Decimal]], ...] = ()
+    per_request: Decimal = Decimal(0)
+
+    def cost(self, usage: Usage) -> Decimal | None:
+        """USD, exact; None when a meter that was used has no price."""
+        meters = self.rates(usage.input_total)
+        total = self.per_request
+        for name in METERS:
+            used = getattr(usage, name)
+            if used:
+                rate = meters.get(name)
+                if rate is None:
+                    return None
+                total += rate * used / MILLION
+        return total
+
+    def rates(self, input_tokens: int) -> Mapping[str, Decimal]:
+        """The meters that hold for a request of so many input tokens."""
+        meters = self.meters
+        for above, other in self.tiers:
+            if input_tokens > above:
+                meters = {**self.meters, **other}
+        return meters
+
+
+MILLION = Decimal(1_000_000)
+METERS = (
+    "input",
+    "cache_read",
+    "cache_write",
+    "cache_write_1h",
+    "audio_input",
+    "output",
+    "reasoning",
+    "audio_output",
+)
+
+
+class ModelCatalog(Protocol):
+    """What is known of vendors' models, by kind of provider. Plain calls on local data."""
+
+    def models(self, kind: str) -> Sequence[ModelInfo]: ...
+
+    def info(self, kind: str, model: str) -> ModelInfo | None: ...
+
+    def price(self, kind: str, model: str, at: float) -> Price | None:
+        """The price that holds at the Unix time `at`; None where it is not known."""
+
+
+class Prices(Protocol):
+    """Offered as ``prices``: the price of a deployment today, from all catalogues."""
+
+    def price(self, target: Target) -> Price | None: ...
+
+
+class LedgerOpening(msgspec.Struct, frozen=True):
+    """A request that was admitted. `id` is the gateway's own, `at` Unix milliseconds."""
+
+    id: str
+    request_id: str
+    at: int
+    tenant: str | None
+    key_id: str | None
+    model: str
+    operation: str
+
+
+class LedgerRecord(msgspec.Struct, frozen=True):
+    """How a request ended; the same `id` as its opening, so that both make one record.
+
+    `status` is the client's, ``499`` when it left. `cost_nano` is in nano-dollars, None when
+    the price or the usage is unknown; `saved_nano` is what a cache hit would have cost.
+    """
+
+    id: str
+    request_id: str
+    at: int
+    tenant: str | None
+    key_id: str | None
+    model: str
+    operation: str
+    provider: str | None
+    upstream_model: str | None
+    region: str | None
+    status: int
+    error: str | None
+    stream: bool
+    cache: str | None
+    attempts: int
+    duration_ms: int
+    first_content_ms: int | None
+    usage: Usage | None
+    cost_nano: int | None
+    saved_nano: int | None
+    price_version: str | None
+
+
+class Ledger(Protocol):
+    """Keeps every request once, whatever dies. Appends to a local file, no await.
+
+    `begin` raising answers 503 at admission; `end` raising is counted and logged.
+    """
+
+    def begin(self, opening: LedgerOpening) -> None: ...
+
+    def end(self, record: LedgerRecord) -> None: ...
+
+
+class AuditEvent(msgspec.Struct, frozen=True):
+    """Something that an auditor must be able to find. `kind` is dotted
+    (``auth.refused``, ``key.created``); `detail` holds no secret."""
+
+    at: int
+    kind: str
+    outcome: Literal["ok", "refused", "failed"]
+    actor: str | None = None
+    tenant: str | None = None
+    subject: str | None = None
+    request_id: str | None = None
+    peer: str | None = None
+    detail: Mapping[str, str] = {}
+
+
+class Auditor(Protocol):
+    """Is told of security and administration; plain and cheap. Raising: the request that
+    caused the event is answered with 503, since what cannot be recorded must not happen."""
+
+    def record(self, event: AuditEvent) -> None: ...
+
+
+# Offered as ``audit``: told to every auditor; does nothing where there is none.
+Audit: TypeAlias = Callable[[AuditEvent], None]

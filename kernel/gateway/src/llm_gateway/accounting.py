@@ -1,0 +1,119 @@
+"""What each request cost and that it is recorded once: priced, then closed in the ledger."""
+
+import logging
+import os
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from time import monotonic, time
+from typing import TYPE_CHECKING
+
+from llm_gateway_api import (
+    ClientGoneError,
+    GatewayError,
+    Ledger,
+    LedgerOpening,
+    LedgerRecord,
+    Prices,
+    Value,
+)
+
+if TYPE_CHECKING:
+    from llm_gateway.pipeline import Call
+
+log = logging.getLogger("llm_gateway.accounting")
+NANO = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Accounting:
+    """Opens and closes the ledger's records; without a ledger it only prices."""
+
+    ledger: Ledger | None
+    prices: Prices | None
+    failures: Value
+
+    def begin(self, call: "Call") -> None:
+        """An admitted request; from here on it leaves a record, whatever happens.
+
+        Raises:
+            GatewayError: 503, the ledger cannot write.
+        """
+        if self.ledger is None:
+            return
+        principal = call.arrival.principal
+        opening = LedgerOpening(
+            "led_" + os.urandom(12).hex(),
+            call.arrival.request_id,
+            int(time() * 1000),
+            principal.tenant,
+            principal.key_id,
+            call.head.model,
+            call.head.operation,
+        )
+        try:
+            self.ledger.begin(opening)
+        except Exception as error:
+            log.exception("ledger.failed")
+            raise GatewayError(
+                "Usage cannot be recorded now, so nothing is served; try again later.",
+                status=503,
+                code="ledger_unavailable",
+                retry_after=5.0,
+            ) from error
+        call.opening = opening
+
+    def end(self, call: "Call") -> None:
+        """Price the request and close its record; called before the last byte, once."""
+        if call.accounted:
+            return
+        call.accounted = True
+        price = None
+        if call.usage is not None and call.target is not None and self.prices is not None:
+            price = self.prices.price(call.target)
+            call.cost = price.cost(call.usage) if price is not None else None
+            if call.cost is not None and not call.client.committed:
+                call.headers["x-gateway-cost"] = f"{call.cost:f}"
+        if call.opening is None or self.ledger is None:
+            return
+        try:
+            self.ledger.end(_record(call, call.opening, price.version if price else None))
+        except Exception:
+            self.failures.inc()
+            log.exception("ledger.failed")
+
+
+def _record(call: "Call", opening: LedgerOpening, version: str | None) -> LedgerRecord:
+    error, target, first = call.error, call.target, call.first_content
+    status = 200 if error is None else 499 if isinstance(error, ClientGoneError) else error.status
+    hit = call.cache == "hit"
+    cost = nano(call.cost)
+    return LedgerRecord(
+        id=opening.id,
+        request_id=opening.request_id,
+        at=opening.at,
+        tenant=opening.tenant,
+        key_id=opening.key_id,
+        model=opening.model,
+        operation=opening.operation,
+        provider=target.provider if target is not None else None,
+        upstream_model=target.model if target is not None else None,
+        region=target.region if target is not None else None,
+        status=status,
+        error=error.code if error is not None else None,
+        stream=call.head.stream,
+        cache=call.cache,
+        attempts=call.attempts,
+        duration_ms=int((monotonic() - call.arrival.arrived) * 1000),
+        first_content_ms=int((first - call.arrival.arrived) * 1000) if first is not None else None,
+        usage=call.usage,
+        cost_nano=0 if hit else cost,
+        saved_nano=cost if hit else None,
+        price_version=version,
+    )
+
+
+def nano(cost: Decimal | None) -> int | None:
+    """USD as whole nano-dollars, half to even."""
+    if cost is None:
+        return None
+    return int((cost * NANO).to_integral_value(ROUND_HALF_EVEN))

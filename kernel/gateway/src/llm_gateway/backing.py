@@ -1,0 +1,131 @@
+"""Which store, state backend, ledger, catalogues and auditors stand behind a generation."""
+
+from collections.abc import Callable, Mapping, Sequence
+from time import time
+from typing import Any
+
+from llm_gateway_api import (
+    Audit,
+    AuditEvent,
+    Auditor,
+    ConfigurationError,
+    Ledger,
+    ModelCatalog,
+    Price,
+    Target,
+)
+
+from llm_gateway.making import Maker
+
+Armed = Callable[[str, str, str, str], None]
+_REACH = ("process", "host", "fleet")
+
+
+def offers(maker: Maker, workers: int, armed: Armed) -> dict[str, Any]:
+    """What plugins may need of others, made before anything that may need it."""
+    found: dict[str, Any] = {"store": _store(maker, armed)}
+    maker.offers.update(found)
+    found["state"] = _state(maker, workers, armed)
+    auditors = tuple(made for _, made in maker.all("auditors"))
+    found["audit"] = maker.keep(("audit",), auditors, lambda: audit(auditors))
+    maker.offers.update(found)
+    found["ledger"] = _ledger(maker, armed)
+    kinds = {name: own.kind or name for name, own in maker.settings.providers.items()}
+    catalogs = tuple(made for _, made in maker.all("catalogs"))
+    found["prices"] = maker.keep(("prices",), (kinds, *catalogs), lambda: Pricing(kinds, catalogs))
+    maker.offers.update(found)
+    return found
+
+
+def _store(maker: Maker, armed: Armed) -> Any:
+    section: Any = maker.settings.section("database")
+    declared = maker.plugins.declared("stores")
+    url = getattr(section, "url", None)
+    scheme = str(url).partition(":")[0].partition("+")[0] if url else None
+    for plugin, spec in declared:
+        if spec.scheme == scheme or (scheme is None and spec.embedded):
+            made = maker.make(plugin, "stores", spec)
+            if made is not None:
+                armed("store", spec.scheme, plugin, "503 when it is down")
+            return made
+    if scheme is None:
+        return None
+    known = ", ".join(sorted(spec.scheme for _, spec in declared)) or "no store is installed"
+    raise ConfigurationError(f"database.url: no installed plugin stores in {scheme!r} ({known}).")
+
+
+def _state(maker: Maker, workers: int, armed: Armed) -> Any:
+    declared = {
+        spec.name: (plugin, spec) for plugin, spec in maker.plugins.declared("state_backends")
+    }
+    section: Any = maker.settings.section("state")
+    if not declared or section is None:
+        return None
+    wanted = section.backend
+    if wanted == "auto":
+        needed = "fleet" if section.redis_url else "host" if workers > 1 else "process"
+        fit = [n for n, (_, s) in declared.items() if _REACH.index(s.reach) >= _REACH.index(needed)]
+        if not fit:
+            raise ConfigurationError(
+                f"state.backend: no installed plugin shares state over the {needed}."
+            )
+        wanted = min(fit, key=lambda name: (_REACH.index(declared[name][1].reach), name))
+    if wanted not in declared:
+        raise ConfigurationError(
+            f"state.backend: no installed plugin brings {wanted!r} ({', '.join(sorted(declared))})."
+        )
+    plugin, spec = declared[wanted]
+    armed("state", wanted, plugin, f"shared by the {spec.reach}")
+    return maker.make(plugin, "state_backends", spec)
+
+
+def _ledger(maker: Maker, armed: Armed) -> Ledger | None:
+    """The ledgers as one; None where none is installed."""
+    pairs = maker.all("ledgers")
+    for spec, _ in pairs:
+        armed("ledger", spec.name, "", "503 at admission when it cannot write")
+    if not pairs:
+        return None
+    made = tuple(each for _, each in pairs)
+    ledger: Ledger = made[0]
+    if len(made) > 1:
+        ledger = maker.keep(("ledgers",), made, lambda: Ledgers(made))
+    return ledger
+
+
+class Ledgers:
+    """Several ledgers, all told."""
+
+    def __init__(self, ledgers: Sequence[Ledger]) -> None:
+        self.begin = _each([each.begin for each in ledgers])
+        self.end = _each([each.end for each in ledgers])
+
+
+def _each(told: Sequence[Callable[[Any], None]]) -> Callable[[Any], None]:
+    def tell(value: Any) -> None:
+        for each in told:
+            each(value)
+
+    return tell
+
+
+def audit(auditors: Sequence[Auditor]) -> Audit:
+    """Tells every auditor; nothing to do where there is none."""
+    record: Callable[[AuditEvent], None] = _each([each.record for each in auditors])
+    return record
+
+
+class Pricing:
+    """Meets `Prices`: the catalogues by kind of provider; a provider's own kind prices it."""
+
+    def __init__(self, kinds: Mapping[str, str], catalogs: Sequence[ModelCatalog]) -> None:
+        self._kinds = kinds
+        self._catalogs = catalogs
+
+    def price(self, target: Target) -> Price | None:
+        kind = self._kinds.get(target.provider, target.provider)
+        now = time()
+        for each in self._catalogs:
+            if (found := each.price(kind, target.model, now)) is not None:
+                return found
+        return None

@@ -1,0 +1,83 @@
+"""Making the objects that plugins declare: their settings, their needs, and who keeps them."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from llm_gateway_api import ConfigurationError, Service
+
+from llm_gateway.plugins import Plugins, label
+from llm_gateway.settings import Settings
+
+log = logging.getLogger("llm_gateway.making")
+
+
+class Maker:
+    """Makes each object once a generation, or takes over the one of the generation before.
+
+    An object is taken over while its plugin's version, its settings and its needs stay the
+    same: with it stay its open connections and what it has learned.
+    """
+
+    def __init__(
+        self, settings: Settings, plugins: Plugins, before: "Maker | None", offers: dict[str, Any]
+    ) -> None:
+        self.settings = settings
+        self.plugins = plugins
+        self.offers = offers
+        self._before = before._made if before is not None else {}
+        self._made: dict[object, tuple[tuple[Any, ...], Any]] = {}
+
+    def forget(self) -> None:
+        """Let go of the generation before, once this one is complete."""
+        self._before = {}
+
+    def keep(self, key: object, given: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """What `make` returns, or what it returned for the same `given`."""
+        known = self._before.get(key)
+        made = known[1] if known is not None and _same(known[0], given) else make()
+        self._made[key] = (given, made)
+        return made
+
+    def make(self, plugin: str, hook: str, spec: Any) -> Any:
+        """Call `spec.make` with its settings and needs; None where the plugin stays off."""
+        try:
+            needs = {name: self.offers[name] for name in spec.needs}
+        except KeyError as error:
+            raise ConfigurationError(f"{plugin} needs {error}, which the kernel lacks.") from error
+        section: tuple[Any, ...] = ()
+        if spec.settings is not None:
+            section = (self.settings.section(spec.settings),)
+            if section[0] is None or getattr(section[0], "enabled", True) is False:
+                return None
+        version = getattr(self.plugins.get(plugin), "version", None)
+        key, given = (hook, plugin, label(spec)), (version, *section, *needs.values())
+        try:
+            return self.keep(key, given, lambda: spec.make(*section, **needs))
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            self.plugins.set_aside(plugin, "bind", f"{type(error).__name__}: {error}")
+            log.exception("plugin.failed plugin=%s phase=bind", plugin)
+            return None
+
+    def all(self, hook: str) -> list[tuple[Any, Any]]:
+        """(spec, object) of every armed declaration of `hook`, by name."""
+        found = []
+        for plugin, spec in self.plugins.declared(hook):
+            made = self.make(plugin, hook, spec)
+            if made is not None:
+                found.append((spec, made))
+        return sorted(found, key=lambda pair: str(getattr(pair[0], "name", "")))
+
+    def services(self) -> Iterator[tuple[str, Service]]:
+        """(name, object) of everything made that wants to be opened, in the order made."""
+        for key, (_, made) in self._made.items():
+            if isinstance(made, Service) and isinstance(key, tuple):
+                yield " ".join(map(str, key)), made
+
+
+def _same(old: tuple[Any, ...], new: tuple[Any, ...]) -> bool:
+    return len(old) == len(new) and all(
+        one is other or one == other for one, other in zip(old, new, strict=True)
+    )
