@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,26 @@ from llm_gateway_testkit.gateway import Gateway, running_gateway
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="session")
-def wheel_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A folder with the plugin as it is installed from its wheel."""
-    folder = tmp_path_factory.mktemp("acme")
+def installed(name: str, folder: Path) -> str:
+    """A folder with the distribution `name` as it is installed from its wheel."""
     subprocess.run(
-        ["uv", "build", "--wheel", "-q", "-o", str(folder / "dist"), str(HERE / "acme")],
+        ["uv", "build", "--wheel", "-q", "-o", str(folder / "dist"), str(HERE / name)],
         check=True,
         capture_output=True,
     )
     for wheel in (folder / "dist").glob("*.whl"):
         zipfile.ZipFile(wheel).extractall(folder / "site")
-    yield str(folder / "site")
+    return str(folder / "site")
+
+
+@pytest.fixture(scope="session")
+def wheel_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return installed("acme", tmp_path_factory.mktemp("acme"))
+
+
+@pytest.fixture(scope="session")
+def broken_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return installed("broken", tmp_path_factory.mktemp("broken"))
 
 
 CONFIG: dict[str, Any] = {

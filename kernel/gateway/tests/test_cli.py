@@ -51,6 +51,24 @@ def test_validate(tmp_path: Path) -> None:
     assert good.exit_code == 0
 
 
+def test_validate_refuses_what_start_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only binding finds is found, and nothing is opened or written for it."""
+    monkeypatch.setenv("LLM_GATEWAY_DATA_DIR", str(tmp_path / "data"))
+    path = tmp_path / "c.yaml"
+    path.write_text("security: {auth: {enabled: false}}\nserver: {host: 192.0.2.1}")
+
+    exposed = run("validate", str(path), "--json")
+    path.write_text("routing: {strategy: nobodys}")
+    strategy = run("config", "validate", str(path))
+    path.write_text("server: {port: 1}")
+    good = run("config", "validate", str(path))
+
+    assert (exposed.exit_code, strategy.exit_code, good.exit_code) == (1, 1, 0)
+    assert "not loopback" in json.loads(exposed.stdout)["problems"][0]["message"]
+    assert "'nobodys'" in strategy.stderr
+    assert not (tmp_path / "data").exists()
+
+
 def test_validate_strict(tmp_path: Path) -> None:
     """`--strict` takes warnings for bad news."""
     path = tmp_path / "c.yaml"

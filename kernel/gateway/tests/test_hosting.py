@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from llm_gateway.hosting import Hosting
+from llm_gateway.hosting import Hosting, NotOpenedError
 from llm_gateway_api import PluginError
 
 
@@ -41,3 +41,13 @@ async def test_one_that_does_not_open_closes_what_opened_before_it() -> None:
         await hosting.open([("good", good), ("bad", bad)])
 
     assert good.told == ["open", "close"]
+    assert hosting.states == {}
+
+
+async def test_all_that_do_not_open_are_told() -> None:
+    hosting = Hosting()
+
+    with pytest.raises(NotOpenedError) as caught:
+        await hosting.open([("a", Service("no disk")), ("b", Service()), ("c", Service("no net"))])
+
+    assert set(caught.value.broken) == {"a", "c"}

@@ -112,10 +112,14 @@ async def test_generated_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     """Without a terminal the key is only in its file, mode 0600, and stays the same."""
     data_dir = tmp_path / "state"
 
-    made(data_dir, admin_key="")
-    path = data_dir / "api-key"
-    key = path.read_text().strip()
-    seen = await made(data_dir).inspect(arrival(x_api_key=key))
+    auth = made(data_dir, admin_key="")
+    before = await auth.inspect(arrival(x_api_key=USER))
+    assert isinstance(before, gw.Refusal) and not data_dir.exists()  # nothing until it opens
+    async with auth.open():
+        path = data_dir / "api-key"
+        key = path.read_text().strip()
+    async with (again := made(data_dir)).open():
+        seen = await again.inspect(arrival(x_api_key=key))
 
     assert isinstance(seen, gw.Arrival) and seen.principal.role == "user"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -124,28 +128,29 @@ async def test_generated_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert key not in shown.err + shown.out and str(path) in shown.err
 
 
-def test_generated_terminal(
+async def test_generated_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A terminal is shown the key when it is made, and never again."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
 
-    made(tmp_path)
-    first = capsys.readouterr().err
-    made(tmp_path)
-    second = capsys.readouterr().err
+    async with made(tmp_path).open():
+        first = capsys.readouterr().err
+    async with made(tmp_path).open():
+        second = capsys.readouterr().err
 
     key = (tmp_path / "api-key").read_text().strip()
     assert key in first and key not in second
 
 
-def test_generated_unsafe(tmp_path: Path) -> None:
+async def test_generated_unsafe(tmp_path: Path) -> None:
     """A key file that others may read is refused with the mend."""
     (tmp_path / "api-key").write_text(USER)
     (tmp_path / "api-key").chmod(0o644)
 
     with pytest.raises(gw.ConfigurationError, match="chmod 600"):
-        made(tmp_path)
+        async with made(tmp_path).open():
+            pass
 
 
 def test_secrets_do_not_print() -> None:

@@ -353,6 +353,8 @@ class Service(Protocol):
 
     Whatever a plugin makes (a cache, a limiter, a store) may have `open` too: the kernel
     opens it in a task of its own before the first request, and closes it after the last.
+    Raising `ConfigurationError` while it opens refuses the start (or the reload); anything
+    else sets its plugin aside, unless the configuration names it.
     """
 
     def open(self) -> AbstractAsyncContextManager[None]: ...

@@ -1,7 +1,8 @@
 """What hooks return: frozen declarations that the kernel checks and binds.
 
 `make` is called with the validated settings of the declared path, then one keyword for
-each name in `needs`; it opens nothing. What the kernel offers by name: ``clock`` (the
+each name in `needs`; it opens nothing (an object that has to be opened is a `Service`
+too). What the kernel offers by name: ``clock`` (the
 event loop's time as a callable), ``metrics`` (`Metrics`), ``catalog`` (`Catalog`),
 ``data_dir`` (`Path`), ``health`` (a callable that returns the detailed health document),
 ``store`` (`Store`), ``state`` (`StateBackend`), ``ledger`` (`Ledger`), ``prices`` (`Prices`)

@@ -24,11 +24,12 @@ from llm_gateway_api import (
 )
 
 from llm_gateway import auditing
-from llm_gateway.binding import Binder, Generation, Kernel, new_kernel
+from llm_gateway.binding import Generation, Kernel, new_kernel
+from llm_gateway.generations import opened
 from llm_gateway.hosting import Hosting
 from llm_gateway.layers import SettingsError
 from llm_gateway.observe import AccessLog
-from llm_gateway.plugins import Plugins, discover
+from llm_gateway.plugins import Plugin, Plugins, discover
 from llm_gateway.sections import Tls
 from llm_gateway.server import Gateway, HttpServer
 from llm_gateway.settings import Settings, disabled, load
@@ -37,6 +38,7 @@ log = logging.getLogger("llm_gateway.app")
 REFUSED = 78
 RELOAD_SECONDS = 60.0
 WATCH_SECONDS = 1.0
+BAD_CONFIGURATION = (SettingsError, ConfigurationError, PluginError)
 
 
 def data_dir(environ: Mapping[str, str]) -> Path:
@@ -65,7 +67,7 @@ class Worker:
     def __init__(self, path: Path | None, overrides: Mapping[str, object]) -> None:
         self._path = path
         self._overrides = overrides
-        self._plugins: Plugins
+        self._plugins = Plugins()
         self._kernel: Kernel
         self._gateway: Gateway
         self._reloads = 0
@@ -85,39 +87,44 @@ class Worker:
         self._kernel = new_kernel(directory, self._health)
         self._hosting = Hosting()
         self._reloading = asyncio.Lock()
-        try:
-            settings, generation = self._build()
-        except (SettingsError, ConfigurationError, PluginError) as error:
-            print(f"The start is refused.\n{error}", file=sys.stderr)
-            return REFUSED
-        self._report(settings, generation)
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._close_services)
             try:
-                await self._hosting.open(generation.services)
+                generation = await self._next()
                 self._live.append(generation)
-                stack.push_async_callback(self._close_services)
-                return await self._serve(stack, settings, generation)
-            except (PluginError, OSError) as error:
+                self._report(generation)
+                return await self._serve(stack, generation.settings, generation)
+            except (*BAD_CONFIGURATION, OSError) as error:
                 print(f"The start is refused.\n{error}", file=sys.stderr)
+                for each in self._plugins.set_aside_ones:
+                    print(f"set aside: {told(each)}", file=sys.stderr)
                 return REFUSED
 
-    def _build(self) -> tuple[Settings, Generation]:
-        """The configuration as it is now, bound; changes nothing unless it is good."""
+    async def _next(self) -> Generation:
+        """The configuration as it is now, bound and open; changes nothing unless it is good."""
         plugins = discover(disabled(self._path, os.environ))
+        if not self._live:
+            self._plugins = plugins  # a refused start tells what is broken
         settings = load(self._path, os.environ, plugins, self._overrides)
         before = self._live[-1] if self._live else None
-        generation = Binder(settings, plugins, self._kernel, before).bind(self._reloads + 1)
+        number = self._reloads + 1
+        generation = await opened(settings, plugins, self._kernel, number, self._hosting, before)
         self._plugins = plugins
-        endpoints = [*self._endpoints(), *generation.endpoints]
-        return settings, replace(generation, endpoints=tuple(endpoints))
+        self._kernel.counts.plugins_set_aside(
+            (each.name, each.phase or "") for each in plugins.set_aside_ones
+        )
+        endpoints = (*self._endpoints(), *generation.endpoints)
+        return replace(generation, endpoints=endpoints)
 
-    def _report(self, settings: Settings, generation: Generation) -> None:
+    def _report(self, generation: Generation) -> None:
+        settings = generation.settings
         logging.getLogger().setLevel(settings.telemetry.logging.level.upper())
         for warning in settings.warnings:
             log.warning("%s", warning)
         for each in self._plugins.plugins:
-            if each.state == "set aside":
-                log.error("plugin.set_aside %s (%s): %s", each.name, each.phase, each.reason)
+            log.info("plugin    %-24s %-10s %s", each.name, each.version, each.state)
+        for each in self._plugins.set_aside_ones:
+            log.error("plugin.set_aside %s", told(each))
         for what, name, detail, policy in generation.armed:
             log.info("armed %-9s %-20s %s %s", what, name, detail, policy)
 
@@ -189,9 +196,8 @@ class Worker:
         """Build the next generation with the code of the start; a bad file changes nothing."""
         async with self._reloading:
             try:
-                _, generation = self._build()
-                await self._hosting.open(generation.services)
-            except (SettingsError, ConfigurationError, PluginError) as error:
+                generation = await self._next()
+            except BAD_CONFIGURATION as error:
                 self._last_error = str(error)
                 log.error("reload.refused: the last good configuration stays\n%s", error)
                 self._tell(auditing.reload(self._reloads + 1, self._last_error))
@@ -241,15 +247,21 @@ class Worker:
     def _health(self) -> Mapping[str, object]:
         gateway = getattr(self, "_gateway", None)
         draining = gateway is not None and gateway.draining
-        failed = [name for name, state in self._hosting.states.items() if state != "open"]
+        states = self._hosting.states
+        worse = any(state != "open" for state in states.values()) or self._plugins.set_aside_ones
         return {
-            "status": "draining" if draining else "degraded" if failed else "ok",
+            "status": "draining" if draining else "degraded" if worse else "ok",
             "generation": gateway.generation.number if gateway is not None else 0,
             "reload_error": self._last_error or None,
             "providers": {n: {"state": "ok"} for n in self._provider_names()},
-            "services": {name: {"state": state} for name, state in self._hosting.states.items()},
+            "services": {name: {"state": state} for name, state in states.items()},
             "plugins": {
-                p.name: {"state": p.state, "version": p.version, "reason": p.reason}
+                p.name: {
+                    "state": p.state,
+                    "version": p.version,
+                    "phase": p.phase,
+                    "reason": p.reason,
+                }
                 for p in self._plugins.plugins
             },
         }
@@ -286,6 +298,11 @@ class Worker:
             for path, handler in routes
             for listener in ("main", "metrics")
         ]
+
+
+def told(plugin: Plugin) -> str:
+    """One line about a plugin that was set aside."""
+    return f"{plugin.name} ({plugin.distribution}) in phase {plugin.phase}: {plugin.reason}"
 
 
 def _tls(tls: Tls | None) -> ssl.SSLContext | None:

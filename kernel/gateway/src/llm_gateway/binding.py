@@ -5,7 +5,6 @@ import ipaddress
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -32,7 +31,7 @@ from llm_gateway.backing import offers
 from llm_gateway.making import Maker
 from llm_gateway.observe import Counts
 from llm_gateway.pipeline import Pipeline
-from llm_gateway.plugins import Plugins
+from llm_gateway.plugins import Plugins, label
 from llm_gateway.reserve import Caching, Reserving, Scope
 from llm_gateway.routing import Instance, Router, instance, listed
 from llm_gateway.settings import Settings
@@ -81,10 +80,9 @@ class Generation:
 
 
 class Binder:
-    """Makes the objects of one generation; what breaks is blamed on its plugin.
+    """Makes the objects of one generation; `maker.broken` holds the plugins that raised.
 
-    Raises `ConfigurationError` for what the configuration names; a plugin that it does not
-    name is set aside.
+    Raises `ConfigurationError` where the settings cannot work together.
     """
 
     def __init__(
@@ -169,8 +167,10 @@ class Binder:
 
     def _frontends(self) -> dict[tuple[str, str], tuple[FrontendSpec, Frontend]]:
         found: dict[tuple[str, str], tuple[FrontendSpec, Frontend]] = {}
-        for _, spec in self.plugins.declared("frontends"):
-            found[(spec.method, spec.path)] = (spec, spec.make())
+        for plugin, spec in self.plugins.declared("frontends"):
+            made = self.maker.made(plugin, ("frontends", plugin, label(spec)), spec)
+            if made is not None:
+                found[(spec.method, spec.path)] = (spec, made)
         return found
 
     def _providers(self, dialects: set[str]) -> dict[str, Bound]:
@@ -182,15 +182,11 @@ class Binder:
                 continue
             plugin, spec = kinds[own.kind or name]
             try:
-                made = self.maker.keep(
-                    ("providers", plugin, name), (own,), partial(spec.make, name, own)
-                )
+                made = self.maker.made(plugin, ("providers", plugin, name), spec, name, own)
             except ConfigurationError as error:
                 raise ConfigurationError(f"providers.{name}: {error}") from error
-            except Exception as error:
-                raise ConfigurationError(
-                    f"providers.{name}: the plugin {plugin} failed: {type(error).__name__}: {error}"
-                ) from error
+            if made is None:
+                continue
             can = Abilities.of(made)
             relays = frozenset(each for each in dialects if can.relay and can.relay.relays(each))
             bound[name] = Bound(

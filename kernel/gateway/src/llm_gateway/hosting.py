@@ -2,12 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from llm_gateway_api import PluginError, Service
+from llm_gateway_api import ConfigurationError, PluginError, Service
 
 log = logging.getLogger("llm_gateway.hosting")
 OPEN_SECONDS = 15.0
+
+
+class NotOpenedError(PluginError):
+    """What did not open, by the service's name."""
+
+    def __init__(self, broken: Mapping[str, str]) -> None:
+        self.broken = broken
+        names = ", ".join(broken)
+        super().__init__(names, "open", "; ".join(broken.values()))
 
 
 class Hosting:
@@ -21,20 +30,29 @@ class Hosting:
         """Open those that are not open yet, all or none.
 
         Raises:
-            PluginError: one did not open in time; what this call opened is closed again.
+            NotOpenedError: some did not open in time; what this call opened is closed again.
+            ConfigurationError: one cannot work with its settings; likewise.
         """
         opened: list[tuple[str, Service]] = []
-        for name, service in services:
-            if id(service) in self._hosts:
-                continue
-            host = _Host(name, service, self.states)
-            self._hosts[id(service)] = host
-            opened.append((name, service))
-            try:
-                await host.open()
-            except Exception as error:
-                await self.close(opened)
-                raise PluginError(name, "open", f"{type(error).__name__}: {error}") from error
+        broken: dict[str, str] = {}
+        try:
+            for name, service in services:
+                if id(service) in self._hosts:
+                    continue
+                host = _Host(name, service, self.states)
+                self._hosts[id(service)] = host
+                opened.append((name, service))
+                try:
+                    await host.open()
+                except ConfigurationError:
+                    raise
+                except Exception as error:
+                    broken[name] = f"{type(error).__name__}: {error}"
+            if broken:
+                raise NotOpenedError(broken)
+        except BaseException:
+            await self.close(opened)
+            raise
 
     async def close(self, services: Iterable[tuple[str, Service]]) -> None:
         """Close in reverse; what is not open is passed over."""
@@ -69,8 +87,7 @@ class _Host:
         if self._opened.cancelled():
             self._task.cancel()
         await asyncio.wait({self._task}, timeout=OPEN_SECONDS)
-        if self._states.get(self._name) == "open":
-            del self._states[self._name]
+        self._states.pop(self._name, None)
 
     async def _live(self) -> None:
         try:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from llm_gateway_api import ConfigurationError, Service
+from llm_gateway_api import ConfigurationError, PluginError, Service
 
 from llm_gateway.plugins import Plugins, label
 from llm_gateway.settings import Settings
@@ -14,6 +14,7 @@ log = logging.getLogger("llm_gateway.making")
 
 class Maker:
     """Makes each object once a generation, or takes over the one of the generation before.
+    `broken` holds the plugins that raised.
 
     An object is taken over while its plugin's version, its settings and its needs stay the
     same: with it stay its open connections and what it has learned.
@@ -25,6 +26,7 @@ class Maker:
         self.settings = settings
         self.plugins = plugins
         self.offers = offers
+        self.broken: dict[str, PluginError] = {}
         self._before = before._made if before is not None else {}
         self._made: dict[object, tuple[tuple[Any, ...], Any]] = {}
 
@@ -41,24 +43,30 @@ class Maker:
 
     def make(self, plugin: str, hook: str, spec: Any) -> Any:
         """Call `spec.make` with its settings and needs; None where the plugin stays off."""
-        try:
-            needs = {name: self.offers[name] for name in spec.needs}
-        except KeyError as error:
-            raise ConfigurationError(f"{plugin} needs {error}, which the kernel lacks.") from error
         section: tuple[Any, ...] = ()
         if spec.settings is not None:
             section = (self.settings.section(spec.settings),)
             if section[0] is None or getattr(section[0], "enabled", True) is False:
                 return None
-        version = getattr(self.plugins.get(plugin), "version", None)
-        key, given = (hook, plugin, label(spec)), (version, *section, *needs.values())
+        return self.made(plugin, (hook, plugin, label(spec)), spec, *section)
+
+    def made(self, plugin: str, key: object, spec: Any, *args: Any) -> Any:
+        """What `spec.make` returns for `args` and its needs; None, and the plugin `broken`,
+        where it raises what is no `ConfigurationError`."""
         try:
-            return self.keep(key, given, lambda: spec.make(*section, **needs))
+            needs = {name: self.offers[name] for name in getattr(spec, "needs", ())}
+        except KeyError as error:
+            raise ConfigurationError(f"{plugin} needs {error}, which the kernel lacks.") from error
+        version = getattr(self.plugins.get(plugin), "version", None)
+        given = (version, *args, *needs.values())
+        try:
+            return self.keep(key, given, lambda: spec.make(*args, **needs))
         except ConfigurationError:
             raise
         except Exception as error:
-            self.plugins.set_aside(plugin, "bind", f"{type(error).__name__}: {error}")
             log.exception("plugin.failed plugin=%s phase=bind", plugin)
+            reason = f"{type(error).__name__}: {error}"
+            self.broken.setdefault(plugin, PluginError(plugin, "bind", reason))
             return None
 
     def all(self, hook: str) -> list[tuple[Any, Any]]:
@@ -75,6 +83,11 @@ class Maker:
         for key, (_, made) in self._made.items():
             if isinstance(made, Service) and isinstance(key, tuple):
                 yield " ".join(map(str, key)), made
+
+
+def owner(service: str) -> str:
+    """The plugin of a service that `Maker.services` named."""
+    return service.split(" ")[1]
 
 
 def _same(old: tuple[Any, ...], new: tuple[Any, ...]) -> bool:

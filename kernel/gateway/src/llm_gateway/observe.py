@@ -7,7 +7,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import IO
 
 import msgspec
@@ -93,6 +93,17 @@ class Counts:
         self.dropped_lines = metrics.counter(
             "gateway_log_lines_dropped_total", "log lines that could not be written"
         ).value()
+
+        self._set_aside = metrics.gauge(
+            "gateway_plugin_set_aside", "1 for a plugin that broke", ("plugin", "phase"), "max"
+        )
+
+    def plugins_set_aside(self, broken: Iterable[tuple[str, str]]) -> None:
+        """`broken` are the plugins that are out of service now, with the phase."""
+        for child in self._set_aside.children.values():
+            child.value = 0.0  # type: ignore[union-attr]  # a gauge's children are values
+        for name, phase in broken:
+            self._set_aside.value(name, phase).value = 1.0
 
     def requests(self, status: int, provider: str, model: str) -> Value:
         return self._requests.value(str(status), provider, model)

@@ -80,6 +80,10 @@ class Plugins:
     def plugins(self) -> tuple[Plugin, ...]:
         return tuple(self._plugins.values())
 
+    @property
+    def set_aside_ones(self) -> tuple[Plugin, ...]:
+        return tuple(each for each in self._plugins.values() if each.state == "set aside")
+
     def get(self, name: str) -> Plugin | None:
         return self._plugins.get(name)
 

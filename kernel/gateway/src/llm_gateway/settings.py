@@ -280,7 +280,10 @@ class _Loader(Layers):
         }
         known.discard("*")
         wild = PACKAGES.get(".".join(map(str, (*parent, "*"))))
-        if dotted in PACKAGES:
+        broken = self.plugins.get(name) if parent == ("plugins",) else None
+        if broken is not None and broken.state != "active":
+            message = self._install(name.replace("_", "-"))
+        elif dotted in PACKAGES:
             message = f"belongs to a plugin: {self._install(PACKAGES[dotted])}"
         elif near := get_close_matches(name, sorted(known), 1):
             message = f"unknown key; did you mean {near[0]!r}?"

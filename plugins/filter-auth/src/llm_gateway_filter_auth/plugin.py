@@ -4,7 +4,8 @@ That no key may be demanded on a loopback address only is the kernel's rule, not
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import llm_gateway_api as gw
@@ -32,12 +33,23 @@ class AuthSettings(gw.Section):
 
 
 class AuthFilter:
-    """Puts the caller into the arrival, or refuses with 401."""
+    """Puts the caller into the arrival, or refuses with 401.
 
-    def __init__(self, ring: KeyRing) -> None:
+    Where no key is configured, it knows nobody until `open` has taken one from `data_dir`.
+    """
+
+    def __init__(self, ring: KeyRing, data_dir: Path | None = None) -> None:
         self._find = ring.find
+        self._data_dir = data_dir
         self._missing = _refusal(f"No API key was sent; {_HOW}.")
         self._unknown = _refusal(f"The API key is not known here; check it, and {_HOW}.")
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Raises `ConfigurationError` where a key has to be made and cannot be kept."""
+        if self._data_dir is not None:
+            self._find = key_ring([generated_key(self._data_dir)], None).find
+        yield
 
     async def inspect(self, seen: gw.Seen) -> gw.Seen | gw.Refusal:
         if not isinstance(seen, gw.Arrival):
@@ -52,6 +64,7 @@ class AuthFilter:
 
 
 _: type[gw.SecurityFilter] = AuthFilter
+__: type[gw.Service] = AuthFilter
 
 
 def make(settings: AuthSettings, *, data_dir: Path) -> AuthFilter | None:
@@ -60,9 +73,8 @@ def make(settings: AuthSettings, *, data_dir: Path) -> AuthFilter | None:
         return None
     users = _users(settings)
     admin = _admin(settings)
-    if not users and admin is None:
-        users = [generated_key(data_dir)]
-    return AuthFilter(key_ring(users, admin))
+    nobody = not users and admin is None
+    return AuthFilter(key_ring(users, admin), data_dir if nobody else None)
 
 
 def _users(settings: AuthSettings) -> list[str]:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 import rich_click as click
 
 from llm_gateway.cli import CONTEXT, config_option, json_option
-from llm_gateway.cli.output import installed, print_json, print_table
+from llm_gateway.cli.output import examined, installed, print_json, print_table
 
 _PACKAGES = ("llm-gateway-kernel", "llm-gateway-api")
 
@@ -52,12 +52,15 @@ def plugins() -> None:
 @click.pass_context
 def list_plugins(ctx: click.Context, path: str | None) -> None:
     """List the installed plugins, broken ones with the reason."""
-    found = installed(path).plugins
+    found = examined(path).plugins
     if ctx.obj.json:
         print_json([asdict(each) for each in found])
         return
-    rows = [(p.name, p.version, p.state, p.reason or ", ".join(p.adds)) for p in found]
-    print_table(("name", "version", "state", "adds or reason"), rows)
+    rows = [
+        (p.name, p.distribution, p.version, p.state, p.phase or "", p.reason or ", ".join(p.adds))
+        for p in found
+    ]
+    print_table(("name", "distribution", "version", "state", "phase", "adds or reason"), rows)
 
 
 @plugins.command(context_settings=CONTEXT)
@@ -84,7 +87,7 @@ def show(ctx: click.Context, name: str, path: str | None) -> None:
 @click.pass_context
 def check(ctx: click.Context, path: str | None) -> None:
     """Check that every plugin fits this kernel; exit code 1 if one does not."""
-    found = installed(path).plugins
+    found = examined(path).plugins
     broken = [each for each in found if each.state == "set aside"]
     if ctx.obj.json:
         print_json({"fit": not broken, "broken": [asdict(each) for each in broken]})

@@ -6,7 +6,7 @@ from pathlib import Path
 import rich_click as click
 
 from llm_gateway.cli import CONTEXT, Globals, config_option, json_option
-from llm_gateway.cli.output import installed, loaded, print_json
+from llm_gateway.cli.output import installed, loaded, print_json, tried
 
 
 @click.group(context_settings=CONTEXT)
@@ -40,7 +40,7 @@ def show(ctx: click.Context, path: str | None) -> None:
 @json_option
 @click.pass_context
 def config_validate(ctx: click.Context, file: str) -> None:
-    """Check the sections, keys and values of FILE against what is installed."""
+    """Check that `start` would take FILE with what is installed; opens nothing."""
     _check(ctx, file, strict=False)
 
 
@@ -78,12 +78,16 @@ def schema(path: str | None) -> None:
 @json_option
 @click.pass_context
 def validate(ctx: click.Context, file: str, strict: bool) -> None:
-    """Check the sections, keys and values of CONFIG_FILE against what is installed."""
+    """Check that `start` would take CONFIG_FILE with what is installed; opens nothing."""
     _check(ctx, file, strict)
 
 
 def _check(ctx: click.Context, file: str, strict: bool) -> None:
-    settings, problems, plugins = loaded(file)
+    settings, found, plugins = loaded(file)
+    problems = [asdict(each) for each in found]
+    refusal = tried(settings, plugins) if settings else None
+    if refusal is not None:
+        problems.append({"path": "", "line": None, "message": refusal})
     warnings = list(settings.warnings) if settings else []
     warnings += [
         f"plugin {each.name} was set aside in phase {each.phase}: {each.reason}"
@@ -92,11 +96,10 @@ def _check(ctx: click.Context, file: str, strict: bool) -> None:
     ]
     valid = not problems and not (strict and warnings)
     if ctx.obj.json:
-        found = [asdict(each) for each in problems]
-        print_json({"valid": valid, "problems": found, "warnings": warnings})
+        print_json({"valid": valid, "problems": problems, "warnings": warnings})
     else:
-        for problem in problems:
-            click.echo(f"{file}: {problem}", err=True)
+        for text in (*map(str, found), *filter(None, [refusal])):
+            click.echo(f"{file}: {text}", err=True)
         for warning in warnings:
             click.echo(f"warning: {warning}", err=True)
         click.echo(f"{file} is valid" if valid else f"{file} is not valid")

@@ -53,3 +53,38 @@ def loaded(path: str | None) -> "tuple[Settings | None, list[Problem], Plugins]"
         return None, error.problems, plugins
     except ConfigurationError as error:
         raise click.ClickException(str(error)) from error
+
+
+def tried(settings: "Settings", plugins: "Plugins") -> str | None:
+    """Bind as a start would, which opens and writes nothing; why that would be refused.
+
+    Plugins that break on the way are set aside in `plugins`.
+    """
+    import asyncio
+    import logging
+
+    from llm_gateway_api.errors import ConfigurationError
+
+    from llm_gateway.app import data_dir
+    from llm_gateway.binding import new_kernel
+    from llm_gateway.generations import bind
+
+    async def attempt() -> None:
+        bind(settings, plugins, new_kernel(data_dir(os.environ), dict), 0).close()
+
+    logging.disable(logging.CRITICAL)  # the reason is told, a traceback helps nobody here
+    try:
+        asyncio.run(attempt())
+    except ConfigurationError as error:
+        return str(error)
+    finally:
+        logging.disable(logging.NOTSET)
+    return None
+
+
+def examined(path: str | None) -> "Plugins":
+    """The installed plugins after all phases that need no open connection."""
+    settings, _, plugins = loaded(path)
+    if settings is not None:
+        tried(settings, plugins)
+    return plugins
