@@ -46,8 +46,11 @@ async def running_gateway(
     *,
     args: Sequence[str] = (),
     api_key: str = API_KEY,
+    python: str = sys.executable,
 ) -> AsyncIterator[Gateway]:
     """Start a gateway with `config` (a mapping, or YAML) and stop it after the block.
+
+    `python` is the interpreter, whose environment says what is installed.
 
     Raises:
         AssertionError: it did not become live, or did not end after SIGTERM; the text
@@ -61,7 +64,7 @@ async def running_gateway(
         command = ["start", "-c", str(path), "-H", "127.0.0.1", "-p", str(main)]
         command += ["--metrics-port", str(metrics), *args]
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "llm_gateway", *command),
+            *(python, "-m", "llm_gateway", *command),
             cwd=folder,
             env=_environment(folder, api_key, env or {}),
             stdin=asyncio.subprocess.DEVNULL,
