@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import signal
 from typing import Any
 
 import llm_gateway_api.hookspecs as hookspecs
@@ -215,19 +214,6 @@ async def test_llm_gateway_services(acme: Any) -> None:
 
     assert "service.opened" in told
     assert "acme: service.closed" in gateway.log_lines()
-
-
-async def test_reload_opens_the_new_service_before_it_closes_the_old(acme: Any) -> None:
-    """Each generation has services of its own; requests find them open."""
-    async with acme.running() as gateway:
-        gateway.process.send_signal(signal.SIGHUP)
-        async with asyncio.timeout(10):
-            while "acme: service.closed" not in gateway.log_lines():
-                await asyncio.sleep(0.02)
-        told = await calls(gateway)
-
-    assert told.count("service.opened") == 2
-    assert gateway.log_lines().count("acme: service.closed") == 2
 
 
 async def test_llm_gateway_endpoints(acme: Any) -> None:
