@@ -1,151 +1,145 @@
-"""The load: closed loop (a number of requests, a number of clients) or open loop (a rate).
+"""The load: one JSON job a line on standard input, one JSON result a line on standard output.
 
-Prints one JSON object with the counts and the latencies in milliseconds.
+A closed loop (`total` requests by `clients` connections, each asking when it was answered)
+or an open one (`rate` a second for `seconds`, whatever the answers do). Times are in
+milliseconds since the request was due: `first` content, `last` byte; `gaps` lie between reads
+after the first content.
 """
 
 import asyncio
 import json
 import sys
 import time
+from typing import Any
 
 import uvloop
 
-PROMPT = "word " * 250
-
-
-def request(stream: bool) -> bytes:
-    body = json.dumps(
-        {
-            "model": "gpt-bench",
-            "messages": [
-                {"role": "system", "content": "You are a helpful assistant."},
-                {"role": "user", "content": PROMPT},
-            ],
-            **({"stream": True} if stream else {"temperature": 0.5}),
-        },
-        separators=(",", ":"),
-    ).encode()
-    return (
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\n"
-        b"authorization: Bearer bench-key-0123456789abcdef\r\ncontent-type: application/json\r\n"
-        b"user-agent: bench\r\naccept: */*\r\ncontent-length: %d\r\n\r\n" % len(body)
-    ) + body
+LENGTH = b"content-length: "
+CONTENT = b"word"  # what the mock's answers are made of
 
 
 class Client(asyncio.Protocol):
-    """One connection; `ask` resolves with (first byte, last byte, gaps, ok)."""
+    """One connection; `ask` resolves with (first byte, last byte, whether all was well)."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+    def __init__(self, gaps: list[float]) -> None:
+        self._gaps = gaps
         self._done: asyncio.Future[tuple[float, float, bool]] | None = None
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+
     def ask(self, data: bytes) -> "asyncio.Future[tuple[float, float, bool]]":
-        self._first = 0.0
+        self._first = self._previous = 0.0
         self._seen = bytearray()
         self._done = asyncio.get_running_loop().create_future()
-        self._transport.write(data)  # type: ignore[attr-defined]
+        self.transport.write(data)
         return self._done
 
     def data_received(self, data: bytes) -> None:
         now = time.perf_counter()
-        if not self._first:
-            self._first = now
         self._seen += data
+        if self._first:
+            self._gaps.append((now - self._previous) * 1000)
+        elif CONTENT in self._seen:
+            self._first = now
+        self._previous = now
         seen = self._seen
         end = seen.find(b"\r\n\r\n")
         if end < 0 or self._done is None or self._done.done():
             return
+        ok = seen.startswith(b"HTTP/1.1 200")
+        if seen.endswith(b"0\r\n\r\n"):
+            self._done.set_result((self._first, now, ok and b"error" not in seen[-300:]))
+            return
         head = seen[:end].lower()
-        ok = head.startswith(b"http/1.1 200")
-        at = head.find(b"content-length: ")
-        if at >= 0:
-            length = int(head[at + 16 : at + 26].split(b"\r\n")[0])
-            if len(seen) >= end + 4 + length:
-                self._done.set_result((self._first, now, ok))
-        elif seen.endswith(b"0\r\n\r\n"):
-            self._done.set_result((self._first, now, ok and b"[DONE]" in seen[-40:]))
+        at = head.find(LENGTH)
+        if at >= 0 and len(seen) >= end + 4 + int(head[at + len(LENGTH) :].split(b"\r\n")[0]):
+            self._done.set_result((self._first, now, ok))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._done is not None and not self._done.done():
-            self._done.set_result((0.0, time.perf_counter(), False))
+            self._done.set_result((self._first, time.perf_counter(), False))
 
 
-async def connect(port: int) -> Client:
-    _, client = await asyncio.get_running_loop().create_connection(Client, "127.0.0.1", port)
-    return client
+class Run:
+    """One job: the requests it sends and what became of them."""
 
+    def __init__(self, job: dict[str, Any]) -> None:
+        self._job = job
+        self._bodies = [request(job, body) for body in job["bodies"]]
+        self._sent = 0
+        self._idle: list[Client] = []
+        self._clients: list[Client] = []
+        self.rows: list[tuple[float, float, bool]] = []
+        self.gaps: list[float] = []
 
-async def closed(port: int, clients: int, total: int, stream: bool) -> list[tuple[float, ...]]:
-    data = request(stream)
-    left = total
-    rows: list[tuple[float, ...]] = []
-
-    async def one() -> None:
-        nonlocal left
-        client = await connect(port)
-        while left > 0:
-            left -= 1
-            start = time.perf_counter()
-            first, last, ok = await client.ask(data)
-            rows.append((first - start, last - start, float(ok)))
-
-    await asyncio.gather(*(one() for _ in range(clients)))
-    return rows
-
-
-async def opened(port: int, rate: float, seconds: float, stream: bool) -> list[tuple[float, ...]]:
-    """Requests start on the clock, whatever the answers do."""
-    data = request(stream)
-    idle: list[Client] = []
-    rows: list[tuple[float, ...]] = []
-    tasks = []
-    origin = time.perf_counter()
-
-    async def one(due: float) -> None:
-        client = idle.pop() if idle else await connect(port)
+    async def ask(self, due: float) -> None:
+        client = self._idle.pop() if self._idle else await self._connect()
+        data = self._bodies[self._sent % len(self._bodies)]
+        self._sent += 1
         first, last, ok = await client.ask(data)
-        rows.append((first - due, last - due, float(ok)))
-        idle.append(client)
+        self.rows.append(((first - due) * 1000, (last - due) * 1000, ok))
+        if not client.transport.is_closing():
+            self._idle.append(client)
 
-    for number in range(int(rate * seconds)):
-        due = origin + number / rate
-        wait = due - time.perf_counter()
-        if wait > 0:
-            await asyncio.sleep(wait)
-        tasks.append(asyncio.ensure_future(one(due)))
-    await asyncio.gather(*tasks)
-    return rows
+    async def closed(self) -> None:
+        left = self._job["total"]
+
+        async def one() -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                await self.ask(time.perf_counter())
+
+        await asyncio.gather(*(one() for _ in range(self._job["clients"])))
+
+    async def opened(self) -> None:
+        rate = self._job["rate"]
+        origin = time.perf_counter()
+        tasks = []
+        for number in range(int(rate * self._job["seconds"])):
+            due = origin + number / rate
+            wait = due - time.perf_counter()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            tasks.append(asyncio.ensure_future(self.ask(due)))
+        await asyncio.gather(*tasks)
+
+    async def run(self) -> dict[str, Any]:
+        started = time.perf_counter()
+        async with asyncio.timeout(60):
+            await (self.opened() if "rate" in self._job else self.closed())
+        seconds = time.perf_counter() - started
+        for client in self._clients:
+            client.transport.close()
+        return {
+            "seconds": seconds,
+            "failed": sum(1 for row in self.rows if not row[2]),
+            "first": [round(row[0], 4) for row in self.rows],
+            "last": [round(row[1], 4) for row in self.rows],
+            "gaps": [round(gap, 4) for gap in self.gaps],
+        }
+
+    async def _connect(self) -> Client:
+        loop, port = asyncio.get_running_loop(), self._job["port"]
+        _, client = await loop.create_connection(lambda: Client(self.gaps), "127.0.0.1", port)
+        self._clients.append(client)
+        return client
+
+
+def request(job: dict[str, Any], body: object) -> bytes:
+    data = json.dumps(body, separators=(",", ":")).encode()
+    head = (
+        f"POST {job['path']} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {job['key']}\r\n"
+        "content-type: application/json\r\nuser-agent: bench\r\naccept: */*\r\n"
+        f"content-length: {len(data)}\r\n\r\n"
+    )
+    return head.encode() + data
 
 
 def main() -> None:
-    mode, port, first, second, stream = sys.argv[1:6]
-    started = time.perf_counter()
-    if mode == "closed":
-        rows = uvloop.run(closed(int(port), int(first), int(second), stream == "stream"))
-    else:
-        rows = uvloop.run(opened(int(port), float(first), float(second), stream == "stream"))
-    seconds = time.perf_counter() - started
-    firsts = sorted(row[0] * 1000 for row in rows)
-    lasts = sorted(row[1] * 1000 for row in rows)
-
-    def at(values: list[float], share: float) -> float:
-        return round(values[min(len(values) - 1, int(len(values) * share))], 3)
-
-    print(
-        json.dumps(
-            {
-                "requests": len(rows),
-                "failed": sum(1 for row in rows if not row[2]),
-                "seconds": round(seconds, 3),
-                "per_second": round(len(rows) / seconds, 1),
-                "first_p50": at(firsts, 0.5),
-                "first_p99": at(firsts, 0.99),
-                "p50": at(lasts, 0.5),
-                "p95": at(lasts, 0.95),
-                "p99": at(lasts, 0.99),
-            }
-        )
-    )
+    for line in sys.stdin:
+        print(json.dumps(uvloop.run(Run(json.loads(line)).run())), flush=True)
 
 
 if __name__ == "__main__":

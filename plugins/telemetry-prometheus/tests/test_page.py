@@ -1,5 +1,6 @@
 """The page is what Prometheus reads."""
 
+import asyncio
 import math
 
 import llm_gateway_api as gw
@@ -21,6 +22,14 @@ def filled() -> gw.Metrics:
     for value in (0.05, 0.1, 0.5, 7.0):
         seconds.histogram("p").observe(value)
     metrics.counter("gateway_never_total", "Never counted")
+    return metrics
+
+
+def many(children: int) -> gw.Metrics:
+    metrics = gw.Metrics()
+    family = metrics.counter("gateway_many_total", "Many", ("model",))
+    for at in range(children):
+        family.value(f"m{at}").inc()
     return metrics
 
 
@@ -70,17 +79,29 @@ async def test_parses() -> None:
 
 async def test_many_children() -> None:
     """A large page is complete, and computed gauges are fresh on it."""
-    metrics = gw.Metrics()
-    family = metrics.counter("gateway_many_total", "Many", ("model",))
-    for at in range(plugin.MANY + 1):
-        family.value(f"m{at}").inc()
+    metrics = many(1000)
     gauge = metrics.gauge("gateway_computed", "Computed").value()
     metrics.before_reading(lambda: gauge.inc())
 
     first, second = await page(metrics), await page(metrics)
 
-    assert first.count("gateway_many_total{") == plugin.MANY + 1
+    assert first.count("gateway_many_total{") == 1000
     assert "gateway_computed 1\n" in first and "gateway_computed 2\n" in second
+
+
+async def test_gives_way() -> None:
+    """Requests have their turn all along a large page, and may count and add children."""
+    metrics = many(1000)
+    writing = asyncio.ensure_future(page(metrics))
+    turns = 0
+
+    while not writing.done():
+        await asyncio.sleep(0)
+        turns += 1
+        metrics.counter("gateway_many_total", "Many", ("model",)).value(f"late{turns}").inc()
+
+    assert turns >= 1000 / plugin.TURN
+    assert (await writing).count('gateway_many_total{model="m') == 1000
 
 
 async def test_disabled() -> None:

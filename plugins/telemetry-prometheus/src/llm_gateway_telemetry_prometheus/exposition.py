@@ -1,45 +1,30 @@
 """The text exposition format 0.0.4, written from plain slots. Knows no metric by name.
 
-Source: prometheus.io/docs/instrumenting/exposition_formats. Reading happens in two steps:
-`snapshot` on the event loop, which is quick, and `written`, which may run in a thread.
+Source: prometheus.io/docs/instrumenting/exposition_formats. Each piece is written in one
+go, so that what one child says agrees with itself.
 """
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import llm_gateway_api as gw
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A family with its children as they were listed at one moment."""
+def pieces(families: Iterable[gw.Family]) -> Iterator[str]:
+    """Yield the page, a head or a child at a time; what nobody counted yet has its head only.
 
-    family: gw.Family
-    children: tuple[tuple[tuple[str, ...], gw.Value | gw.Histogram], ...]
-
-
-def snapshot(families: Iterable[gw.Family]) -> list[Read]:
-    return [Read(family, tuple(family.children.items())) for family in families]
-
-
-def written(reads: Iterable[Read]) -> bytes:
-    """Return the page; a metric that nothing has counted yet has its head only."""
-    lines: list[str] = []
-    for read in reads:
-        family = read.family
-        lines.append(f"# HELP {family.name} {_help(family.help)}")
-        lines.append(f"# TYPE {family.name} {family.kind}")
-        for values, child in read.children:
+    Children are listed when their family's turn comes, so counting may go on between pieces.
+    """
+    for family in families:
+        yield f"# HELP {family.name} {_help(family.help)}\n# TYPE {family.name} {family.kind}\n"
+        for values, child in tuple(family.children.items()):
             labels = _labels(family.labels, values)
             if isinstance(child, gw.Histogram):
-                lines.extend(_histogram(family.name, labels, child))
+                yield _histogram(family.name, labels, child)
             else:
-                lines.append(f"{family.name}{_braces(labels)} {number(child.value)}")
-    lines.append("")
-    return "\n".join(lines).encode()
+                yield f"{family.name}{_braces(labels)} {number(child.value)}\n"
 
 
 def number(value: float) -> str:
@@ -50,17 +35,17 @@ def number(value: float) -> str:
     return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)
 
 
-def _histogram(name: str, labels: str, histogram: gw.Histogram) -> Iterator[str]:
-    """Buckets add up, as the format has it. `_count` is theirs, so that the two agree
-    although counting goes on meanwhile."""
-    counts = list(histogram.counts)
+def _histogram(name: str, labels: str, histogram: gw.Histogram) -> str:
+    """Buckets add up, as the format has it; `_count` is theirs."""
+    lines: list[str] = []
     total = 0
     comma = "," if labels else ""
-    for bound, count in zip((*histogram.bounds, math.inf), counts, strict=True):
+    for bound, count in zip((*histogram.bounds, math.inf), histogram.counts, strict=True):
         total += count
-        yield f'{name}_bucket{{{labels}{comma}le="{number(bound)}"}} {total}'
-    yield f"{name}_sum{_braces(labels)} {number(histogram.sum)}"
-    yield f"{name}_count{_braces(labels)} {total}"
+        lines.append(f'{name}_bucket{{{labels}{comma}le="{number(bound)}"}} {total}')
+    lines.append(f"{name}_sum{_braces(labels)} {number(histogram.sum)}")
+    lines.append(f"{name}_count{_braces(labels)} {total}\n")
+    return "\n".join(lines)
 
 
 def _labels(names: tuple[str, ...], values: tuple[str, ...]) -> str:

@@ -1,0 +1,165 @@
+"""The processes of a run: the provider, the systems under test on one core, the load on another.
+
+Everything listens on loopback only and ends with the `ExitStack` that it was opened on.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+from scenarios import BASE, KEY, merged
+
+HERE = Path(__file__).parent
+CORES = sorted(os.sched_getaffinity(0))
+TESTED, LOADING = CORES[0], CORES[-1]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+class Process:
+    """A child pinned to `core`, with its CPU time and memory."""
+
+    def __init__(
+        self, stack: ExitStack, *command: str, core: int, piped: bool = False, **env: str
+    ) -> None:
+        # the log lines go to a file, as they would
+        self._said: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE if piped else None,
+            stdout=subprocess.PIPE if piped else self._said,
+            stderr=self._said,
+            env={**os.environ, **env},
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        )
+        stack.callback(self.stop)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def cpu(self) -> float:
+        """Seconds of CPU that all threads have used, to the nanosecond."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+    def rss(self) -> float:
+        """Resident memory in MB."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def wait_for(self, port: int, seconds: float = 20.0) -> None:
+        """Wait until `port` takes connections; `SystemExit` with what it said if it does not."""
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until and self.process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(0.005)
+        self._said.seek(0)
+        raise SystemExit(f"did not start:\n{self._said.read().decode()}")
+
+
+class System:
+    """Something that answers a chat request: the mock itself, the relay, or a gateway."""
+
+    def __init__(self, name: str, process: Process, port: int, metrics_port: int = 0) -> None:
+        self.name, self.process, self.port, self.metrics_port = name, process, port, metrics_port
+
+
+class Rig:
+    """Makes the systems and asks them."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        self._gateways: dict[str, System] = {}
+        python, port = sys.executable, free_port()
+        mock = Process(stack, python, str(HERE / "mock.py"), str(port), core=LOADING)
+        mock.wait_for(port)
+        self.direct = System("direct", mock, port)
+        port = free_port()
+        upstream = f"http://127.0.0.1:{self.direct.port}"
+        relay = Process(stack, python, str(HERE / "relay.py"), str(port), upstream, core=TESTED)
+        relay.wait_for(port)
+        self.relay = System("bare relay", relay, port)
+        load = Process(stack, python, str(HERE / "load.py"), core=LOADING, piped=True)
+        self._load = load.process
+
+    def gateway(self, config: Mapping[str, Any]) -> System:
+        """The gateway of this configuration, started when first asked for."""
+        name = json.dumps(config, sort_keys=True)
+        if name not in self._gateways:
+            found, process = self.spawn(self._stack, config)
+            process.wait_for(found.port)
+            self._gateways[name] = found
+        return self._gateways[name]
+
+    def spawn(self, stack: ExitStack, config: Mapping[str, Any]) -> tuple[System, Process]:
+        """A fresh gateway that need not be up yet."""
+        port, metrics_port = free_port(), free_port()
+        server = {"host": "127.0.0.1", "port": port, "metrics_port": metrics_port}
+        text = json.dumps({**merged(BASE, config), "server": server})
+        file = self._directory / f"{port}.yaml"
+        file.write_text(text.replace("{mock}", str(self.direct.port)))
+        command = (sys.executable, "-m", "llm_gateway", "start", "-c", str(file))
+        data = str(self._directory / "data")
+        process = Process(stack, *command, core=TESTED, LLM_GATEWAY_DATA_DIR=data)
+        return System("gateway", process, port, metrics_port), process
+
+    def start(self, system: System, bodies: Sequence[object], path: str, **job: Any) -> None:
+        """Begin a job of `load.py`."""
+        job.update(port=system.port, path=path, key=KEY, bodies=bodies)
+        assert self._load.stdin is not None
+        self._load.stdin.write(json.dumps(job).encode() + b"\n")
+        self._load.stdin.flush()
+
+    def result(self) -> dict[str, Any]:
+        assert self._load.stdout is not None
+        line = self._load.stdout.readline()
+        if not line:
+            raise SystemExit("the load generator died")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def load(
+        self,
+        system: System,
+        *bodies: object,
+        path: str = "/v1/chat/completions",
+        **job: Any,
+    ) -> dict[str, Any]:
+        self.start(system, bodies, path, **job)
+        return self.result()
+
+
+def answers(port: int, body: object) -> bool:
+    """Whether a chat request gets a 200."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/chat/completions",
+        json.dumps(body).encode(),
+        {"authorization": f"Bearer {KEY}", "content-type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, ConnectionError):
+        return False

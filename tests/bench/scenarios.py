@@ -1,0 +1,81 @@
+"""What is measured: one `Scenario` is one client request under one configuration.
+
+A new row is one more entry of `SCENARIOS`. A vendor's answer that the mock does not know
+yet is one more entry of `answers.ANSWERS`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+KEY = "bench-key-0123456789abcdef"
+MOCK = "http://127.0.0.1:{mock}"  # filled in when the mock has its port
+
+# Keys, rules, metrics, log line and usage counts are on in every scenario.
+BASE: Mapping[str, Any] = {
+    "providers": {
+        "bench": {"kind": "openai", "api_key": "sk-bench", "base_url": f"{MOCK}/v1"},
+        "other": {"kind": "openai", "api_key": "sk-bench", "base_url": f"{MOCK}/v1"},
+    },
+    "routing": {
+        "default_provider": "bench",
+        "rules": [
+            {"name": "other", "condition": "model starts_with 'other'", "target_provider": "other"},
+            {"name": "bench", "condition": "model starts_with 'gpt'", "target_provider": "bench"},
+        ],
+    },
+    "security": {"auth": {"api_keys": [KEY]}},
+}
+MANY_MODELS: Mapping[str, Any] = {
+    "providers": {"bench": {"models": [f"gpt-{number}" for number in range(2000)]}}
+}
+
+
+def chat(stream: bool = False, model: str = "gpt-bench") -> dict[str, Any]:
+    """A request of about 1.5 KB, as a client sends it."""
+    messages = [
+        {"role": "system", "content": "You are a helpful assistant."},
+        {"role": "user", "content": "word " * 250},
+    ]
+    extra: dict[str, Any] = {"stream": True} if stream else {"temperature": 0.5}
+    return {"model": model, "messages": messages, **extra}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """CPU time of `request` in a closed loop, compared with the bare relay's.
+
+    `relayed` is what the relay is asked: the same work without a gateway. `config` is merged
+    into `BASE`; scenarios with the same configuration share a gateway. `target` is the ratio
+    to the relay that is wanted.
+    """
+
+    name: str
+    request: Mapping[str, Any]
+    relayed: Mapping[str, Any]
+    total: int
+    target: float | None = None
+    path: str = "/v1/chat/completions"
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+SCENARIOS = (
+    Scenario("plain", chat(), chat(), 3000, target=0.8),
+    Scenario("stream of 50 events", chat(True), chat(True), 600, target=1.0),
+    Scenario(
+        "stream of 50 events, a read each",
+        chat(True, "gpt-gap-2"),
+        chat(True, "gpt-gap-2"),
+        300,
+        target=1.0,
+    ),
+)
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`, mappings joined."""
+    joined = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(joined.get(key), Mapping)
+        joined[key] = merged(joined[key], value) if both else value
+    return joined
