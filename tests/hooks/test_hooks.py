@@ -103,6 +103,21 @@ async def test_llm_gateway_guards(acme: Any) -> None:
     assert "guard.report ticket None" in told
 
 
+async def test_llm_gateway_attempt_policies(acme: Any) -> None:
+    """A policy has a target asked again after a wait, then another one in its place."""
+    async with acme.running() as gateway:
+        answer = await say(gateway, "acme/acme-moody hi")
+        told = await calls(gateway)
+        page = await call(f"{gateway.metrics_url}/metrics")
+
+    assert answer.body == b"acme acme-1 heard hi\n"
+    assert answer.headers["x-gateway-attempts"] == "3"
+    engine = [each for each in told if each.startswith("engine")]
+    assert engine == ["engine.stream acme-moody"] * 2 + ["engine.stream acme-1"]
+    assert b'gateway_retry_attempts_total{provider="acme"} 1' in page.body
+    assert b"gateway_fallbacks_total 1" in page.body
+
+
 async def test_llm_gateway_limiters(acme: Any) -> None:
     """A limiter refuses, tells what is left, settles what was used, and fails as declared."""
     async with acme.running() as gateway:

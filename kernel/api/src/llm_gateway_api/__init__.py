@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from llm_gateway_api.attempts import *
     from llm_gateway_api.backing import *
     from llm_gateway_api.contracts import *
     from llm_gateway_api.errors import *
@@ -35,6 +36,7 @@ _MODULES = (
     "metrics",
     "jsonbody",
     "contracts",
+    "attempts",
     "backing",
     "settings",
 )

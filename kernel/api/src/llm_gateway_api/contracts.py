@@ -287,9 +287,12 @@ class Lease:
 class Guard(Protocol):
     """Admits attempts to a target. Raising skips the target, as a refusal does."""
 
-    def admit(self, target: Target) -> Lease | Refusal | Future[Lease]: ...
+    def admit(self, target: Target, asked: Asked) -> Lease | Refusal | Future[Lease]:
+        """A future is a place in a queue: the kernel cancels it when it waits no longer."""
 
-    def report(self, lease: Lease, outcome: Outcome) -> None: ...
+    def report(self, lease: Lease, outcome: Outcome) -> None:
+        """Every lease comes back once, when the last byte of the answer is through. An outcome
+        that is `cancelled` and has no `duration` was never sent. Raising is logged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ class FailurePolicy:
 
     `status` is what the client gets when nobody answered; None keeps the vendor's 4xx.
     `retry_same` is whether the same target may be asked again, `try_next` whether another
-    may, `breaker` whether it counts against the deployment's health.
+    may, `breaker` whether it counts against the deployment's health, `larger` whether a
+    target that takes more may be asked although `try_next` is False.
     """
 
     status: int | None
@@ -42,13 +43,14 @@ class FailurePolicy:
     retry_same: bool
     try_next: bool
     breaker: bool
+    larger: bool = False
 
 
 FAILURES = MappingProxyType(
     {
         FailureClass.CALLER_FAULT: FailurePolicy(None, None, False, False, False),
         FailureClass.CONTEXT_TOO_LONG: FailurePolicy(
-            400, "context_length_exceeded", False, False, False
+            400, "context_length_exceeded", False, False, False, larger=True
         ),
         FailureClass.CONTENT_POLICY: FailurePolicy(None, None, False, False, False),
         FailureClass.RATE_LIMITED: FailurePolicy(429, "rate_limit_exceeded", True, True, False),

@@ -140,6 +140,22 @@ def llm_gateway_guards() -> "Iterable[specs.GuardSpec]":
 
 
 @hookspec
+def llm_gateway_attempt_policies() -> "Iterable[specs.AttemptPolicySpec]":
+    """Declare what may follow a failed attempt: retries, fallback chains.
+
+    Called once at start, after the settings were read.
+
+    Returns:
+        One spec for each policy. They are asked in order and the first proposal wins;
+        without any, each target of the plan is tried once. A cycle in `before` and `after`
+        stops the start.
+
+    Raises:
+        Any exception sets the plugin aside (phase declare).
+    """
+
+
+@hookspec
 def llm_gateway_limiters() -> "Iterable[specs.LimiterSpec]":
     """Declare limiters of callers: rates, quotas, budgets.
 

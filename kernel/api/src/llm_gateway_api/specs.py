@@ -5,6 +5,7 @@ each name in `needs`; it opens nothing (an object that has to be opened is a `Se
 too). What the kernel offers by name: ``clock`` (the
 event loop's time as a callable), ``metrics`` (`Metrics`), ``catalog`` (`Catalog`),
 ``data_dir`` (`Path`), ``health`` (a callable that returns the detailed health document),
+``providers`` (the settings of each provider in service, by name), ``targets`` (`Targets`),
 ``store`` (`Store`), ``state`` (`StateBackend`), ``ledger`` (`Ledger`), ``prices`` (`Prices`)
 and ``audit`` (`Audit`). What no installed plugin brings is None.
 
@@ -100,9 +101,25 @@ class RoutingStrategySpec:
 
 @dataclass(frozen=True, slots=True)
 class GuardSpec:
+    """Guards are asked in the order of `before` and `after` (names), then by name."""
+
     name: str
     make: Make
     settings: str | None = None
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptPolicySpec:
+    """Policies are asked in the order of `before` and `after` (names), then by name."""
+
+    name: str
+    make: Make
+    settings: str | None = None
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
 
 

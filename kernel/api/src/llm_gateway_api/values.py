@@ -83,8 +83,9 @@ class Target:
     """One deployment that can answer: an instance of a provider and its model name.
 
     `name` is ``provider/model``, the label of metrics and of ``x-gateway-…`` headers.
-    `weight` 0 takes no traffic. `region` matches itself and what continues it after a
-    hyphen.
+    `known` is False for a model that neither the configuration nor its provider's list has:
+    a client may invent any, so its name is no label of a metric. `weight` 0 takes no
+    traffic. `region` matches itself and what continues it after a hyphen.
     """
 
     provider: str
@@ -92,6 +93,7 @@ class Target:
     weight: float = 1.0
     region: str | None = None
     tags: frozenset[str] = frozenset()
+    known: bool = True
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,7 +117,9 @@ class Outcome(msgspec.Struct, frozen=True):
     """How one attempt or one request ended. Durations in seconds, None where not reached.
 
     `failure` is a `FailureClass` value or None for success; `cancelled` means that the
-    client left, which speaks for and against nobody.
+    client left, which speaks for and against nobody. `repeated` says that this request
+    failed in the same way before, which may speak against the request. `headers` are those
+    of the provider's answer.
     """
 
     target: Target | None
@@ -126,6 +130,8 @@ class Outcome(msgspec.Struct, frozen=True):
     first_content: float | None = None
     usage: Usage | None = None
     retry_after: float | None = None
+    repeated: bool = False
+    headers: Headers = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,7 @@ class Attempts:
         now = monotonic()
         limit = bound.seconds.get(call.head.operation, bound.default_seconds)
         connection = await bound.upstream.send(sent, min(call.deadline, now + limit))
+        call.answered = connection.headers
         try:
             if connection.status >= 300:
                 raise await self._refused(connection, bound.provider)

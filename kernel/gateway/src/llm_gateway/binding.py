@@ -18,7 +18,6 @@ from llm_gateway_api import (
     FrontendSpec,
     Metrics,
     ProviderSettings,
-    SecurityFilterSpec,
     Service,
     SupportsTarget,
     SupportsWatch,
@@ -28,10 +27,13 @@ from llm_gateway_api import (
 from llm_gateway.accounting import Accounting
 from llm_gateway.attempt import Abilities, Attempts, Bound
 from llm_gateway.backing import offers
+from llm_gateway.guarding import Guarding
 from llm_gateway.making import Maker
 from llm_gateway.observe import Counts
+from llm_gateway.ordering import in_turn, ordered_filters
 from llm_gateway.pipeline import Pipeline
 from llm_gateway.plugins import Plugins, label
+from llm_gateway.progress import Onward
 from llm_gateway.reserve import Caching, Reserving, Scope
 from llm_gateway.routing import Instance, Router, instance, listed
 from llm_gateway.settings import Settings
@@ -106,6 +108,14 @@ class Binder:
         self.maker = Maker(settings, plugins, last, kernel_offers)
         self.all = self.maker.all
 
+    def _in_turn(self, hook: str) -> list[tuple[Any, Any]]:
+        """(spec, object) as `before` and `after` say; each is told in the armed table."""
+        made = {spec.name: (spec, each) for spec, each in self.all(hook)}
+        specs = in_turn([spec for spec, _ in made.values()])
+        for at, spec in enumerate(specs, 1):
+            self.armed.append((hook, spec.name, str(at), ""))
+        return [made[spec.name] for spec in specs]
+
     def bind(self, number: int) -> Generation:
         if self.settings.plugins.mode == "locked":
             raise ConfigurationError("plugins.mode: locked is not available in this version.")
@@ -113,7 +123,8 @@ class Binder:
         frontends = self._frontends()
         providers = self._providers({spec.dialect for spec, _ in frontends.values()})
         router = self._router(providers)
-        self.maker.offers["catalog"] = router
+        self.maker.offers |= {"catalog": router, "targets": router}
+        self.maker.offers["providers"] = {n: self.settings.providers[n] for n in providers}
         filters = self._filters({spec.dialect for spec, _ in frontends.values()})
         observers = tuple(made for _, made in self.all("observers"))
         watchers = tuple(each for _, _, each in filters if isinstance(each, SupportsWatch))
@@ -137,7 +148,14 @@ class Binder:
             accounting=accounting,
             caching=self._caching(accounting),
             router=router,
-            guards=tuple(made for _, made in self.all("guards")),
+            guarding=Guarding(
+                tuple(made for _, made in self._in_turn("guards")),
+                {name: each.default_seconds for name, each in providers.items()},
+            ),
+            onward=Onward(
+                tuple((spec.name, made) for spec, made in self._in_turn("attempt_policies")),
+                kernel.counts,
+            ),
             attempts=Attempts(providers, watchers, observers, kernel.counts, accounting),
             observers=observers,
             counts=kernel.counts,
@@ -258,6 +276,9 @@ class Binder:
             self._strategy(),
             routing.fallback_enabled,
             listed(instances),
+            frozenset(
+                path.split(".")[1] for path in self.settings.named if path.startswith("providers.")
+            ),
         )
 
     def _strategy(self) -> Any:
@@ -321,29 +342,6 @@ class Binder:
         for name, _ in chosen:
             self.armed.append(("cache", name, f"ttl {ttl} s", "fails open"))
         return Caching(tuple(chosen), ttl, salt, self.kernel.scope, self.kernel.counts, accounting)
-
-
-STAGES = ("connection", "identity", "admission", "content")
-
-
-def ordered_filters(specs: Sequence[SecurityFilterSpec]) -> list[SecurityFilterSpec]:
-    """By stage, then `before` and `after`, then name. A cycle is a `ConfigurationError`."""
-    found: list[SecurityFilterSpec] = []
-    for stage in STAGES:
-        left = {spec.name: spec for spec in specs if spec.stage == stage}
-        while left:
-            free = [
-                name
-                for name, spec in left.items()
-                if not any(other in left for other in spec.after)
-                and not any(name in other.before for other in left.values())
-            ]
-            if not free:
-                raise ConfigurationError(
-                    f"The filters {', '.join(sorted(left))} want to run before one another."
-                )
-            found.append(left.pop(min(free)))
-    return found
 
 
 def loopback(host: str) -> bool:

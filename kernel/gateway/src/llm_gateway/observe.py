@@ -77,6 +77,9 @@ class Counts:
             "gateway_overhead_seconds", "the gateway's own share", (), OVERHEAD
         ).histogram()
         self.in_flight = metrics.gauge("gateway_requests_in_flight", "requests under way").value()
+        self._retries = metrics.counter(
+            "gateway_retry_attempts_total", "further attempts at one deployment", ("provider",)
+        )
         self.fallbacks = metrics.counter(
             "gateway_fallbacks_total", "requests that another target answered"
         ).value()
@@ -116,6 +119,9 @@ class Counts:
 
     def attempts(self, provider: str) -> Value:
         return self._provider_requests.value(provider)
+
+    def retries(self, provider: str) -> Value:
+        return self._retries.value(provider)
 
     def errors(self, provider: str, failure: str) -> Value:
         return self._provider_errors.value(provider, failure)

@@ -5,7 +5,6 @@ or decoder. Until the first content event nothing reached the client, so another
 may answer; afterwards a failure is an explicit error frame, never a clean end.
 """
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,18 +12,17 @@ from decimal import Decimal
 from time import monotonic
 
 from llm_gateway_api import (
-    FAILURES,
     Admission,
     Arrival,
     Asked,
     CanonicalRequest,
+    ClientGoneError,
     Content,
     Event,
     FailureClass,
     Frontend,
     GatewayError,
-    Guard,
-    Lease,
+    Headers,
     LedgerOpening,
     NoTargetError,
     Observer,
@@ -45,7 +43,9 @@ from msgspec import structs
 from llm_gateway.accounting import Accounting
 from llm_gateway.attempt import Attempts
 from llm_gateway.client import Client
+from llm_gateway.guarding import Guarding, Leases
 from llm_gateway.observe import Counts
+from llm_gateway.progress import Onward, Progress
 from llm_gateway.reserve import Caching, Reserving, refused_error
 from llm_gateway.routing import Router
 
@@ -75,6 +75,7 @@ class Call:
     events: Sequence[Event] = ()
     opening: LedgerOpening | None = None
     accounted: bool = False
+    answered: Headers = field(default_factory=dict)
 
     def canonical(self) -> CanonicalRequest:
         """The decoded request; decoded at most once."""
@@ -98,7 +99,8 @@ class Pipeline:
     accounting: Accounting
     caching: Caching
     router: Router
-    guards: tuple[Guard, ...]
+    guarding: Guarding
+    onward: Onward
     attempts: Attempts
     observers: tuple[Observer, ...]
     counts: Counts
@@ -120,10 +122,7 @@ class Pipeline:
             await self._content(call)
             if await self.caching.replay(call):
                 return
-            for target in self.router.plan(asked(call, bool(self.router.filters))):
-                if await self._try(call, target):
-                    return
-            raise failed(call.failures)
+            await self._answer(call)
         finally:
             self.reserving.settle(reserved, Settlement(call.target, call.usage, call.cost))
 
@@ -141,10 +140,27 @@ class Pipeline:
             assert isinstance(seen, Content), f"{name} returned no Content"
             call.request = seen.request
 
-    async def _try(self, call: Call, target: Target) -> bool:
-        """One attempt at `target`; False if another may be asked."""
-        leases = await self._admit(call, target)
-        if leases is None:
+    async def _answer(self, call: Call) -> None:
+        """Attempts, best target first, until one has answered or nobody may be asked."""
+        seen = asked(call, bool(self.router.filters))
+        targets = list(self.router.plan(seen))
+        progress = Progress(seen, targets, targets[0])
+        try:
+            while not await self._try(call, progress):
+                await self.onward.move(progress, call.deadline, call.failures)
+                call.headers.pop("x-gateway-dropped", None)
+                call.answered = {}
+        finally:
+            self.onward.leave(progress)
+
+    async def _try(self, call: Call, progress: Progress) -> bool:
+        """One attempt; False if it failed and the client has seen nothing of it."""
+        target = progress.target
+        leases = await self.guarding.admit(target, progress.asked, call.deadline)
+        if isinstance(leases, Refusal):
+            call.failures.append(unavailable(target, leases))
+            outcome = Outcome(target, None, status=leases.status, retry_after=leases.retry_after)
+            progress.add(outcome, refused=True)
             return False
         call.attempts += 1
         call.target = target
@@ -153,62 +169,51 @@ class Pipeline:
         try:
             await self.attempts.run(call, target)
             outcome = Outcome(target, None, status=200, usage=call.usage)
-            if call.attempts > 1:
+            if progress.made and progress.made[0].target.name != target.name:
                 self.counts.fallbacks.inc()
             self.caching.keep(call)
             return True
-        except UpstreamError as error:
-            if call.client.committed:
-                error.failure = FailureClass.BROKEN_AFTER_COMMIT
-            outcome = Outcome(
-                target, error.failure, status=error.status, retry_after=error.retry_after
-            )
-            call.failures.append(error)
-            if call.client.committed or not FAILURES[error.failure].try_next:
-                raise
-            return False
-        except GatewayError:
-            outcome = Outcome(target, FailureClass.CALLER_FAULT)
+        except ClientGoneError:
             raise
         except Exception as error:
-            log.exception("attempt.failed provider=%s", target.provider)
-            outcome = Outcome(target, FailureClass.SERVER_ERROR)
-            call.failures.append(GatewayError("The gateway failed; its log says why."))
-            if call.client.committed:
-                raise call.failures[-1] from error
-            return False
+            outcome = self._failed(call, progress, error)
         finally:
-            self._report(call, leases, structs.replace(outcome, duration=monotonic() - started))
+            outcome = structs.replace(
+                outcome, duration=monotonic() - started, headers=call.answered
+            )
+            self._report(call, leases, outcome)
+            if outcome.failure is not None:
+                progress.add(outcome)
+        if call.client.committed or outcome.failure == FailureClass.CALLER_FAULT:
+            raise call.failures[-1]
+        return False
 
-    async def _admit(self, call: Call, target: Target) -> list[tuple[Guard, Lease]] | None:
-        leases: list[tuple[Guard, Lease]] = []
-        for guard in self.guards:
-            try:
-                answer = guard.admit(target)
-                if isinstance(answer, asyncio.Future):
-                    answer = await answer
-            except Exception:
-                log.exception("guard.failed target=%s", target.name)
-                answer = Refusal(503, "no_target_available", "a guard failed")
-            if isinstance(answer, Refusal):
-                for other, lease in leases:
-                    other.report(lease, Outcome(target, None, cancelled=True))
-                call.failures.append(
-                    NoTargetError(
-                        f"{target.name} is not available: {answer.message}",
-                        retry_after=answer.retry_after,
-                    )
-                )
-                return None
-            leases.append((guard, answer))
-        return leases
+    def _failed(self, call: Call, progress: Progress, error: Exception) -> Outcome:
+        """What `error` says about the target; its answer to the client joins the failures."""
+        target = progress.target
+        if isinstance(error, UpstreamError):
+            if call.client.committed:
+                error.failure = FailureClass.BROKEN_AFTER_COMMIT
+            call.failures.append(error)
+            return Outcome(
+                target,
+                error.failure,
+                status=error.status,
+                retry_after=error.retry_after,
+                repeated=progress.repeats(error.failure),
+            )
+        if isinstance(error, GatewayError):
+            call.failures.append(error)
+            return Outcome(target, FailureClass.CALLER_FAULT, status=error.status)
+        log.exception("attempt.failed provider=%s", target.provider)
+        call.failures.append(GatewayError("The gateway failed; its log says why."))
+        return Outcome(target, FailureClass.SERVER_ERROR, status=500)
 
-    def _report(self, call: Call, leases: Sequence[tuple[Guard, Lease]], outcome: Outcome) -> None:
+    def _report(self, call: Call, leases: Leases, outcome: Outcome) -> None:
         target = outcome.target
         assert target is not None
         call.upstream_seconds += outcome.duration
-        for guard, lease in leases:
-            guard.report(lease, outcome)
+        self.guarding.report(leases, outcome)
         strategy: RoutingStrategy | None = self.router.strategy
         if strategy is not None:
             strategy.report(target, outcome)
@@ -253,23 +258,11 @@ def asked(call: Call, looked_into: bool) -> Asked:
     )
 
 
-def failed(failures: Sequence[GatewayError]) -> GatewayError:
-    """The one answer for a run of failures (field lesson R2)."""
-    if not failures:
-        return NoTargetError("No deployment could be asked.")
-    waits = [each.retry_after for each in failures if each.retry_after is not None]
-    chosen = failures[-1]
-    statuses = {each.status for each in failures}
-    for status in (503, 504) if statuses != {429} else (429,):
-        for each in failures:
-            if each.status == status or (status == 503 and each.status == 429):
-                chosen = each
-                break
-        else:
-            continue
-        break
-    if chosen.status == 429 and statuses != {429}:
-        chosen = NoTargetError("No deployment could answer; try again later.")
-    if waits:
-        chosen.retry_after = min(waits)
-    return chosen
+def unavailable(target: Target, refusal: Refusal) -> NoTargetError:
+    """A guard's refusal, as what the client sees if nobody else can be asked."""
+    return NoTargetError(
+        f"{target.name} is not available: {refusal.message}",
+        status=refusal.status,
+        code=refusal.code,
+        retry_after=refusal.retry_after,
+    )

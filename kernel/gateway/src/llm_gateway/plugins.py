@@ -35,6 +35,7 @@ SPECS: dict[str, type] = {
     "routing_filters": specs.RoutingFilterSpec,
     "routing_strategies": specs.RoutingStrategySpec,
     "guards": specs.GuardSpec,
+    "attempt_policies": specs.AttemptPolicySpec,
     "limiters": specs.LimiterSpec,
     "cache_backends": specs.CacheSpec,
     "security_filters": specs.SecurityFilterSpec,

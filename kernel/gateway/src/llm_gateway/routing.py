@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from llm_gateway_api import (
     Arrival,
@@ -17,6 +18,7 @@ from llm_gateway_api import (
     SupportsTarget,
     Target,
 )
+from msgspec import structs
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Router:
     strategy: RoutingStrategy | None
     fallback: bool = True
     listed: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
+    named_providers: frozenset[str] = frozenset()
 
     def plan(self, asked: Asked) -> Sequence[Target]:
         """The targets to try, best first.
@@ -68,19 +71,25 @@ class Router:
                 param="model",
                 code="model_not_allowed",
             )
-        candidates = self.resolve(asked)
         reasons: list[str] = []
-        kept = [each for each in candidates if self._keeps(asked, each, reasons)]
-        if not kept:
+        ranked = self._ranked(asked, self.resolve(asked), reasons)
+        if not ranked:
             raise NoTargetError("No deployment is eligible: " + "; ".join(reasons) + ".")
-        if len(kept) == 1 or self.strategy is None:
-            return kept if self.fallback else kept[:1]
+        return ranked if self.fallback else ranked[:1]
+
+    def _ranked(
+        self, asked: Asked, candidates: Sequence[Target], reasons: list[str]
+    ) -> Sequence[Target]:
+        """Filter, score, pick; `reasons` says why candidates are not among the answer."""
+        kept = [each for each in candidates if self._keeps(asked, each, reasons)]
+        if len(kept) < 2 or self.strategy is None:
+            return kept
         scores = self.strategy.score(asked, kept)
         ranked = sorted(
             zip(scores, kept, strict=True),
             key=lambda pair: (-pair[0], -pair[1].weight, pair[1].name),
         )
-        return [target for _, target in ranked][: None if self.fallback else 1]
+        return [target for _, target in ranked]
 
     def _keeps(self, asked: Asked, target: Target, reasons: list[str]) -> bool:
         allowed = asked.arrival.principal.providers
@@ -129,7 +138,50 @@ class Router:
 
     def _target(self, provider: str, model: str) -> Target:
         known = self.instances[provider]
-        return Target(provider, model, known.weight or 1.0, known.region)
+        listed = f"{provider}/{model}" in self._known
+        return Target(provider, model, known.weight or 1.0, known.region, known=listed)
+
+    # --- names of the configuration, for plugins (`Targets`) ----------------------------
+
+    def named(self, name: str, asked: Asked) -> Sequence[Target]:
+        """What `name` offers to this caller, best first."""
+        allowed = asked.arrival.principal.models
+        if not self.fallback or (allowed is not None and name not in allowed):
+            return ()
+        return self._ranked(structs.replace(asked, model=name), self._offered(name), [])
+
+    def _offered(self, name: str) -> Sequence[Target]:
+        """No rule and no default provider: who wrote the name said whom it means."""
+        provider, _, model = name.partition("/")
+        if model and provider in self.instances:
+            return (self._target(provider, model),)
+        if name in self.entries:
+            return self.entries[name]
+        if name in self.instances:
+            own = self.instances[name].default_model
+            return (self._target(name, own),) if own else ()
+        return self.listed.get(name, ())
+
+    def exists(self, name: str) -> bool:
+        provider, slash, model = name.partition("/")
+        providers = {*self.instances, *self.named_providers}
+        return (
+            name in self.entries
+            or name in self.listed
+            or name in providers
+            or bool(slash and model and provider in providers)
+        )
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        """Names of all deployments that the configuration or the providers' lists have."""
+        groups = (*self.entries.values(), *self.listed.values())
+        own = (
+            f"{each.name}/{each.default_model}"
+            for each in self.instances.values()
+            if each.default_model
+        )
+        return frozenset((*own, *(each.name for group in groups for each in group)))
 
     def visible(self, arrival: Arrival) -> Sequence[tuple[str, str, ModelInfo]]:
         """Public names first, then each provider's own models, as the caller may use them."""
@@ -137,7 +189,7 @@ class Router:
         seen: dict[str, tuple[str, str, ModelInfo]] = {}
         for name, targets in self.entries.items():
             first = targets[0]
-            seen[name] = (name, first.provider, self._info(first))
+            seen[name] = (name, first.provider, self.info(first))
         for known in self.instances.values():
             for info in known.models:
                 seen.setdefault(info.id, (info.id, known.name, info))
@@ -148,7 +200,7 @@ class Router:
             and (allowed.providers is None or row[1] in allowed.providers)
         ]
 
-    def _info(self, target: Target) -> ModelInfo:
+    def info(self, target: Target) -> ModelInfo:
         for info in self.instances[target.provider].models:
             if info.id == target.model:
                 return info

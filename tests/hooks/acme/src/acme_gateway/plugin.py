@@ -35,6 +35,9 @@ class Engine:
 
     async def _events(self, request: gw.CanonicalRequest) -> AsyncIterator[gw.Event]:
         assert isinstance(request, gw.ChatRequest)
+        NOTES.calls.append(f"engine.stream {request.model}")
+        if request.model == "acme-moody":
+            raise gw.UpstreamError(gw.FailureClass.SERVER_ERROR, "not in the mood")
         part = request.messages[-1].parts[0]
         assert isinstance(part, gw.TextPart)
         yield gw.TextDelta(f"acme {request.model} heard {part.text}")
@@ -151,13 +154,30 @@ class Door:
     def __init__(self, notes: Notebook) -> None:
         self._notes = notes
 
-    def admit(self, target: gw.Target) -> gw.Lease | gw.Refusal:
+    def admit(self, target: gw.Target, asked: gw.Asked) -> gw.Lease | gw.Refusal:
         if target.model == "acme-closed":
             return gw.Refusal(503, "closed", "the door is closed", retry_after=7.0)
         return gw.Lease(target, "ticket")
 
     def report(self, lease: gw.Lease, outcome: gw.Outcome) -> None:
         self._notes.calls.append(f"guard.report {lease.token} {outcome.failure}")
+
+
+class Persistent:
+    """Asks ``acme-moody`` once more, and then somebody who was not asked for."""
+
+    def __init__(self, targets: gw.Targets) -> None:
+        self._targets = targets
+
+    def next(
+        self, plan: gw.Plan, failure: gw.FailureClass | None, time_left: float
+    ) -> gw.Attempt | None:
+        last = plan.made[-1].target
+        if last.model != "acme-moody" or time_left <= 0:
+            return None
+        if len(plan.made) == 1:
+            return gw.Attempt(last, wait=0.01)
+        return gw.Attempt(self._targets.named("acme/acme-1", plan.asked)[0], mode="fallback")
 
 
 class Counter:
@@ -341,6 +361,11 @@ def llm_gateway_routing_strategies() -> list[gw.RoutingStrategySpec]:
 @gw.hookimpl
 def llm_gateway_guards() -> list[gw.GuardSpec]:
     return [gw.GuardSpec("acme_door", lambda: Door(NOTES))]
+
+
+@gw.hookimpl
+def llm_gateway_attempt_policies() -> list[gw.AttemptPolicySpec]:
+    return [gw.AttemptPolicySpec("acme_persistent", Persistent, needs=("targets",))]
 
 
 @gw.hookimpl

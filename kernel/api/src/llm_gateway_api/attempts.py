@@ -1,0 +1,96 @@
+"""What follows a failed attempt: the contract of retries, fallback chains and their like.
+
+A policy is pure: it proposes, and the kernel decides, waits and calls. What the class of the
+last failure forbids is not done whoever proposes it, and neither is what would begin after
+the request's deadline.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
+
+from llm_gateway_api.contracts import Asked
+from llm_gateway_api.errors import FailureClass
+from llm_gateway_api.values import ModelInfo, Target
+
+Mode: TypeAlias = Literal["retry", "fallback"]
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A proposal: ask `target` after `wait` seconds.
+
+    `retry` asks a target again, `fallback` asks one that the plan did not have or, after
+    `CONTEXT_TOO_LONG`, one that takes more; `more` are targets that join the plan behind it.
+    The kernel waits longer where the target itself said ``retry-after``.
+    """
+
+    target: Target
+    wait: float = 0.0
+    mode: Mode = "retry"
+    more: tuple[Target, ...] = ()
+
+
+class Attempted(msgspec.Struct, frozen=True):
+    """An attempt that failed, or a target that a guard refused (`failure` None, not sent).
+
+    `ended` is the clock's time, `duration` and `retry_after` are seconds, `waited` the
+    seconds that a policy had asked to wait before.
+    """
+
+    target: Target
+    failure: FailureClass | None
+    status: int
+    retry_after: float | None
+    duration: float
+    ended: float
+    waited: float = 0.0
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The state of one request after a failure.
+
+    `targets` are those of the router, best first, then those that policies added; `made`
+    what was tried, oldest first, never empty. `committed` says that the client has seen
+    content. `active` counts the requests under way in this process, `retrying` those of them
+    that are in an attempt (or the wait before it) that a policy proposed as `retry`.
+    """
+
+    asked: Asked
+    targets: tuple[Target, ...]
+    made: tuple[Attempted, ...]
+    committed: bool = False
+    active: int = 1
+    retrying: int = 0
+
+    def untried(self) -> list[Target]:
+        tried = {each.target.name for each in self.made}
+        return [each for each in self.targets if each.name not in tried]
+
+    def times(self, target: Target) -> list[Attempted]:
+        """What was made at `target`, oldest first."""
+        return [each for each in self.made if each.target.name == target.name]
+
+
+class AttemptPolicy(Protocol):
+    """Proposes what to try next. Raising, or None: the next policy is asked, and after the
+    last one the plan goes on with its next untried target."""
+
+    def next(self, plan: Plan, failure: FailureClass | None, time_left: float) -> Attempt | None:
+        """`failure` is that of the last attempt, None where a guard refused the target;
+        `time_left` are the seconds to the request's deadline."""
+
+
+class Targets(Protocol):
+    """Names of the configuration as deployments; a plugin gets it with ``needs=("targets",)``."""
+
+    def named(self, name: str, asked: Asked) -> Sequence[Target]:
+        """The deployments that `name` (a public model, ``provider/model``, or a provider with
+        `default_model`) offers to this caller, best first; empty where there is none, and
+        where ``routing.fallback_enabled`` is false."""
+
+    def exists(self, name: str) -> bool:
+        """Whether the configuration has `name`, be its provider in service or not."""
+
+    def info(self, target: Target) -> ModelInfo:
+        """What is known of the target's model."""

@@ -1,0 +1,75 @@
+"""Guards on the way of an attempt: all admit or the target is skipped; no lease is lost."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import TypeAlias
+
+from llm_gateway_api import Asked, Guard, Lease, Outcome, Refusal, Target
+
+log = logging.getLogger("llm_gateway.guarding")
+
+Leases: TypeAlias = list[tuple[Guard, Lease]]
+
+
+@dataclass(frozen=True, slots=True)
+class Guarding:
+    """All guards of a generation. `seconds` bounds the wait in a queue, by provider."""
+
+    guards: tuple[Guard, ...]
+    seconds: Mapping[str, float]
+
+    async def admit(self, target: Target, asked: Asked, deadline: float) -> Leases | Refusal:
+        """A lease of each guard, or the first refusal. What was taken in vain is given back,
+        also when the request ends meanwhile."""
+        leases: Leases = []
+        admitted = False
+        try:
+            for guard in self.guards:
+                answer = await self._ask(guard, target, asked, deadline)
+                if isinstance(answer, Refusal):
+                    return answer
+                leases.append((guard, answer))
+            admitted = True
+            return leases
+        finally:
+            if not admitted:
+                self.report(leases, Outcome(target, None, cancelled=True))
+
+    def report(self, leases: Leases, outcome: Outcome) -> None:
+        for guard, lease in leases:
+            try:
+                guard.report(lease, outcome)
+            except Exception:
+                log.exception("guard.failed target=%s", lease.target.name)
+
+    async def _ask(
+        self, guard: Guard, target: Target, asked: Asked, deadline: float
+    ) -> Lease | Refusal:
+        try:
+            answer = guard.admit(target, asked)
+            if isinstance(answer, asyncio.Future):
+                until = min(deadline, monotonic() + self.seconds[target.provider])
+                return await self._queued(guard, answer, until)
+            return answer
+        except Exception:
+            log.exception("guard.failed target=%s", target.name)
+            return Refusal(503, "no_target_available", "a guard failed")
+
+    async def _queued(
+        self, guard: Guard, place: "asyncio.Future[Lease]", until: float
+    ) -> Lease | Refusal:
+        """Wait for `place` until `until`; leaving gives it up, or back if it came just now."""
+        taken = False
+        try:
+            await asyncio.wait((place,), timeout=max(0.0, until - monotonic()))
+            if not place.done():
+                return Refusal(503, "queue_timeout", "its queue did not move in time")
+            taken = True
+            return place.result()
+        finally:
+            if not taken and not place.cancel() and place.exception() is None:
+                lease = place.result()
+                self.report([(guard, lease)], Outcome(lease.target, None, cancelled=True))
