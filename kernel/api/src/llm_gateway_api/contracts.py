@@ -25,6 +25,7 @@ from llm_gateway_api.requests import (
 from llm_gateway_api.values import Arrival, Headers, ModelInfo, Outcome, Refusal, Target
 
 T = TypeVar("T")
+BODY_SEPARATOR = b"\x1e"  # as in RFC 7464: no JSON text holds it
 
 
 class Decoder(Protocol):
@@ -51,6 +52,10 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     `decoder` makes the decoder of its answer: what encoded a request knows in which form
     the answer comes. `stream` says that the body is asked for as a stream. `dropped` names
     the parameters that were left out, for ``x-gateway-dropped``.
+
+    `then` are further calls of the same attempt, for a vendor that takes less at once than a
+    client may ask (texts to embed); never of a stream. They are made in their order, and the
+    one decoder reads their bodies parted by `BODY_SEPARATOR`.
     """
 
     method: str
@@ -60,6 +65,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     decoder: DecoderFactory
     stream: bool = False
     dropped: tuple[str, ...] = ()
+    then: tuple["UpstreamRequest", ...] = ()
 
 
 class Provider(Protocol):

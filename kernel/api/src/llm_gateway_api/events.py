@@ -18,6 +18,8 @@ class Usage(_Value, frozen=True):
 
     `input` is fresh input (neither read from nor written to a prompt cache), `output` is
     visible output without `reasoning`. `estimated` marks figures the vendor did not give.
+    `billed_input` and `billed_output` are what the vendor charges where it says that this
+    differs from what it counted; `search_units` what it charges for a ranking.
     """
 
     input: int = 0
@@ -29,6 +31,9 @@ class Usage(_Value, frozen=True):
     reasoning: int = 0
     audio_output: int = 0
     estimated: bool = False
+    billed_input: int | None = None
+    billed_output: int | None = None
+    search_units: int = 0
 
     @property
     def input_total(self) -> int:

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from llm_gateway_api import (
+    BODY_SEPARATOR,
     CanonicalRequest,
     ChatRequest,
     DirectProvider,
@@ -122,8 +123,9 @@ class Attempts:
             if call.head.stream:
                 await Streaming(self, call, target, bound, connection, lane).run()
             else:
-                body = await connection.read(MAX_ANSWER_BYTES)
-                out = lane.feed(body) + lane.finish()
+                out = lane.feed(await connection.read(MAX_ANSWER_BYTES))
+                out += await self._further(sent, lane, bound, min(call.deadline, now + limit))
+                out += lane.finish()
                 call.usage, call.events = lane.usage, getattr(lane, "events", ())
                 self.accounting.end(call)
                 call.client.send(200, call.headers, out)
@@ -157,6 +159,23 @@ class Attempts:
         watching = [each.watch(call.arrival) for each in self.watchers]
         decoder = sent.decoder() if sent is not None else None
         return TranslateLane(decoder, call.frontend.renderer(call.head), watching)
+
+    async def _further(
+        self, sent: UpstreamRequest, lane: Lane, bound: Bound, deadline: float
+    ) -> bytes:
+        """The rest of an answer that takes several calls; one that fails fails the attempt."""
+        out = b""
+        for each in sent.then:
+            each = await self._authorised(bound, each)
+            connection = await bound.upstream.send(each, deadline)
+            try:
+                if connection.status >= 300:
+                    raise await self._refused(connection, bound.provider)
+                body = await connection.read(MAX_ANSWER_BYTES)
+            finally:
+                connection.release()
+            out += lane.feed(BODY_SEPARATOR) + lane.feed(body)
+        return out
 
     async def _authorised(self, bound: Bound, sent: UpstreamRequest) -> UpstreamRequest:
         if bound.headers:

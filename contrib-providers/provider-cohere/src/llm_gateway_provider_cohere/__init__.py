@@ -1,0 +1,1 @@
+"""Cohere's native v2 API as an upstream of the LLM gateway."""
