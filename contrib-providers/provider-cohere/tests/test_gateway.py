@@ -198,7 +198,11 @@ async def test_base64_is_the_sdks_default(site: Site) -> None:
     ("answer", "kind", "code"),
     [
         (cohere.error_answer(400, "bad"), sdk.BadRequestError, "invalid_value"),
-        (cohere.error_answer(400, "too many tokens"), sdk.BadRequestError, "context_length_exceeded"),
+        (
+            cohere.error_answer(400, "too many tokens"),
+            sdk.BadRequestError,
+            "context_length_exceeded",
+        ),
         (cohere.error_answer(429), sdk.RateLimitError, "rate_limit_exceeded"),
         (cohere.error_answer(500), sdk.InternalServerError, "upstream_error"),
         (Answer(503, {}, b"busy"), sdk.InternalServerError, "upstream_overloaded"),
@@ -227,12 +231,12 @@ async def test_errors(
     ids=["cut", "error"],
 )
 async def test_broken_streams(site: Site, frames: list[bytes]) -> None:
-    """Content that came is shown, and then an error: no finish."""
-    site.vendor.enqueue(Stream(frames))
+    """An error ends the stream, and no finish: nobody takes half an answer for a whole one."""
+    site.vendor.enqueue(Stream(frames, delay_s=0.01))
 
-    stream = await site.client.chat.completions.create(model=MODEL, messages=ASKED, stream=True)
     chunks = []
     with pytest.raises(sdk.APIError):
+        stream = await site.client.chat.completions.create(model=MODEL, messages=ASKED, stream=True)
         async for chunk in stream:
             chunks.append(chunk)
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import cohere as sdk
+import httpx
 import pytest
 import pytest_asyncio
 from llm_gateway_testkit import cohere_dialect as cohere
@@ -28,8 +29,8 @@ def ask(vendor: ScriptedProvider, call: Any) -> Any:
     """Run `call` with the SDK's client beside the event loop."""
 
     def work() -> Any:
-        client = sdk.ClientV2(api_key="k-1", base_url=vendor.url)
-        return call(client)
+        with httpx.Client() as http:
+            return call(sdk.ClientV2(api_key="k-1", base_url=vendor.url, httpx_client=http))
 
     return asyncio.to_thread(work)
 
