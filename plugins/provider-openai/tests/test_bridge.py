@@ -4,8 +4,8 @@ import json
 
 import llm_gateway_api as gw
 import pytest
+from llm_gateway_dialect_openai.responses import ResponsesStreamDecoder
 from llm_gateway_provider_openai.plugin import OpenAIProvider, Settings
-from llm_gateway_provider_openai.responses import ResponsesStreamDecoder
 
 TOOL = {"type": "function", "function": {"name": "f"}}
 

@@ -4,8 +4,8 @@ import json
 
 import llm_gateway_api as gw
 import pytest
-from llm_gateway_provider_openai.decoding import ChatStreamDecoder
-from llm_gateway_provider_openai.tee import StreamTee, WholeTee
+from llm_gateway_dialect_openai.decoding import ChatStreamDecoder
+from llm_gateway_dialect_openai.tee import StreamTee, WholeTee
 
 
 def frame(**rest: object) -> bytes:

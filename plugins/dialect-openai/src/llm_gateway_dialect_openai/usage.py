@@ -1,23 +1,37 @@
 """Usage as the vendor reports it, as disjoint meters."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import llm_gateway_api as gw
+
+KNOWN = frozenset(
+    {
+        "prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details",
+        "completion_tokens_details", "prompt_cache_hit_tokens", "prompt_cache_miss_tokens",
+    }
+)  # fmt: skip
 
 
 def number(value: object) -> int:
     if type(value) is int:
         return value
-    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
+    return int(value) if isinstance(value, float) and value == value and abs(value) < 1e15 else 0
 
 
-def meters(usage: dict[str, Any]) -> gw.Usage:
+def details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = usage.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def meters(usage: Mapping[str, Any]) -> gw.Usage:
     """Disjoint meters; reasoning that a vendor counts beside the output is kept too.
 
-    `completion_tokens` holds reasoning except where ``total`` shows that it does not.
+    `completion_tokens` holds reasoning except where ``total`` shows that it does not (xAI).
+    Cached tokens are DeepSeek's ``prompt_cache_hit_tokens`` where the details lack them.
     """
-    prompt = usage.get("prompt_tokens_details") or {}
-    detail = usage.get("completion_tokens_details") or {}
+    prompt = details(usage, "prompt_tokens_details")
+    detail = details(usage, "completion_tokens_details")
     asked, made = number(usage.get("prompt_tokens")), number(usage.get("completion_tokens"))
     total = number(usage.get("total_tokens"))
     cached = number(prompt.get("cached_tokens")) or number(usage.get("prompt_cache_hit_tokens"))

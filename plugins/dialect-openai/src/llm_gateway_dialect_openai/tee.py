@@ -11,12 +11,14 @@ from typing import Any
 import llm_gateway_api as gw
 import msgspec
 
-from llm_gateway_provider_openai.errors import meaning
-from llm_gateway_provider_openai.usage import meters
+from llm_gateway_dialect_openai.errors import inside
+from llm_gateway_dialect_openai.reading import OPENAI, Reading, objects
 
 END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null')
 MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
+STOP = re.compile(rb'("finish_reason"\s*:\s*)"stop"')
+CALLED = re.compile(rb'"tool_calls"\s*:\s*\[\s*\{')
 FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 CONTENT = re.compile(
     rb'"(?:content|reasoning_content|reasoning|refusal|text|arguments|transcript)"\s*:\s*"[^"]'
@@ -27,9 +29,21 @@ MAX_FRAME = 32 * 1024 * 1024
 
 
 class StreamTee:
-    """One stream; meets the contract `Lane`."""
+    """One stream; meets the contract `Lane`.
 
-    def __init__(self, head: gw.RequestHead, model: str) -> None:
+    With `finish_fix` a choice that called tools and stopped ends with ``tool_calls``.
+    """
+
+    def __init__(
+        self,
+        head: gw.RequestHead,
+        model: str,
+        reading: Reading = OPENAI,
+        finish_fix: bool = False,
+    ) -> None:
+        self._reading = reading
+        self._fix = finish_fix
+        self._called: set[object] = set()
         self._strip = not head.include_usage
         self._rename = json.dumps(head.model).encode() if head.model != model else None
         self._buffer = b""
@@ -60,7 +74,7 @@ class StreamTee:
 
     def _block(self, whole: bytes) -> bytes:
         """Whole frames after the first content: up to the first marker they pass as they are."""
-        if self._rename is not None:
+        if self._rename is not None or (self._fix and CALLED.search(whole)):
             return self._frames(whole)
         marked = self._marked(whole)
         if marked == len(whole):
@@ -109,20 +123,28 @@ class StreamTee:
             self._done = True
             return frame
         found: dict[str, Any] | None = None
-        if not self.committed or b'"usage"' in frame or b'"error"' in frame or FINISH.search(frame):
+        if not self.committed or self._telling(frame):
             found = decoded(frame)
         if found is not None and self._note(found) and self._strip:
             return b""
         if not self.committed and CONTENT.search(frame):
             self.committed = True
+        if self._fix and found is not None:
+            frame = self._fixed(frame, found)
         if self._rename is not None:
             frame = MODEL.sub(lambda _: b'"model":' + (self._rename or b""), frame, count=1)
         return frame
 
+    def _telling(self, frame: bytes) -> bool:
+        """Whether a frame after the first content says more than content."""
+        if b'"usage"' in frame or b'"error"' in frame or FINISH.search(frame):
+            return True
+        return self._fix and CALLED.search(frame) is not None
+
     def _note(self, found: dict[str, Any]) -> bool:
         """Read along; True for a frame that carries usage and nothing else."""
-        if error := found.get("error"):
-            raise meaning(0, error if isinstance(error, dict) else {"message": str(error)})
+        if (error := inside(found)) is not None:
+            raise self._reading.errors.meaning(0, error)
         choices = found.get("choices")
         for choice in choices or ():
             if isinstance(choice, dict) and choice.get("finish_reason"):
@@ -130,9 +152,19 @@ class StreamTee:
                 self.committed = True
         usage = found.get("usage")
         if isinstance(usage, dict):
-            self.usage = meters(usage)
+            self.usage = self._reading.meters(usage)
             return not choices
         return False
+
+    def _fixed(self, frame: bytes, found: dict[str, Any]) -> bytes:
+        """The frame with ``tool_calls`` as the end of a choice that called tools."""
+        for choice in objects(found, "choices"):
+            if (choice.get("delta") or {}).get("tool_calls"):
+                self._called.add(choice.get("index"))
+            if choice.get("finish_reason") == "stop" and choice.get("index") in self._called:
+                self.finish_reason = "tool_calls"
+                frame = STOP.sub(rb'\1"tool_calls"', frame, count=1)
+        return frame
 
 
 def payload(frame: bytes) -> bytes:
@@ -170,7 +202,15 @@ _ANSWER = msgspec.json.Decoder(_Answer)
 class WholeTee:
     """One answer that is no stream: checked, counted, forwarded byte for byte."""
 
-    def __init__(self, head: gw.RequestHead, model: str) -> None:
+    def __init__(
+        self,
+        head: gw.RequestHead,
+        model: str,
+        reading: Reading = OPENAI,
+        finish_fix: bool = False,
+    ) -> None:
+        self._reading = reading
+        self._fix = finish_fix
         self._head = head
         self._rename = head.model != model
         self._pieces: list[bytes] = []
@@ -189,14 +229,26 @@ class WholeTee:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise gw.UpstreamTruncatedError("the answer is not what was asked for") from error
         if found.error:
-            problem = found.error
-            raise meaning(0, problem if isinstance(problem, dict) else {"message": str(problem)})
+            self._reading.decoded(body)
         if not found.choices and not bytes(found.data):
             raise gw.UpstreamTruncatedError("the answer is empty")
         if found.usage:
-            self.usage = meters(found.usage)
+            self.usage = self._reading.meters(found.usage)
         self.finish_reason = found.choices[0].finish_reason if found.choices else "stop"
         self.committed = True
+        if self._fix and self.finish_reason == "stop" and CALLED.search(body):
+            body, self.finish_reason = fixed(body, self.finish_reason)
         if self._rename and found.model is not None:
             return gw.replaced(gw.top_level(body), model=self._head.model)
         return body
+
+
+def fixed(body: bytes, reason: str) -> tuple[bytes, str]:
+    """A whole answer in which a choice that called tools ends with ``tool_calls``."""
+    members = gw.top_level(body)
+    choices = msgspec.json.decode(members["choices"])
+    for choice in choices:
+        calls = (choice.get("message") or {}).get("tool_calls")
+        if calls and choice.get("finish_reason") == "stop":
+            choice["finish_reason"] = "tool_calls"
+    return gw.replaced(members, choices=choices), str(choices[0].get("finish_reason") or reason)

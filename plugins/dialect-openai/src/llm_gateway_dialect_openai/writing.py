@@ -1,0 +1,209 @@
+"""A canonical request as a Chat Completions body (OpenAI's API reference, chat/create).
+
+What has no place there is reported in `Writer.dropped`, or refused where leaving it out
+would change the meaning.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import llm_gateway_api as gw
+
+from llm_gateway_dialect_openai.parameters import Rules
+from llm_gateway_dialect_openai.quirks import Quirks
+from llm_gateway_dialect_openai.tools import choice, tool, tools_of
+
+DIALECT = "openai.chat"
+STATE = "openai.chat"  # the key of this dialect's reasoning_details in an opaque state
+
+
+class Writer:
+    """Writes one request. `dropped` names what was left out, in the order of its meeting."""
+
+    def __init__(self, quirks: Quirks, rules: Rules, dialect: str) -> None:
+        self._quirks = quirks
+        self._rules = rules
+        self._own = dialect.startswith("openai.")
+        self._dropped: dict[str, None] = {}
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        return tuple(self._dropped)
+
+    def chat(self, request: gw.ChatRequest) -> dict[str, Any]:
+        quirks = self._quirks
+        body: dict[str, Any] = {"model": request.model, "messages": self.messages(request.messages)}
+        params, dropped = self._rules.applied(request.model, request.params)
+        self._drop(dropped)
+        body |= asked(params, quirks)
+        if request.tools is not None:
+            tools = tools_of(request.tools, request.tool_choice, quirks)
+            body["tools"] = [tool(each, quirks, self._extra(each.extra)) for each in tools]
+            if quirks.strip_strict and any(each.strict is not None for each in tools):
+                self._drop(["tools.strict"])
+        if request.tool_choice is not None:
+            body["tool_choice"] = choice(request.tool_choice, quirks)
+        if request.stream:
+            body["stream"] = True
+            options = dict(body.pop("stream_options", None) or {})
+            if quirks.stream_usage:
+                options["include_usage"] = True
+            if options:
+                body["stream_options"] = options
+        return {**body, **self._extra(request.extra)}
+
+    def messages(self, given: Iterable[gw.Message]) -> list[dict[str, Any]]:
+        """Pictures in a tool's result follow all results in a user's turn: a tool's
+        message holds text alone."""
+        rows: list[dict[str, Any]] = []
+        pictures: list[Mapping[str, Any]] = []
+        for each in given:
+            if each.role == "tool":
+                rows += [row for part in each.parts for row in self._result(part, each, pictures)]
+                continue
+            if pictures:
+                rows.append({"role": "user", "content": pictures})
+                pictures = []
+            rows.append(self._message(each))
+        if pictures:
+            rows.append({"role": "user", "content": pictures})
+        return rows
+
+    def _result(
+        self, part: gw.Part, message: gw.Message, pictures: list[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        if not isinstance(part, gw.ToolResultPart):
+            raise gw.UnsupportedParameterError(
+                f"A tool's turn cannot hold {_kind(part)}.", param="messages"
+            )
+        shown = [each for each in part.parts if not isinstance(each, gw.TextPart)]
+        pictures += [self._part(each) for each in shown]
+        texts = tuple(each for each in part.parts if isinstance(each, gw.TextPart))
+        if part.is_error:
+            self._drop(["is_error"])
+        plain = message.text_only or len(texts) < 2
+        row = {"role": "tool", "tool_call_id": part.call_id, "content": self._content(texts, plain)}
+        return [{**row, **self._extra(message.extra), **self._extra(part.extra)}]
+
+    def _message(self, each: gw.Message) -> dict[str, Any]:
+        role = each.role
+        if role == "developer" and self._quirks.developer_role == "system":
+            role = "system"
+        content: list[gw.Part] = []
+        beside: dict[str, Any] = {}
+        for part in each.parts:
+            if isinstance(part, gw.ToolCallPart):
+                beside.setdefault("tool_calls", []).append(self._call(part))
+            elif isinstance(part, gw.ReasoningPart):
+                self._reasoning(part, beside)
+            elif isinstance(part, gw.AudioPart) and part.id is not None:
+                beside["audio"] = {"id": part.id}
+            else:
+                content.append(part)
+        row: dict[str, Any] = {"role": role}
+        row["content"] = self._content(tuple(content), each.text_only) if content else None
+        if row["content"] is None and not beside.keys() & {"tool_calls", "audio"}:
+            row["content"] = ""
+        if each.name is not None:
+            beside["name"] = each.name
+        return {**row, **beside, **self._extra(each.extra)}
+
+    def _reasoning(self, part: gw.ReasoningPart, row: dict[str, Any]) -> None:
+        field = self._quirks.reasoning_out
+        if field == "reasoning_details":
+            details = part.state.get(STATE)
+            if isinstance(details, list):
+                row.setdefault(field, []).extend(details)
+                return
+        elif field != "drop":
+            row[field] = row.get(field, "") + part.text
+            return
+        self._drop(["reasoning"])
+
+    def _call(self, each: gw.ToolCallPart) -> dict[str, Any]:
+        key = "input" if each.kind == "custom" else "arguments"
+        inner = {"name": each.name, key: each.arguments}
+        return {"id": each.id, "type": each.kind, each.kind: inner, **self._extra(each.extra)}
+
+    def _content(self, parts: tuple[gw.Part, ...], plain: bool) -> object:
+        texts = [part.text for part in parts if isinstance(part, gw.TextPart)]
+        if len(texts) == len(parts) and (plain or self._quirks.flatten_text_parts):
+            for part in parts:
+                self._drop(part.extra if isinstance(part, gw.TextPart) else ())
+            return "\n".join(texts)
+        return [self._part(each) for each in parts]
+
+    def _part(self, each: gw.Part) -> Mapping[str, Any]:
+        if isinstance(each, gw.TextPart):
+            return {"type": "text", "text": each.text, **self._extra(each.extra)}
+        if isinstance(each, gw.RefusalPart):
+            return {"type": "refusal", "refusal": each.text}
+        if isinstance(each, gw.ImagePart):
+            keep = each.detail and self._quirks.image_detail == "keep"
+            url = each.url or f"data:{each.media_type};base64,{each.data}"
+            inner = {"url": url, **({"detail": each.detail} if keep else {})}
+            return {"type": "image_url", "image_url": inner, **self._extra(each.extra)}
+        if isinstance(each, gw.AudioPart) and each.data is not None:
+            audio = {"data": each.data, "format": each.format}
+            return {"type": "input_audio", "input_audio": audio, **self._extra(each.extra)}
+        if isinstance(each, gw.FilePart) and each.url is None:
+            return {"type": "file", "file": _file(each), **self._extra(each.extra)}
+        if isinstance(each, gw.UnknownPart) and each.dialect == DIALECT:
+            return each.raw
+        raise gw.UnsupportedParameterError(
+            f"This provider cannot take {_kind(each)} here.", param="messages"
+        )
+
+    def _extra(self, extra: gw.Params) -> gw.Params:
+        """Members that no table names survive within the dialect; elsewhere they are told."""
+        if self._own and self._quirks.keep_unknown:
+            return extra
+        self._drop(extra)
+        return {}
+
+    def _drop(self, names: Iterable[str]) -> None:
+        self._dropped |= dict.fromkeys(names)
+
+
+def asked(params: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
+    """Reasoning and structured output in the form the server knows."""
+    if isinstance(form := params.get("response_format"), dict):
+        params["response_format"] = _formed(form, quirks)
+    effort = params.get("reasoning_effort")
+    if isinstance(effort, str):
+        effort = params["reasoning_effort"] = quirks.reasoning_efforts.get(effort, effort)
+        if quirks.reasoning_param == "reasoning":
+            params["reasoning"] = {"effort": params.pop("reasoning_effort")}
+        elif quirks.reasoning_param == "thinking":
+            params["thinking"] = {"type": "disabled" if effort == "none" else "enabled"}
+            if effort == "none":
+                del params["reasoning_effort"]
+    return params
+
+
+def _formed(form: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
+    kind = form.get("type")
+    if kind not in ("json_object", "json_schema") or kind in quirks.response_formats:
+        return form
+    if kind == "json_object" and quirks.response_formats:
+        schema = {"name": "answer", "schema": {"type": "object"}}
+        return {"type": "json_schema", "json_schema": schema}
+    known = " or ".join(("text", *quirks.response_formats))
+    raise gw.UnsupportedParameterError(
+        f"The model chosen has no response_format {kind!r}; use {known}.", param="response_format"
+    )
+
+
+def _file(each: gw.FilePart) -> dict[str, Any]:
+    data = each.data
+    if data is not None and each.media_type is not None:
+        data = f"data:{each.media_type};base64,{data}"
+    given = {"file_id": each.file_id, "filename": each.filename, "file_data": data}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _kind(part: gw.Part) -> str:
+    kind: object = type(part).__name__.removesuffix("Part").lower()
+    if isinstance(part, gw.UnknownPart):
+        kind = part.raw.get("type", kind)
+    return f"a part of the kind {kind!r}"

@@ -1,0 +1,28 @@
+"""What this package knows of OpenAI's models, and nothing else in it names one.
+
+Source: OpenAI's API reference and the errors that its API gives, as of 2026-11.
+"""
+
+import re
+
+# Models that answer on /responses only.
+ONLY = re.compile(r"^(gpt-5\.[45]-pro|o\d+-pro|(gpt-[\d.]+-)?codex|gpt-[\d.]+-codex)(-|$)")
+# First match wins. True: refuses function tools while reasoning, and reasons by default.
+REASONS_BY_DEFAULT = (
+    (re.compile(r"^gpt-5\.[45](-|$)"), False),
+    (re.compile(r"^gpt-5\.([6-9]|\d\d)(-|$)"), True),
+    (re.compile(r"^gpt-([6-9]|\d\d)(\.\d+)?(-|$)"), True),
+)
+
+
+def demanded(model: str, function_tools: bool, effort: object) -> bool:
+    """Whether /chat/completions would refuse what /responses answers."""
+    if ONLY.match(model):
+        return True
+    by_default = next((active for rule, active in REASONS_BY_DEFAULT if rule.match(model)), None)
+    if by_default is None:
+        return False
+    if effort == "max":
+        return True
+    active = by_default if effort is None else effort != "none"
+    return function_tools and active
