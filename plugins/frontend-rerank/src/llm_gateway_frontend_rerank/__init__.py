@@ -1,0 +1,1 @@
+"""Ranking of documents against a query, as a client dialect of the LLM gateway."""
