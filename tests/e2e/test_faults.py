@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from llm_gateway_testkit.scripted import Answer, Cut, Garbage, Hang, Reset, Step
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PLUGINS = {point.name for point in entry_points(group="llm_gateway.plugins")}
 STREAM = Stream(openai.chat_stream())
 ANSWER = openai.chat_answer()
 
@@ -164,7 +162,6 @@ async def test_stale_connection_is_replaced(site: Any, fault: Step) -> None:
     assert len(site.provider.received) == 3
 
 
-@pytest.mark.skipif("policy_retry" not in PLUGINS, reason="retries are the plugin policy-retry's")
 @pytest.mark.parametrize("fault", [openai.error_answer(500), Cut(), Reset()])
 async def test_retry_then_success(site: Any, fault: Step) -> None:
     """A fault that another try may mend costs the client nothing but time."""

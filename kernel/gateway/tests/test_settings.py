@@ -1,5 +1,6 @@
 """The configuration: layers, interpolation, owners, and all problems at once with lines."""
 
+import json
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -151,13 +152,14 @@ def test_not_a_configuration(loading: Loading, text: str, line: int) -> None:
 def test_layers(loading: Loading) -> None:
     """Flags win over variables, the long variable over the short, all over the file."""
     text = "server: {port: 1, host: a, timeout_seconds: 1, metrics_port: 5}"
+    deployment = {"provider": "y", "model": "z"}
     env = {
         "SERVER_PORT": "2",
         "SERVER_HOST": "b",
         "METRICS_PORT": "6",
         "LLM_GATEWAY_SERVER__HOST": "c",
         "LLM_GATEWAY_SERVER__TIMEOUT_SECONDS": "4",
-        "LLM_GATEWAY_ROUTING__FALLBACKS": '{"x": ["y"]}',
+        "LLM_GATEWAY_ROUTING__MODELS": json.dumps([{"name": "x", "deployments": [deployment]}]),
         "LLM_GATEWAY_PORT": "tcp://10.0.0.1:80",
         "LLM_GATEWAY_SERVICE_HOST": "10.0.0.1",
         "LOG_LEVEL": "WARN",
@@ -168,7 +170,7 @@ def test_layers(loading: Loading) -> None:
     server = settings.server
     assert (server.port, server.host, server.timeout_seconds) == (3, "c", 4)
     assert server.metrics_port == 6
-    assert settings.routing.fallbacks == {"x": ("y",)}
+    assert [each.name for each in settings.routing.models] == ["x"]
     assert settings.telemetry.logging.level == "warning"
     assert "server.host" in settings.named
 

@@ -76,9 +76,6 @@ class Routing(Section):
         default=None, description="provider of names that nothing else resolves"
     )
     fallback_enabled: bool = Field(default=True, description="whether others may step in")
-    fallbacks: dict[str, tuple[str, ...]] = Field(
-        default_factory=dict, description="what steps in for a model or provider"
-    )
     models: tuple[PublicModel, ...] = Field(default=(), description="public names")
     health_check_interval_seconds: Seconds = Field(default=30, description="seconds between probes")
 
@@ -163,6 +160,7 @@ PACKAGES: dict[str, str] = {
     "resilience.bulkhead": "guard-bulkhead",
     "resilience.circuit_breaker": "guard-circuit-breaker",
     "resilience.retry": "policy-retry",
+    "routing.fallbacks": "policy-fallback",
     "routing.rules": "routing-basic",
     "security.auth": "filter-auth",
     "security.headers": "filter-headers",

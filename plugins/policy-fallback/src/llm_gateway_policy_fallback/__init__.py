@@ -1,0 +1,1 @@
+"""Fallback chains by model and provider."""

@@ -1,0 +1,1 @@
+"""Retries with backoff, jitter and a budget."""
