@@ -1,0 +1,131 @@
+"""What each family of models can do, and the models known by name: data, no code path.
+
+Sources: the vendor's model pages and SDK (google-genai 3.x) as of November 2026.
+"""
+
+from typing import Literal, NamedTuple
+
+import llm_gateway_api as gw
+
+MILLION = 1_048_576
+PICTURES = ("image/png", "image/jpeg", "image/webp", "image/heic", "image/heif")
+
+
+class Budgets(NamedTuple):
+    """`thinkingBudget` in tokens for each effort."""
+
+    none: int
+    minimal: int
+    low: int = 1024
+    medium: int = 8192
+    high: int = 24576
+    xhigh: int = 24576
+
+
+class Family(NamedTuple):
+    """How models whose names start with `prefix` differ in what they take.
+
+    `generation` 3 and later demands thought signatures and takes ids of calls, pictures in
+    results, and functions beside JSON output. `budgets` or, where it is None, levels
+    control thinking; `thinks` False: no control at all. `levels` are the ones taken.
+    """
+
+    prefix: str
+    generation: int
+    budgets: Budgets | None = None
+    levels: tuple[str, ...] = ("LOW", "MEDIUM", "HIGH")
+    thinks: bool = True
+    sampling: bool = True
+    penalties: bool = False
+    logprobs: bool = False
+    candidates: int = 1
+
+
+ALL_LEVELS = ("MINIMAL", "LOW", "MEDIUM", "HIGH")
+
+# The longest prefix that fits counts; a name that none fits is taken for a current model.
+FAMILIES = (
+    Family("gemini-2.5-pro", 2, Budgets(128, 128, xhigh=32768), penalties=True, logprobs=True),
+    Family("gemini-2.5-flash-lite", 2, Budgets(0, 512), penalties=True, logprobs=True),
+    Family("gemini-2.5-flash", 2, Budgets(0, 1), penalties=True, logprobs=True),
+    Family("gemini-2", 2, thinks=False, penalties=True, logprobs=True),
+    Family("gemini-1", 2, thinks=False, penalties=True, logprobs=True),
+    Family("gemma", 2, thinks=False),
+    Family("gemini-3", 3, levels=ALL_LEVELS),
+    Family("gemini-3.1-pro", 3),
+    Family("gemini-3.5-flash-lite", 3, levels=ALL_LEVELS, sampling=False),
+    Family("gemini-3.6-flash", 3, levels=ALL_LEVELS, sampling=False),
+    Family("gemini-3.7-flash", 3, sampling=False),
+    Family("gemini-3.8-flash", 3, sampling=False),
+    Family("gemini-4-argon", 4, sampling=False),
+    Family("", 4),
+)
+
+LEVELS = {
+    "none": "MINIMAL",
+    "minimal": "MINIMAL",
+    "low": "LOW",
+    "medium": "MEDIUM",
+    "high": "HIGH",
+    "xhigh": "HIGH",
+    "max": "HIGH",
+}
+
+
+class EmbeddingFamily(NamedTuple):
+    """`operation` is Vertex AI's; `whole` the length of a vector that was not shortened,
+    0 where a shortened one has unit length already."""
+
+    prefix: str
+    operation: Literal["embedContent", "predict"]
+    whole: int = 0
+
+
+EMBEDDINGS = (
+    EmbeddingFamily("gemini-embedding-001", "embedContent", 3072),
+    EmbeddingFamily("gemini-embedding", "embedContent"),
+    EmbeddingFamily("", "predict", 768),
+)
+
+_CHAT = frozenset(
+    {"chat", "streaming", "tools", "vision", "audio", "documents", "json_schema", "reasoning"}
+)
+_EMBED = frozenset({"embeddings"})
+
+
+def _chat(name: str, price: str, out: str, more: frozenset[str] = frozenset()) -> gw.ModelInfo:
+    return gw.ModelInfo(name, MILLION, 65_536, _CHAT | more, price, out)
+
+
+# Prices in USD per million tokens, of November 2026 and of prompts up to 200,000 tokens.
+KNOWN = (
+    _chat("gemini-4-argon", "2.00", "10.00"),
+    _chat("gemini-3.8-flash", "0.75", "3.75"),
+    _chat("gemini-3.7-flash", "0.75", "3.75"),
+    _chat("gemini-3.6-flash", "0.75", "3.75"),
+    _chat("gemini-3.5-flash", "1.50", "9.00"),
+    _chat("gemini-3.5-flash-lite", "0.30", "2.50"),
+    _chat("gemini-3.1-pro-preview", "2.00", "12.00"),
+    _chat("gemini-2.5-pro", "1.25", "10.00", frozenset({"logprobs"})),
+    _chat("gemini-2.5-flash", "0.30", "2.50", frozenset({"logprobs"})),
+    _chat("gemini-2.5-flash-lite", "0.10", "0.40", frozenset({"logprobs"})),
+    gw.ModelInfo("gemini-embedding-2", 8_192, None, _EMBED, "0.20"),
+    gw.ModelInfo("gemini-embedding-001", 2_048, None, _EMBED, "0.15"),
+)
+
+
+def bare(model: str) -> str:
+    """The model's name without the folder that the vendor's list puts before it."""
+    return model.removeprefix("models/")
+
+
+def family(model: str) -> Family:
+    name = bare(model)
+    return max(
+        (each for each in FAMILIES if name.startswith(each.prefix)), key=lambda each: len(each.prefix)
+    )
+
+
+def embedding_family(model: str) -> EmbeddingFamily:
+    name = bare(model)
+    return next(each for each in EMBEDDINGS if name.startswith(each.prefix))
