@@ -78,6 +78,8 @@ class ToolCallDelta(_Value, frozen=True):
     """A piece of call number `call` (0, 1, 2 … without gaps within one choice).
 
     The first piece of a call has its `id` and `name`; later ones have `arguments` only.
+    `extra` comes back in the `extra` of the call's `ToolCallPart` where the dialect has a
+    place for it.
     """
 
     call: int
@@ -86,6 +88,7 @@ class ToolCallDelta(_Value, frozen=True):
     arguments: str = ""
     index: int = 0
     kind: Literal["function", "custom"] = "function"
+    extra: Params = {}
 
 
 class EmbeddingVector(_Value, frozen=True):

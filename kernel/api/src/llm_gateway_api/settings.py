@@ -36,7 +36,7 @@ class ModelEntry(Section):
 class ProviderSettings(Section):
     """Settings under ``providers.<name>`` that every provider has."""
 
-    # Without one of these (non-empty) an instance is off, with a warning.
+    # Without one of these (non-empty) an instance is off, with a warning; ``a|b`` is either.
     required: ClassVar[tuple[str, ...]] = ()
 
     kind: str | None = Field(default=None, description="the kind; the instance's name if absent")

@@ -8,21 +8,31 @@ event without its blank line at the end of the stream is kept for `flush`.
 from llm_gateway_api.errors import UpstreamTruncatedError
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
+_OTHERS = (b"", b"id", b"retry")  # a comment, and fields that say nothing here
 
 
 class SSEParser:
-    """Splits a byte stream into events, in time linear to its length."""
+    """Splits a byte stream into events, in time linear to its length.
 
-    __slots__ = ("_buffer", "_data", "_event", "_max", "_scanned", "_size", "_skip_lf")
+    With `keep_stray` the lines that are no field of an event are kept in `stray`: vendors
+    write an error as bare JSON into a stream.
+    """
 
-    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+    __slots__ = (
+        "_buffer", "_data", "_event", "_max", "_scanned", "_size", "_skip_lf", "_stray",
+        "stray",
+    )  # fmt: skip
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES, *, keep_stray: bool = False) -> None:
         self._buffer = bytearray()
         self._scanned = 0
         self._data: list[bytes] = []
         self._size = 0
+        self._stray = 0
         self._event = b""
         self._skip_lf = False
         self._max = max_event_bytes
+        self.stray: list[bytes] | None = [] if keep_stray else None
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the data of each event that `data` completes."""
@@ -53,7 +63,7 @@ class SSEParser:
         if start:
             del buffer[:start]
         self._scanned = len(buffer)
-        if len(buffer) + self._size > self._max:
+        if len(buffer) + self._size + self._stray > self._max:
             raise UpstreamTruncatedError(f"an event is larger than {self._max} bytes")
         return events
 
@@ -115,6 +125,9 @@ class SSEParser:
             self._size += len(value)
         elif name == b"event":
             self._event = value
+        elif self.stray is not None and name not in _OTHERS:
+            self.stray.append(line)
+            self._stray += len(line)
 
 
 def frame(payload: bytes, event: bytes = b"") -> bytes:

@@ -202,7 +202,11 @@ class _Loader(Layers):
             return None
         model: Any = specs[kind].settings
         given = {**entry, "kind": kind}
-        empty = [each for each in model.required if _is_empty(given, model, each)]
+        empty = [
+            each.replace("|", " or ")
+            for each in model.required
+            if all(_is_empty(given, model, name) for name in each.split("|"))
+        ]
         # One that is out of service is still held to its keys, and to no more.
         settings = self._validated(key, model, given, keys_only=off or bool(empty))
         if off:

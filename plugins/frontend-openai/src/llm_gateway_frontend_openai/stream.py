@@ -98,7 +98,7 @@ class ChatStreamRenderer:
         if self._legacy:
             self._emit(event.index, {"function_call": inner})
             return
-        entry: dict[str, Any] = {"index": calls[event.call], event.kind: inner}
+        entry: dict[str, Any] = {**event.extra, "index": calls[event.call], event.kind: inner}
         if new:
             entry["id"] = event.id or f"call_{secrets.token_hex(12)}"
             entry["type"] = event.kind

@@ -26,6 +26,7 @@ class Call:
         self.id = event.id or f"call_{secrets.token_hex(12)}"
         self.name = event.name or ""
         self.kind = event.kind
+        self.extra = event.extra
         self.arguments: list[str] = []
 
     def inner(self) -> dict[str, str]:
@@ -90,7 +91,7 @@ class Collected:
             message["function_call"] = next(iter(self.calls.values())).inner()
         elif self.calls:
             message["tool_calls"] = [
-                {"id": call.id, "type": call.kind, call.kind: call.inner()}
+                {**call.extra, "id": call.id, "type": call.kind, call.kind: call.inner()}
                 for _, call in sorted(self.calls.items())
             ]
         return message

@@ -133,7 +133,7 @@ class GenerateDecoder:
 
     def finish(self) -> list[gw.Event]:
         rest = [decoded(CHUNK, each) for _, each in self._sse.flush()]
-        stray = b"\n".join(self._sse.stray).strip()
+        stray = b"\n".join(self._sse.stray or ()).strip()
         if stray[:1] in (b"{", b"["):
             bare = decoded(CHUNKS, stray)
             rest += bare if isinstance(bare, list) else [bare]

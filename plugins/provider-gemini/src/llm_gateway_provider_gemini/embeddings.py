@@ -71,9 +71,7 @@ def _content(text: str) -> dict[str, Any]:
 
 def _batch(model: str, texts: list[str], options: Mapping[str, Any]) -> dict[str, Any]:
     name = f"models/{bare(model)}"
-    return {
-        "requests": [{"model": name, "content": _content(each), **options} for each in texts]
-    }
+    return {"requests": [{"model": name, "content": _content(each), **options} for each in texts]}
 
 
 def _single(text: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -122,7 +122,8 @@ def bare(model: str) -> str:
 def family(model: str) -> Family:
     name = bare(model)
     return max(
-        (each for each in FAMILIES if name.startswith(each.prefix)), key=lambda each: len(each.prefix)
+        (each for each in FAMILIES if name.startswith(each.prefix)),
+        key=lambda each: len(each.prefix),
     )
 
 

@@ -1,5 +1,6 @@
 """Declares the kind ``gemini``: AI Studio with a key, or Vertex AI with a service account."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from llm_gateway_provider_gemini.credentials import Credentials
 
 BASE_URL = "https://generativelanguage.googleapis.com"
-MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}"
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
 SEGMENT = r"^[A-Za-z0-9][A-Za-z0-9:._\-]*$"
 VERTEX_HOSTS = {
     "global": "https://aiplatform.googleapis.com",
@@ -148,8 +149,10 @@ class GeminiProvider:
 
     def probe(self) -> gw.UpstreamRequest:
         host, version, _ = self._base
-        path = f"publishers/google/models/{bare(self._models[0].id)}" if self._vertex else (
-            "models?pageSize=1"
+        path = (
+            f"publishers/google/models/{bare(self._models[0].id)}"
+            if self._vertex
+            else ("models?pageSize=1")
         )
         url = f"{host}/{version}/{path}"
         return gw.UpstreamRequest("GET", url, self._headers, b"", ListDecoder)
@@ -163,9 +166,12 @@ class GeminiProvider:
     def _family(self, model: str) -> Family:
         """What the table says, and what the operator says of a model in ``models``."""
         found = family(model)
-        for each in self._more.get(model, frozenset()) & {"logprobs", "penalties", "sampling"}:
-            found = found._replace(**{each: True})
-        return found
+        more = self._more.get(model, frozenset())
+        return found._replace(
+            sampling=found.sampling or "sampling" in more,
+            penalties=found.penalties or "penalties" in more,
+            logprobs=found.logprobs or "logprobs" in more,
+        )
 
     def _url(self, model: str, operation: str) -> str:
         host, version, folder = self._base
@@ -193,10 +199,8 @@ def base(settings: Settings) -> tuple[str, str, str]:
 
 def named(model: str) -> str:
     """The model as part of a path; a client may write any name."""
-    import re
-
     name = bare(model)
-    if not re.fullmatch(MODEL_NAME, name):
+    if not MODEL_NAME.fullmatch(name):
         raise gw.ModelNotFoundError(f"This provider has no model {model[:80]!r}.", param="model")
     return name
 

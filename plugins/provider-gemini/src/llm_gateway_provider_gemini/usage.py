@@ -23,11 +23,13 @@ def modality(details: object, name: str) -> int:
 def meters(found: dict[str, Any]) -> gw.Usage:
     """`promptTokenCount` holds what was read from the cache; `candidatesTokenCount` holds
     the thoughts only where the total shows that it does."""
-    prompt, tool_use = count(found.get("promptTokenCount")), count(
-        found.get("toolUsePromptTokenCount")
+    prompt, tool_use = (
+        count(found.get("promptTokenCount")),
+        count(found.get("toolUsePromptTokenCount")),
     )
-    cached, made = count(found.get("cachedContentTokenCount")), count(
-        found.get("candidatesTokenCount")
+    cached, made = (
+        count(found.get("cachedContentTokenCount")),
+        count(found.get("candidatesTokenCount")),
     )
     thought, total = count(found.get("thoughtsTokenCount")), count(found.get("totalTokenCount"))
     if thought and total == prompt + tool_use + made:
