@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[2]
 KERNEL = sorted([*ROOT.glob("kernel/api/src/**/*.py"), *ROOT.glob("kernel/gateway/src/**/*.py")])
 SOURCES = sorted(
     path
-    for top in ("kernel", "plugins", "contrib-providers")
-    for path in ROOT.glob(f"{top}/*/src/**/*.py")
+    for top in ("kernel", "plugins", "contrib-providers", "migrations")
+    for path in (*ROOT.glob(f"{top}/*/src/**/*.py"), *ROOT.glob(f"{top}/src/**/*.py"))
 )
 VENDORS = re.compile(
     r"(?i)openai|anthropic|azure|gemini|bedrock|cohere|mistral|together_?ai|redis(?!_url)|round_robin"

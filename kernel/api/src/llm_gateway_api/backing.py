@@ -54,6 +54,13 @@ class Store(Queries, Protocol):
     def transaction(self) -> AbstractAsyncContextManager[Queries]:
         """Commits at the end of the block, rolls back when it raises."""
 
+    def lock(self, name: str, seconds: float) -> AbstractAsyncContextManager[None]:
+        """Held by one block at a time among all processes of this database.
+
+        Raises:
+            StoreError: it was not free within `seconds`.
+        """
+
     async def healthy(self) -> bool: ...
 
 

@@ -80,6 +80,10 @@ class DatabaseSettings(Section):
     url: str | None = Field(default=None, description="connection URL; a file if absent")
     max_connections: int = Field(default=20, ge=1, description="size of the pool")
     min_connections: int = Field(default=5, ge=0, description="connections kept open")
+    timeout_seconds: Seconds = Field(default=10, description="seconds a statement may take")
+    auto_migrate: bool = Field(
+        default=True, description="apply pending migrations at start; false refuses the start"
+    )
 
 
 class StateSettings(Section):

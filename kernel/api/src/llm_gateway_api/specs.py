@@ -7,7 +7,8 @@ event loop's time as a callable), ``metrics`` (`Metrics`), ``catalog`` (`Catalog
 ``data_dir`` (`Path`), ``health`` (a callable that returns the detailed health document),
 ``providers`` (the settings of each provider in service, by name), ``targets`` (`Targets`),
 ``store`` (`Store`), ``state`` (`StateBackend`), ``ledger`` (`Ledger`), ``prices`` (`Prices`)
-and ``audit`` (`Audit`). What no installed plugin brings is None.
+and ``audit`` (`Audit`), ``migrations`` (all `MigrationSpec`). What no installed plugin
+brings is None.
 
 What `make` returned is kept over a reload while its settings and needs are the same
 objects or equal, with what it has learned; so ask an offer each time instead of copying.
@@ -224,9 +225,12 @@ class AuditorSpec:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
+    """`early` ones open right after the store, before what may use their work."""
+
     name: str
     make: Make
     settings: str | None = None
+    early: bool = False
     needs: tuple[str, ...] = ()
 
 

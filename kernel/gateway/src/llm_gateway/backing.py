@@ -23,8 +23,12 @@ _REACH = ("process", "host", "fleet")
 
 def offers(maker: Maker, workers: int, armed: Armed) -> dict[str, Any]:
     """What plugins may need of others, made before anything that may need it."""
-    found: dict[str, Any] = {"store": _store(maker, armed)}
+    series = tuple(spec for _, spec in maker.plugins.declared("migrations"))
+    found: dict[str, Any] = {"store": store(maker, armed), "migrations": series}
     maker.offers.update(found)
+    for plugin, spec in maker.plugins.declared("services"):
+        if spec.early:
+            maker.make(plugin, "services", spec)
     found["state"] = _state(maker, workers, armed)
     auditors = tuple(made for _, made in maker.all("auditors"))
     found["audit"] = maker.keep(("audit",), auditors, lambda: audit(auditors))
@@ -37,7 +41,7 @@ def offers(maker: Maker, workers: int, armed: Armed) -> dict[str, Any]:
     return found
 
 
-def _store(maker: Maker, armed: Armed) -> Any:
+def store(maker: Maker, armed: Armed) -> Any:
     section: Any = maker.settings.section("database")
     declared = maker.plugins.declared("stores")
     url = getattr(section, "url", None)

@@ -9,9 +9,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
+
+if TYPE_CHECKING:
+    from llm_gateway.cli.installation import Installation
 
 F = TypeVar("F", bound=Callable[..., Any])
 PROGRAM = "llm-gateway"
@@ -36,6 +39,12 @@ class Globals:
     api_key: str | None
     json: bool
     verbose: int
+
+    def installation(self, path: str | None) -> "Installation":
+        """The store and the migrations that the configuration at `path` means, not opened."""
+        from llm_gateway.cli.installation import installation
+
+        return installation(path)
 
 
 class LazyGroup(click.RichGroup):

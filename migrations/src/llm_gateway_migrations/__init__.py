@@ -1,0 +1,1 @@
+"""The tables of the gateway as SQL migrations, and what runs them."""
