@@ -72,7 +72,11 @@ class Acme:
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "llm_gateway", *arguments],
-            env={**os.environ, "PYTHONPATH": self._folder},
+            env={
+                **os.environ,
+                "PYTHONPATH": self._folder,
+                "LLM_GATEWAY_DATA_DIR": f"{self._folder}/../data",
+            },
             capture_output=True,
             text=True,
             timeout=30,

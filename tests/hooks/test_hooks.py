@@ -47,6 +47,7 @@ def test_llm_gateway_migrations(acme: Any) -> None:
 
     assert shown.returncode == 0, shown.stderr
     assert "migrations" in shown.stdout
+    assert "acme_notes" in acme.command("migrate", "run", "--dry-run").stdout
 
 
 async def test_llm_gateway_frontends(acme: Any) -> None:
