@@ -78,6 +78,7 @@ def test_every_plugin_of_the_workspace_is_covered() -> None:
     folders = [
         *ROOT.glob("plugins/*/pyproject.toml"),
         *ROOT.glob("contrib-providers/*/pyproject.toml"),
+        ROOT / "migrations/pyproject.toml",
     ]
     declared = set()
     for each in folders:
