@@ -24,7 +24,8 @@ class RequestHead(msgspec.Struct, frozen=True):
 
     `fields` maps each top-level member to its undecoded JSON; `body` is the whole as it
     was received (UTF-8, checked). `include_usage` says whether the client asked to see
-    usage in a stream.
+    usage in a stream. `headers` are the dialect's own, which go with the body on the relay
+    lane.
     """
 
     dialect: str
@@ -34,6 +35,7 @@ class RequestHead(msgspec.Struct, frozen=True):
     include_usage: bool
     fields: Mapping[str, msgspec.Raw]
     body: bytes
+    headers: Mapping[str, str] = {}
 
 
 class TextPart(_Value, frozen=True, tag="text"):
@@ -136,13 +138,14 @@ class Message(_Value, frozen=True):
 
 class Tool(_Value, frozen=True):
     """A function the model may call; `parameters` is JSON Schema, None when omitted.
-    `kind` ``custom`` takes free text, with its grammar in `extra`."""
+    `kind` ``custom`` takes free text, with its grammar in `extra`; ``vendor`` is one that the
+    vendor of the request's dialect runs or defines, whole in `extra`, refused elsewhere."""
 
     name: str
     description: str | None = None
     parameters: Params | None = None
     strict: bool | None = None
-    kind: Literal["function", "custom"] = "function"
+    kind: Literal["function", "custom", "vendor"] = "function"
     extra: Params = {}
 
 
@@ -162,6 +165,7 @@ class ChatRequest(_Value, frozen=True, tag="chat"):
     the plugin guide: ``temperature``, ``top_p``, ``max_tokens``, ``stop`` (a list),
     ``n``, ``seed``, ``presence_penalty``, ``frequency_penalty``, ``logit_bias``,
     ``logprobs``, ``top_logprobs``, ``response_format``, ``reasoning_effort``,
+    ``thinking`` (a finer form of ``reasoning_effort``, which stands beside it),
     ``verbosity``, ``parallel_tool_calls``, ``user``, ``metadata``, ``service_tier``, …).
     Absent means omitted, None means null. `extra` holds members no dialect table names.
     `tools` is None when omitted and empty when the client sent an empty list.

@@ -1,0 +1,43 @@
+"""Usage as the vendor reports it, as disjoint meters.
+
+``input_tokens`` leaves cached tokens out, ``output_tokens`` holds thinking. In a stream the
+reports are cumulative: what is present replaces, what is absent stays.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import llm_gateway_api as gw
+
+
+def merged(before: Mapping[str, Any], report: object) -> dict[str, Any]:
+    """`before` with the figures that `report` names."""
+    given = report if isinstance(report, dict) else {}
+    return {**before, **{name: value for name, value in given.items() if value is not None}}
+
+
+def meters(usage: Mapping[str, Any]) -> gw.Usage:
+    written = _count(usage, "cache_creation_input_tokens")
+    split = _inner(usage, "cache_creation")
+    hour = _count(split, "ephemeral_1h_input_tokens")
+    written = max(written, hour + _count(split, "ephemeral_5m_input_tokens"))
+    made = _count(usage, "output_tokens")
+    thought = min(made, _count(_inner(usage, "output_tokens_details"), "thinking_tokens"))
+    return gw.Usage(
+        input=_count(usage, "input_tokens"),
+        cache_read=_count(usage, "cache_read_input_tokens"),
+        cache_write=written - hour,
+        cache_write_1h=hour,
+        output=made - thought,
+        reasoning=thought,
+    )
+
+
+def _inner(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = usage.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int:
+    value = usage.get(name)
+    return int(value) if isinstance(value, int | float) and value > 0 else 0
