@@ -112,7 +112,7 @@ def _limited(text: str, params: Mapping[str, object]) -> Answer:
 
 
 def _calls(request: gw.ChatRequest) -> tuple[tuple[gw.Tool, str], ...]:
-    tools = {tool.name: tool for tool in request.tools or ()}
+    tools = {tool.name: tool for tool in request.tools or () if tool.kind != "vendor"}
     choice = request.tool_choice or gw.ToolChoice("auto")
     if not tools or choice.mode == "none":
         return ()

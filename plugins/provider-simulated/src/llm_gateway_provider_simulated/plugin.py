@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Literal
 
 import llm_gateway_api as gw
 from pydantic import Field
@@ -72,10 +73,10 @@ def _chat(request: gw.ChatRequest, length: int) -> Iterator[gw.Event]:
         for word in given.words:
             yield gw.TextDelta(word, index)
         for call, (tool, arguments) in enumerate(given.calls):
-            yield gw.ToolCallDelta(
-                call, f"call_{_id(request)[4:16]}_{index}_{call}", tool.name, "", index, tool.kind
-            )
-            yield gw.ToolCallDelta(call, arguments=arguments, index=index, kind=tool.kind)
+            id_ = f"call_{_id(request)[4:16]}_{index}_{call}"
+            kind: Literal["custom", "function"] = "custom" if tool.kind == "custom" else "function"
+            yield gw.ToolCallDelta(call, id_, tool.name, "", index, kind)
+            yield gw.ToolCallDelta(call, arguments=arguments, index=index, kind=kind)
         output += len(given.words) + sum(len(text.split()) for _, text in given.calls)
         yield gw.Finished(given.reason, index)
     yield gw.UsageReport(gw.Usage(input=answers.input_words(request), output=output))
