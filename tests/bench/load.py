@@ -1,4 +1,4 @@
-"""The load: one JSON job a line on standard input, one JSON result a line on standard output.
+"""The load: one JSON job a line on standard input; its result goes to the file the job names.
 
 A closed loop (`total` requests by `clients` connections, each asking when it was answered)
 or an open one (`rate` a second for `seconds`, whatever the answers do). Times are in
@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -139,7 +140,9 @@ def request(job: dict[str, Any], body: object) -> bytes:
 
 def main() -> None:
     for line in sys.stdin:
-        print(json.dumps(uvloop.run(Run(json.loads(line)).run())), flush=True)
+        job = json.loads(line)
+        Path(job["result"]).write_text(json.dumps(uvloop.run(Run(job).run())))
+        print(flush=True)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ class Rig:
         self.relay = System("bare relay", relay, port)
         load = Process(stack, python, str(HERE / "load.py"), core=LOADING, piped=True)
         self._load = load.process
+        self._result = self._directory / "result.json"
 
     def gateway(self, config: Mapping[str, Any]) -> System:
         """The gateway of this configuration, started when first asked for."""
@@ -127,17 +128,16 @@ class Rig:
 
     def start(self, system: System, bodies: Sequence[object], path: str, **job: Any) -> None:
         """Begin a job of `load.py`."""
-        job.update(port=system.port, path=path, key=KEY, bodies=bodies)
+        job.update(port=system.port, path=path, key=KEY, bodies=bodies, result=str(self._result))
         assert self._load.stdin is not None
         self._load.stdin.write(json.dumps(job).encode() + b"\n")
         self._load.stdin.flush()
 
     def result(self) -> dict[str, Any]:
         assert self._load.stdout is not None
-        line = self._load.stdout.readline()
-        if not line:
+        if not self._load.stdout.readline():
             raise SystemExit("the load generator died")
-        found: dict[str, Any] = json.loads(line)
+        found: dict[str, Any] = json.loads(self._result.read_text())
         return found
 
     def load(

@@ -69,6 +69,61 @@ def test_null_usage_is_stripped_with_it() -> None:
     assert out == STREAM.replace(USAGE, b"")
 
 
+@pytest.mark.parametrize("colon", [b": ", b" :", b":\t", b" : "])
+@pytest.mark.parametrize("cut", [0, len(ROLE + TEXT[0]) + 20, STREAM.index(END) + 30])
+def test_spelling_of_the_members_does_not_matter(colon: bytes, cut: int) -> None:
+    data = STREAM.replace(b'"finish_reason":', b'"finish_reason"' + colon)
+    data = data.replace(b'"usage":', b'"usage"' + colon)
+
+    out, tee = run(data, cut)
+
+    assert out == data
+    assert (tee.finish_reason, tee.usage) == ("stop", gw.Usage(input=9, output=4))
+
+
+def test_finish_reason_that_only_the_last_frame_has() -> None:
+    data = STREAM.replace(b',"finish_reason":null', b"")
+
+    out, tee = run(data)
+
+    assert (out, tee.finish_reason) == (data, "stop")
+
+
+def test_null_usage_in_every_frame_passes_where_usage_was_asked_for() -> None:
+    data = STREAM.replace(b'"finish_reason":null}]}', b'"finish_reason":null}],"usage":null}')
+
+    out, tee = run(data)
+
+    assert (out, tee.usage) == (data, gw.Usage(input=9, output=4))
+
+
+def test_usage_in_every_frame_counts_as_the_last_says() -> None:
+    running = b'"finish_reason":null}],"usage":{"prompt_tokens":9,"completion_tokens":1}}'
+    data = STREAM.replace(b'"finish_reason":null}]}', running)
+
+    out, tee = run(data)
+
+    assert (out, tee.usage) == (data, gw.Usage(input=9, output=4))
+
+
+def test_each_name_of_a_model_is_exchanged() -> None:
+    """Some servers leave the name empty in the first frame, or spell it in another way later."""
+    first = ROLE.replace(b'"up-1"', b'""')
+    last = END.replace(b'"up-1"', b'"up-1-2026"')
+    data = b"".join([first, *TEXT, last, DONE])
+
+    for cut in range(0, len(data), 11):
+        out, _ = run(data, cut, model="public")
+        assert out.count(b'"model":"public"') == 5
+
+
+def test_error_in_the_same_read_as_content_is_raised() -> None:
+    error = b'data: {"error":{"message":"slow","type":"x","code":"rate_limit_exceeded"}}\n\n'
+
+    with pytest.raises(gw.UpstreamError):
+        run(ROLE + b"".join(TEXT) + error + TEXT[0])
+
+
 @pytest.mark.parametrize("cut", range(0, len(STREAM), 5))
 def test_model_name_is_exchanged_where_it_was_rewritten(cut: int) -> None:
     out, _ = run(STREAM, cut, model="public")

@@ -1,11 +1,12 @@
 """Reads along while a provider's bytes pass to a client of the same dialect.
 
 Bytes are forwarded as they came but for the model's name, where it was exchanged, and a
-usage frame that the client did not ask for. Only frames with a marker are decoded.
+usage frame that the client did not ask for.
 """
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import llm_gateway_api as gw
@@ -16,22 +17,26 @@ from llm_gateway_dialect_openai.reading import OPENAI, Reading, objects
 
 END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null')
+USAGE = re.compile(rb'"usage"\s*:\s*[^n\s]')
 MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
 STOP = re.compile(rb'("finish_reason"\s*:\s*)"stop"')
 CALLED = re.compile(rb'"tool_calls"\s*:\s*\[\s*\{')
 FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
+FINISH_MEMBER = re.compile(rb'"finish_reason"\s*:\s*')
 CONTENT = re.compile(
     rb'"(?:content|reasoning_content|reasoning|refusal|text|arguments|transcript)"\s*:\s*"[^"]'
     rb'|"tool_calls"\s*:\s*\[\s*\{'
 )
-MARKS = (b'"usage"', b'"error"', b"[DONE]")
 MAX_FRAME = 32 * 1024 * 1024
 
 
 class StreamTee:
     """One stream; meets the contract `Lane`.
 
-    With `finish_fix` a choice that called tools and stopped ends with ``tool_calls``.
+    Until the first content each frame is decoded. Then a block of frames passes with a few
+    byte searches, up to the first frame that may hold usage, an error or a finish reason.
+    In a frame's strings a quote is escaped, so what is found is a member. With `finish_fix`
+    a choice that called tools and stopped ends with ``tool_calls``.
     """
 
     def __init__(
@@ -45,7 +50,10 @@ class StreamTee:
         self._fix = finish_fix
         self._called: set[object] = set()
         self._strip = not head.include_usage
-        self._rename = json.dumps(head.model).encode() if head.model != model else None
+        renamed = head.model != model
+        self._rename = b'"model":' + json.dumps(head.model).encode() if renamed else None
+        self._own = b""  # the member "model" as this stream spells it
+        self._finish = b""  # what a finish reason begins with, as this stream spells it
         self._buffer = b""
         self._done = False
         self.committed = False
@@ -53,68 +61,64 @@ class StreamTee:
         self.finish_reason: str | None = None
 
     def feed(self, data: bytes) -> bytes:
-        buffer = self._buffer + data if self._buffer else data
-        cut = self._last_end(buffer)
-        if cut == 0:
-            if len(buffer) > MAX_FRAME:
+        whole = self._buffer + data if self._buffer else data
+        if whole.endswith(b"\n\n"):
+            self._buffer = b""
+        else:
+            cut = _last_end(whole)
+            self._buffer, whole = whole[cut:], whole[:cut]
+            if len(self._buffer) > MAX_FRAME:
                 raise gw.UpstreamTruncatedError("an event is larger than 32 MiB")
-            self._buffer = buffer
-            return b""
-        self._buffer = buffer[cut:]
-        whole = buffer[:cut] if cut < len(buffer) else buffer
         if self._strip and b'"usage"' in whole:
-            whole = NULL_USAGE.sub(b"", whole)
-        out = b""
-        while not self.committed and whole:
-            end = END.search(whole)
-            assert end is not None
-            out += self._frame(whole[: end.end()])
-            whole = whole[end.end() :]
-        return out + self._block(whole) if out else self._block(whole)
+            whole = whole.replace(b',"usage":null', b"")
+            whole = NULL_USAGE.sub(b"", whole) if b'"usage"' in whole else whole
+        if self._rename is not None:
+            whole = self._renamed(whole, self._rename)
+        return self._block(whole) if self.committed else self._beginning(whole)
+
+    def finish(self) -> bytes:
+        rest = self.feed(b"\n\n") if self._buffer.strip() else b""
+        if self.finish_reason is None:
+            raise gw.UpstreamTruncatedError("the stream ended without a finish reason")
+        return rest if self._done else rest + b"data: [DONE]\n\n"
+
+    def _beginning(self, whole: bytes) -> bytes:
+        """Frame by frame up to the first content."""
+        out: list[bytes] = []
+        start = 0
+        while not self.committed and (end := END.search(whole, start)) is not None:
+            out.append(self._frame(whole[start : end.end()]))
+            start = end.end()
+        out.append(self._block(whole[start:]))
+        return b"".join(out)
 
     def _block(self, whole: bytes) -> bytes:
-        """Whole frames after the first content: up to the first marker they pass as they are."""
-        if self._rename is not None or (self._fix and CALLED.search(whole)):
-            return self._frames(whole)
+        """Whole frames after the first content."""
         marked = self._marked(whole)
         if marked == len(whole):
             return whole
-        return whole[:marked] + self._frames(whole[marked:])
+        frames = [self._frame(each) for each in _frames(whole[marked:])]
+        return b"".join((whole[:marked], *frames))
 
     def _marked(self, whole: bytes) -> int:
         """Where the frame with the first marker begins; the length if there is none."""
+        if self.finish_reason is not None:
+            return 0  # few frames follow, and each may matter
         first = len(whole)
-        for mark in MARKS:
-            at = whole.find(mark, 0, first)
-            if at >= 0:
+        if self._fix and (found := CALLED.search(whole)) is not None:
+            first = found.start()
+        if (at := whole.find(b'"usage"', 0, first)) >= 0 and (
+            found := USAGE.search(whole, at, first)
+        ) is not None:
+            first = found.start()
+        if (at := whole.find(b'"error"', 0, first)) >= 0:
+            first = at
+        if self._finish:
+            if (at := whole.find(self._finish, 0, first)) >= 0:
                 first = at
-        if (finish := FINISH.search(whole, 0, first)) is not None:
-            first = finish.start()
-        if first == len(whole):
-            return first
-        lf, crlf = whole.rfind(b"\n\n", 0, first), whole.rfind(b"\r\n\r\n", 0, first)
-        return max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
-
-    def finish(self) -> bytes:
-        out = self._frames(self._buffer + b"\n\n") if self._buffer.strip() else b""
-        if self.finish_reason is None and not self._done:
-            raise gw.UpstreamTruncatedError("the stream ended before its end")
-        if self.finish_reason is None:
-            raise gw.UpstreamTruncatedError("the stream ended without a finish reason")
-        return out if self._done else out + b"data: [DONE]\n\n"
-
-    def _last_end(self, buffer: bytes) -> int:
-        """Where the last whole frame ends; 0 if none does."""
-        lf, crlf = buffer.rfind(b"\n\n"), buffer.rfind(b"\r\n\r\n")
-        return max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
-
-    def _frames(self, whole: bytes) -> bytes:
-        out: list[bytes] = []
-        start = 0
-        for end in END.finditer(whole):
-            out.append(self._frame(whole[start : end.end()]))
-            start = end.end()
-        return b"".join(out)
+        elif (found := FINISH.search(whole, 0, first)) is not None:
+            first = found.start()
+        return first if first == len(whole) else _last_end(whole[:first])
 
     def _frame(self, frame: bytes) -> bytes:
         if b"data:" not in frame:
@@ -122,17 +126,14 @@ class StreamTee:
         if b"[DONE]" in frame and payload(frame) == b"[DONE]":
             self._done = True
             return frame
-        found: dict[str, Any] | None = None
+        if not self._finish and (member := FINISH_MEMBER.search(frame)) is not None:
+            self._finish = member[0] + b'"'
         if not self.committed or self._telling(frame):
             found = decoded(frame)
-        if found is not None and self._note(found) and self._strip:
-            return b""
-        if not self.committed and CONTENT.search(frame):
-            self.committed = True
-        if self._fix and found is not None:
-            frame = self._fixed(frame, found)
-        if self._rename is not None:
-            frame = MODEL.sub(lambda _: b'"model":' + (self._rename or b""), frame, count=1)
+            if self._note(found) and self._strip:
+                return b""
+            self.committed = self.committed or CONTENT.search(frame) is not None
+            return self._fixed(frame, found) if self._fix else frame
         return frame
 
     def _telling(self, frame: bytes) -> bool:
@@ -140,6 +141,15 @@ class StreamTee:
         if b'"usage"' in frame or b'"error"' in frame or FINISH.search(frame):
             return True
         return self._fix and CALLED.search(frame) is not None
+
+    def _renamed(self, whole: bytes, name: bytes) -> bytes:
+        """The frames with the model's name exchanged: at once while each has the same."""
+        out = whole.replace(self._own, name) if self._own else whole
+        if out.count(b'"model"') == out.count(name):
+            return out
+        if (found := MODEL.search(whole)) is not None:
+            self._own = found[0]
+        return b"".join(MODEL.sub(lambda _: name, each, count=1) for each in _frames(whole))
 
     def _note(self, found: dict[str, Any]) -> bool:
         """Read along; True for a frame that carries usage and nothing else."""
@@ -167,8 +177,23 @@ class StreamTee:
         return frame
 
 
+def _last_end(whole: bytes) -> int:
+    """Where the last whole frame ends; 0 if none does."""
+    lf, crlf = whole.rfind(b"\n\n"), whole.rfind(b"\r\n\r\n")
+    return max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
+
+
+def _frames(whole: bytes) -> Iterator[bytes]:
+    start = 0
+    for end in END.finditer(whole):
+        yield whole[start : end.end()]
+        start = end.end()
+
+
 def payload(frame: bytes) -> bytes:
     """The data of one frame."""
+    if frame.startswith(b"data:") and frame.find(b"\n") == len(frame) - 2:
+        return frame[5:].strip()
     lines = [line[5:].strip() for line in frame.splitlines() if line.startswith(b"data:")]
     return b"\n".join(lines)
 
