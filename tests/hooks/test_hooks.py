@@ -7,6 +7,7 @@ from typing import Any
 import llm_gateway_api.hookspecs as hookspecs
 from llm_gateway_testkit.gateway import Gateway
 from llm_gateway_testkit.rawclient import Reply, call
+from llm_gateway_testkit.scripted import Answer, ScriptedProvider
 
 
 async def say(gateway: Gateway, text: str, **headers: str) -> Reply:
@@ -69,6 +70,23 @@ async def test_llm_gateway_providers(acme: Any) -> None:
 
     assert answer.body == b"acme acme-9 heard hi\n"
     assert answer.headers["x-gateway-model"] == "acme-9"
+
+
+async def test_a_provider_that_takes_no_address_gets_the_picture(acme: Any) -> None:
+    """The kernel fetches it under the egress guard; what cannot be had is a 400."""
+    pixels = b"\x89PNG\r\n\x1a\n"
+    async with ScriptedProvider(Answer(body=pixels)) as pictures:
+        url = f"pair see {pictures.url}/a.png"
+        egress = {"egress": {"allow_private": ["127.0.0.1"]}}
+        async with acme.running(security=egress) as gateway:
+            seen = await say(gateway, url)
+        async with acme.running() as gateway:
+            refused = await say(gateway, url)
+
+    assert seen.body == b"acme saw image/png iVBORw0KGgo= None\n"
+    assert refused.status == 400
+    assert b"messages[0].content[0]" in refused.body and b"allow_private" in refused.body
+    assert len(pictures.received) == 1
 
 
 async def test_llm_gateway_routing_filters(acme: Any) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.contracts import *
     from llm_gateway_api.errors import *
     from llm_gateway_api.events import *
+    from llm_gateway_api.fetching import *
     from llm_gateway_api.hookspecs import hookimpl as hookimpl
     from llm_gateway_api.jsonbody import replaced as replaced
     from llm_gateway_api.jsonbody import top_level as top_level
@@ -38,6 +39,7 @@ _MODULES = (
     "contracts",
     "attempts",
     "backing",
+    "fetching",
     "settings",
 )
 

@@ -110,7 +110,8 @@ class SupportsCountTokens(Protocol):
 @runtime_checkable
 class SupportsInline(Protocol):
     """A vendor that takes no address of a picture or document: the kernel fetches what
-    `inlines` says, under the egress guard, and hands over base64 `data` in its place."""
+    `inlines` says, under the egress guard, and hands over base64 `data` in its place. On
+    the relay lane the body passes as it is. What cannot be had is the caller's 400."""
 
     def inlines(self, kind: str, url: str) -> bool:
         """`kind` is the part's tag (``image``, ``file``)."""

@@ -194,6 +194,21 @@ class UpstreamTruncatedError(UpstreamError):
         super().__init__(FailureClass.BROKEN_BEFORE_COMMIT, message)
 
 
+class FetchError(GatewayError):
+    """A call to an address that somebody else chose failed; the text says why, after
+    "it cannot be had: "."""
+
+    status, code = 502, "fetch_failed"
+    retryable = True
+
+
+class EgressRefusedError(FetchError):
+    """The address is none that the gateway calls."""
+
+    status, code = 403, "destination_refused"
+    retryable = False
+
+
 class NoTargetError(GatewayError):
     """Nobody could be asked: every candidate was refused, limited or out of service."""
 

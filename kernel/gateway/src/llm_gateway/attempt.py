@@ -19,6 +19,7 @@ from llm_gateway_api import (
     SupportsCountTokens,
     SupportsCredentials,
     SupportsEmbeddings,
+    SupportsInline,
     SupportsRelay,
     SupportsRerank,
     SupportsSigning,
@@ -31,6 +32,7 @@ from llm_gateway_api import (
 from msgspec import structs
 
 from llm_gateway.accounting import Accounting
+from llm_gateway.inlining import Inlining
 from llm_gateway.lanes import TranslateLane
 from llm_gateway.observe import Counts
 from llm_gateway.upstream import Connection, Upstream
@@ -53,6 +55,7 @@ class Abilities:
     embeddings: SupportsEmbeddings | None
     rerank: SupportsRerank | None
     counting: SupportsCountTokens | None
+    inline: SupportsInline | None
     credentials: SupportsCredentials | None
     signing: SupportsSigning | None
 
@@ -65,6 +68,7 @@ class Abilities:
             made if isinstance(made, SupportsEmbeddings) else None,
             made if isinstance(made, SupportsRerank) else None,
             made if isinstance(made, SupportsCountTokens) else None,
+            made if isinstance(made, SupportsInline) else None,
             made if isinstance(made, SupportsCredentials) else None,
             made if isinstance(made, SupportsSigning) else None,
         )
@@ -98,6 +102,7 @@ class Attempts:
     observers: Sequence[Observer]
     counts: Counts
     accounting: Accounting
+    inlining: Inlining
 
     async def run(self, call: "Call", target: Target) -> None:
         """Answer `call` from `target`, or raise; what was committed says `call.client`."""
@@ -105,6 +110,8 @@ class Attempts:
         call.headers["x-gateway-provider"] = target.provider
         call.headers["x-gateway-model"] = printable(target.model)
         call.headers["x-gateway-attempts"] = str(call.attempts)
+        if bound.can.inline is not None and call.head.dialect not in bound.relays:
+            await self.inlining.apply(call, bound.can.inline)
         if bound.can.direct is not None:
             await self._direct(call, target, bound, bound.can.direct)
             return

@@ -27,7 +27,9 @@ from llm_gateway_api import (
 from llm_gateway.accounting import Accounting
 from llm_gateway.attempt import Abilities, Attempts, Bound
 from llm_gateway.backing import offers
+from llm_gateway.fetching import Fetcher
 from llm_gateway.guarding import Guarding
+from llm_gateway.inlining import Inlining
 from llm_gateway.making import Maker
 from llm_gateway.observe import Counts
 from llm_gateway.ordering import in_turn, ordered_filters
@@ -106,6 +108,9 @@ class Binder:
         }
         last = before.maker if before is not None else None
         self.maker = Maker(settings, plugins, last, kernel_offers)
+        egress = settings.security.egress
+        self.fetch: Fetcher = self.maker.keep(("fetch",), (egress,), lambda: Fetcher(egress))
+        self.maker.offers["fetch"] = self.fetch
         self.all = self.maker.all
 
     def _in_turn(self, hook: str) -> list[tuple[Any, Any]]:
@@ -156,7 +161,14 @@ class Binder:
                 tuple((spec.name, made) for spec, made in self._in_turn("attempt_policies")),
                 kernel.counts,
             ),
-            attempts=Attempts(providers, watchers, observers, kernel.counts, accounting),
+            attempts=Attempts(
+                providers,
+                watchers,
+                observers,
+                kernel.counts,
+                accounting,
+                Inlining(self.fetch, self.settings.security.egress.max_fetches_per_request),
+            ),
             observers=observers,
             counts=kernel.counts,
             request_seconds=timeout.request_seconds,

@@ -113,6 +113,12 @@ class Egress(Section):
     allow_private: tuple[str, ...] = Field(
         default=(), description="private hosts or CIDR ranges that fetches may reach"
     )
+    fetch_seconds: Seconds = Field(default=10, description="seconds for one fetch, as a whole")
+    max_fetch_bytes: int = Field(default=20 * 2**20, ge=1, description="size of what is fetched")
+    max_concurrent_fetches: int = Field(default=16, ge=1, description="fetches at once")
+    max_fetches_per_request: int = Field(
+        default=20, ge=0, description="pictures and documents fetched for one request"
+    )
 
 
 class Security(Section):

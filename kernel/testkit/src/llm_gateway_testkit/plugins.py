@@ -38,6 +38,11 @@ def kinds(plugin: ModuleType) -> dict[str, gw.ProviderSpec]:
     return {} if hook is None else {spec.kind: spec for spec in hook()}
 
 
+async def nothing_to_fetch(url: str, **_: object) -> gw.Fetched:
+    """Stands in for ``fetch`` where a case reaches for no address."""
+    raise gw.FetchError("nothing is fetched here")
+
+
 def make(spec: gw.ProviderSpec, settings: Mapping[str, Any], name: str = "upstream") -> Any:
     """An instance as the kernel would make it, with stand-ins for what it `needs`."""
     offered = {
@@ -45,6 +50,7 @@ def make(spec: gw.ProviderSpec, settings: Mapping[str, Any], name: str = "upstre
         "metrics": gw.Metrics(),
         "data_dir": Path(tempfile.gettempdir()),
         "health": dict,
+        "fetch": nothing_to_fetch,
     }
     needs = {each: offered[each] for each in spec.needs}
     return spec.make(name, spec.settings(**settings), **needs)

@@ -39,10 +39,16 @@ class Engine:
         if request.model == "acme-moody":
             raise gw.UpstreamError(gw.FailureClass.SERVER_ERROR, "not in the mood")
         part = request.messages[-1].parts[0]
-        assert isinstance(part, gw.TextPart)
-        yield gw.TextDelta(f"acme {request.model} heard {part.text}")
+        if isinstance(part, gw.ImagePart):
+            yield gw.TextDelta(f"acme saw {part.media_type} {part.data} {part.url}")
+        else:
+            assert isinstance(part, gw.TextPart)
+            yield gw.TextDelta(f"acme {request.model} heard {part.text}")
         yield gw.UsageReport(gw.Usage(input=3, output=4))
         yield gw.Finished("stop")
+
+    def inlines(self, kind: str, url: str) -> bool:
+        return kind == "image"
 
     def models(self) -> Sequence[gw.ModelInfo]:
         return (gw.ModelInfo("acme-1"), gw.ModelInfo("acme-2"))
@@ -59,7 +65,9 @@ class Line:
 
     def request(self, head: gw.RequestHead) -> gw.CanonicalRequest:
         text = head.body.decode(errors="replace").partition(" ")[2]
-        message = gw.Message("user", (gw.TextPart(text),), text_only=True)
+        verb, _, url = text.partition(" ")
+        part = gw.ImagePart(url=url) if verb == "see" else gw.TextPart(text)
+        message = gw.Message("user", (part,), text_only=verb != "see")
         return gw.ChatRequest(head.model, (message,), dialect=head.dialect)
 
     def renderer(self, head: gw.RequestHead) -> "LineRenderer":
