@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.attempts import *
     from llm_gateway_api.backing import *
     from llm_gateway_api.contracts import *
+    from llm_gateway_api.endpoints import *
     from llm_gateway_api.errors import *
     from llm_gateway_api.events import *
     from llm_gateway_api.fetching import *
@@ -38,6 +39,7 @@ _MODULES = (
     "jsonbody",
     "contracts",
     "attempts",
+    "endpoints",
     "backing",
     "fetching",
     "settings",

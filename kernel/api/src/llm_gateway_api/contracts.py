@@ -5,7 +5,7 @@ are made once per configuration generation and shared by all requests.
 """
 
 from asyncio import Future
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -368,30 +368,6 @@ class Service(Protocol):
     """
 
     def open(self) -> AbstractAsyncContextManager[None]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointRequest:
-    """A call of a plugin's route; `match` holds the path's placeholders, decoded."""
-
-    arrival: Arrival
-    match: Mapping[str, str]
-    query: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointResponse:
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: Headers = field(default_factory=dict)
-
-
-class EndpointHandler(Protocol):
-    """Answers one route. A `GatewayError` is its error; anything else is a 500."""
-
-    def __call__(self, request: EndpointRequest) -> Awaitable[EndpointResponse]: ...
 
 
 class Catalog(Protocol):
