@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from llm_gateway_api.contracts import Catalog, EndpointRequest, EndpointResponse
+from llm_gateway_api.contracts import Catalog
+from llm_gateway_api.endpoints import EndpointRequest, EndpointResponse
 from llm_gateway_api.errors import ModelNotFoundError
 from llm_gateway_api.values import Arrival, ModelInfo
 
