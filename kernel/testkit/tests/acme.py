@@ -4,10 +4,23 @@ import json
 from collections.abc import Sequence
 
 import llm_gateway_api as gw
+from pydantic import Field, SecretStr
 
 
 class Settings(gw.ProviderSettings):
-    api_key: str = ""
+    api_key: SecretStr = Field(default=SecretStr(""), description="the key")
+
+
+CLASSES = {
+    400: gw.FailureClass.CALLER_FAULT,
+    401: gw.FailureClass.CREDENTIAL_REFUSED,
+    402: gw.FailureClass.ACCOUNT_EMPTY,
+    403: gw.FailureClass.CREDENTIAL_REFUSED,
+    404: gw.FailureClass.MODEL_GONE,
+    413: gw.FailureClass.CALLER_FAULT,
+    422: gw.FailureClass.CALLER_FAULT,
+    429: gw.FailureClass.RATE_LIMITED,
+}
 
 
 class LineDecoder:
@@ -39,15 +52,20 @@ class LineDecoder:
 
 class Acme:
     def __init__(self, name: str, settings: Settings) -> None:
-        self._headers = {"x-key": settings.api_key}
+        self._headers = {"x-key": settings.api_key.get_secret_value()}
 
     def encode(self, request: gw.ChatRequest) -> gw.UpstreamRequest:
-        body = json.dumps({"model": request.model, "turns": len(request.messages)}).encode()
-        return gw.UpstreamRequest("POST", "http://acme/say", self._headers, body, LineDecoder)
+        says = [each.role for each in request.messages]
+        body = json.dumps({"model": request.model, "turns": says}).encode()
+        left = (*request.params, *request.extra)
+        return gw.UpstreamRequest(
+            "POST", "http://acme/say", self._headers, body, LineDecoder, dropped=left
+        )
 
     def classify(self, status: int, headers: gw.Headers, body: bytes) -> gw.UpstreamError:
-        kind = gw.FailureClass.RATE_LIMITED if status == 429 else gw.FailureClass.SERVER_ERROR
-        return gw.UpstreamError(kind, "acme says no", upstream_status=status)
+        kind = CLASSES.get(status, gw.FailureClass.SERVER_ERROR)
+        wait = float(headers["retry-after"]) if "retry-after" in headers else None
+        return gw.UpstreamError(kind, "acme says no", upstream_status=status, retry_after=wait)
 
     def models(self) -> Sequence[gw.ModelInfo]:
         return ()

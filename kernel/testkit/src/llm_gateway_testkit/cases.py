@@ -7,10 +7,15 @@ One JSON file holds one case or a list. What a case may say::
      "upstream": {"method": "POST", "url": "...", "headers": {...}, "body": {...}},
      "reply": {"status": 200, "headers": {}, "json": {...} or "text": "..." or "frames": [...]},
      "events": [{"type": "TextDelta", "text": "Hi"}, ...],
-     "failure": "rate_limited"}
+     "totals": {"input": 9, "output": 2}}
 
-`upstream.body` is compared whole, `upstream.headers` where named. `events` or `failure`
-says how the reply is read: a failure is what `classify` or the decoder comes to.
+`upstream.body` is compared whole, `upstream.headers` where named, `upstream.dropped` as a
+set. One of three says how it ends: `events`, a `failure` (what `classify` or the decoder
+comes to; with `retry_after` in seconds), or a `refusal` (the request is answered with a 4xx
+that names this field, and nothing is sent). `totals` are the vendor's own sums, which the
+disjoint meters must add up to. `operation` is ``count_tokens`` for a question of size, and
+`capability` overrides what the report counts the case for. An engine that is not HTTP has
+neither `upstream` nor `reply`.
 """
 
 import json
@@ -53,6 +58,15 @@ class Case:
     headers: Mapping[str, str] = field(default_factory=dict)
     events: tuple[gw.Event, ...] = ()
     failure: gw.FailureClass | None = None
+    refusal: str | None = None
+    retry_after: float | None = None
+    totals: Mapping[str, int] = field(default_factory=dict)
+    operation: str = ""
+    capability: str = ""
+
+    @property
+    def streamed(self) -> bool:
+        return isinstance(self.request, gw.ChatRequest) and self.request.stream
 
 
 def load(folder: Path) -> list[Case]:
@@ -64,7 +78,8 @@ def load(folder: Path) -> list[Case]:
     cases: list[Case] = []
     for path in sorted(folder.rglob("*.json")):
         try:
-            cases += [case(raw) for raw in _each(json.loads(path.read_text(encoding="utf-8")))]
+            rows = each(json.loads(path.read_text(encoding="utf-8")))
+            cases += [case(raw) for raw in rows if "frontend" not in raw]
         except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
             raise ValueError(f"{path} is no conformance case: {error!r}") from error
     return cases
@@ -74,20 +89,25 @@ def case(raw: Mapping[str, Any]) -> Case:
     """Read one case. Raises `ValueError` and its like where it is none."""
     if unknown := raw.keys() - Case.__dataclass_fields__.keys():
         raise ValueError(f"unknown members {sorted(unknown)}")
-    if ("events" in raw) == ("failure" in raw):
-        raise ValueError("a case has either events or a failure")
-    reply = raw["reply"]
+    if sum(name in raw for name in ("events", "failure", "refusal")) != 1:
+        raise ValueError("a case has either events or a failure or a refusal")
+    reply = raw.get("reply", {})
     return Case(
         name=raw["name"],
         kind=raw["kind"],
         settings=raw.get("settings", {}),
         request=msgspec.convert(raw["request"], gw.CanonicalRequest),
         upstream=raw.get("upstream", {}),
-        reply=_body(reply),
+        reply=body(reply),
         status=reply.get("status", 200),
         headers=reply.get("headers", {}),
         events=tuple(event(each) for each in raw.get("events", ())),
         failure=gw.FailureClass(raw["failure"]) if "failure" in raw else None,
+        refusal=raw.get("refusal"),
+        retry_after=raw.get("retry_after"),
+        totals=raw.get("totals", {}),
+        operation=raw.get("operation", ""),
+        capability=raw.get("capability", ""),
     )
 
 
@@ -102,7 +122,7 @@ def written(event: gw.Event) -> dict[str, Any]:
     return {"type": type(event).__name__, **msgspec.to_builtins(event)}
 
 
-def _body(reply: Mapping[str, Any]) -> bytes:
+def body(reply: Mapping[str, Any]) -> bytes:
     if "json" in reply:
         return json.dumps(reply["json"], ensure_ascii=False).encode()
     if "frames" in reply:
@@ -111,9 +131,18 @@ def _body(reply: Mapping[str, Any]) -> bytes:
 
 
 def _frame(raw: object) -> bytes:
-    """One SSE event: a string is its data as it stands, anything else is written as JSON."""
-    return gw.frame(raw.encode() if isinstance(raw, str) else json.dumps(raw).encode())
+    """One SSE event: a string is its data as it stands, anything else is written as JSON.
+
+    A pair of a name and its data is an event with that name.
+    """
+    if isinstance(raw, list) and len(raw) == 2:
+        return gw.frame(_data(raw[1]), str(raw[0]).encode())
+    return gw.frame(_data(raw))
 
 
-def _each(document: Any) -> Iterator[Mapping[str, Any]]:
+def _data(raw: object) -> bytes:
+    return raw.encode() if isinstance(raw, str) else json.dumps(raw).encode()
+
+
+def each(document: Any) -> Iterator[Mapping[str, Any]]:
     yield from document if isinstance(document, list) else [document]

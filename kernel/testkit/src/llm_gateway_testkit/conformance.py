@@ -11,6 +11,7 @@ from typing import Any
 import llm_gateway_api as gw
 
 from llm_gateway_testkit.cases import Case, written
+from llm_gateway_testkit.invariants import check_answer
 
 GARBAGE = (
     b"",
@@ -30,6 +31,10 @@ GARBAGE = (
     b'data: {"choices": [null]}\n\n',
     b'data: {"choices": [{"index": "x", "delta": []}]}\n\n',
     b"data: \xff\xfe\n\n",
+    b'data: {"choices": [{"index": 0, "delta": "x"}]}\n\n',
+    b'data: {"choices": [{"index": 0, "delta": {"tool_calls": "x"}}]}\n\n',
+    b'data: {"type": "response.output_item.added", "item": 7}\n\n',
+    b'event: message_start\ndata: {"type": "message_start", "message": []}\n\n',
     b"data: " + b"[" * 5000 + b"\n\n",
     b'{"choices": [{}]}',
     b'{"choices": null, "data": null, "content": 1}',
@@ -108,15 +113,24 @@ def is_sse(data: bytes) -> bool:
 
 def encoded(provider: gw.Provider, case: Case) -> gw.UpstreamRequest:
     """The upstream request of `case`."""
-    if isinstance(case.request, gw.ChatRequest):
-        return provider.encode(case.request)
-    assert isinstance(case.request, gw.EmbeddingsRequest), "this kit has no such operation yet"
-    assert isinstance(provider, gw.SupportsEmbeddings), f"{case.kind} has no embeddings"
-    return provider.encode_embeddings(case.request)
+    request = case.request
+    if isinstance(request, gw.EmbeddingsRequest):
+        assert isinstance(provider, gw.SupportsEmbeddings), f"{case.kind} has no embeddings"
+        return provider.encode_embeddings(request)
+    if isinstance(request, gw.RerankRequest):
+        assert isinstance(provider, gw.SupportsRerank), f"{case.kind} has no rerank"
+        return provider.encode_rerank(request)
+    if case.operation == "count_tokens":
+        assert isinstance(provider, gw.SupportsCountTokens), f"{case.kind} counts no tokens"
+        return provider.encode_count(request)
+    return provider.encode(request)
 
 
 def check_upstream(provider: gw.Provider, case: Case) -> None:
-    """The request that goes upstream is exactly that of the case."""
+    """The request that goes upstream is exactly that of the case, or is refused by name."""
+    if case.refusal is not None:
+        _check_refusal(provider, case)
+        return
     request = encoded(provider, case)
     for name in ("method", "url"):
         if name in case.upstream:
@@ -126,6 +140,9 @@ def check_upstream(provider: gw.Provider, case: Case) -> None:
         assert headers.get(name.lower()) == value, f"header {name}: {headers.get(name.lower())!r}"
     if "body" in case.upstream:
         _same_json(json.loads(request.body), case.upstream["body"])
+    if "dropped" in case.upstream:
+        assert set(request.dropped) == set(case.upstream["dropped"]), f"dropped {request.dropped}"
+    assert request.stream == case.streamed, "the request says otherwise whether it streams"
     _check_clean(request)
     assert encoded(provider, case).body == request.body, "encoding twice gives other bytes"
 
@@ -137,6 +154,8 @@ def check_reply(provider: gw.Provider, case: Case) -> None:
         error = provider.classify(case.status, case.headers, case.reply)
         assert isinstance(error, gw.UpstreamError), f"classify returned {error!r}"
         assert error.failure == case.failure, f"{error.failure} instead of {case.failure}"
+        if case.retry_after is not None:
+            assert error.retry_after == case.retry_after, f"retry after {error.retry_after}"
         return
     try:
         events = decoded(factory, [case.reply])
@@ -145,6 +164,7 @@ def check_reply(provider: gw.Provider, case: Case) -> None:
         return
     assert case.failure is None, f"{case.failure} passed for an answer: {_told(events)}"
     _same(events, case.events, case.name)
+    check_answer(events, case.totals)
 
 
 def check_classify(provider: gw.Provider) -> None:
@@ -156,6 +176,15 @@ def check_classify(provider: gw.Provider) -> None:
             assert error.upstream_status in (None, status)
 
 
+def _check_refusal(provider: gw.Provider, case: Case) -> None:
+    try:
+        encoded(provider, case)
+    except gw.ClientError as error:
+        assert error.param == case.refusal, f"refused for {error.param!r}, not {case.refusal!r}"
+        return
+    raise AssertionError(f"{case.refusal} was not refused")
+
+
 def _check_clean(request: gw.UpstreamRequest) -> None:
     for name, value in request.headers.items():
         assert "\r" not in name + value and "\n" not in name + value, f"header {name} breaks a line"
@@ -163,7 +192,8 @@ def _check_clean(request: gw.UpstreamRequest) -> None:
 
 
 def _content(events: Iterable[gw.Event]) -> list[gw.Event]:
-    return [event for event in events if gw.is_content(event)]
+    """What was answered; figures that follow the end, as usage does, may be lost with it."""
+    return [event for event in events if gw.is_content(event) and not isinstance(event, gw.Unknown)]
 
 
 def _same(found: Sequence[gw.Event], wanted: Sequence[gw.Event], where: str) -> None:

@@ -43,6 +43,12 @@ async def nothing_to_fetch(url: str, **_: object) -> gw.Fetched:
     raise gw.FetchError("nothing is fetched here")
 
 
+def dialects(plugin: ModuleType) -> dict[str, gw.FrontendSpec]:
+    """The client dialects that `plugin` declares."""
+    hook = getattr(plugin, "llm_gateway_frontends", None)
+    return {} if hook is None else {spec.dialect: spec for spec in hook()}
+
+
 def make(spec: gw.ProviderSpec, settings: Mapping[str, Any], name: str = "upstream") -> Any:
     """An instance as the kernel would make it, with stand-ins for what it `needs`."""
     offered = {

@@ -128,7 +128,8 @@ def inside(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
     nested = found.get("x_groq")
     if isinstance(nested, dict) and nested.get("error"):
         return inside(nested)
-    for choice in found.get("choices") or ():
+    choices = found.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict) and choice.get("error"):
             return inside(choice)
     return None

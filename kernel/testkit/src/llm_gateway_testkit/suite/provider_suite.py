@@ -1,19 +1,21 @@
 """Runs the conformance checks on one plugin; see ``--llm-gateway-plugin``."""
 
 import re
-from pathlib import Path
 
 import llm_gateway_api as gw
 import pytest
 
-from llm_gateway_testkit import cases, conformance, plugins
+from llm_gateway_testkit import cases, conformance, direct, invariants, plugins
+from llm_gateway_testkit.suite.shared import LLM_GATEWAY_SUITE as LLM_GATEWAY_SUITE
+from llm_gateway_testkit.suite.shared import cases_folder, plugin_name
+from llm_gateway_testkit.suite.shared import label as label
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    config = metafunc.config
-    spec_of = plugins.kinds(plugins.load(config.getoption("--llm-gateway-plugin")))
+    config, module = metafunc.config, metafunc.module
+    spec_of = plugins.kinds(plugins.load(plugin_name(config, module)))
     if "case" in metafunc.fixturenames:
-        found = [each for each in _cases(config) if each.kind in spec_of]
+        found = [each for each in cases.load(cases_folder(config, module)) if each.kind in spec_of]
         metafunc.parametrize(
             ("spec", "case"),
             [(spec_of[each.kind], each) for each in found],
@@ -23,12 +25,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("spec", spec_of.values(), ids=spec_of.keys())
 
 
-def _cases(config: pytest.Config) -> list[cases.Case]:
-    chosen = config.getoption("--llm-gateway-cases")
-    folder = Path(chosen) if chosen else config.invocation_params.dir / "tests" / "cases"
-    if chosen and not folder.is_dir():
-        raise pytest.UsageError(f"{folder} is no folder")
-    return cases.load(folder)
+def http(spec: gw.ProviderSpec, case: cases.Case) -> gw.Provider:
+    made: gw.Provider = plugins.make(spec, case.settings)
+    if not hasattr(made, "encode"):
+        pytest.skip("an engine that is not HTTP")
+    return made
+
+
+def answered(case: cases.Case) -> None:
+    if case.failure is not None or case.refusal is not None:
+        pytest.skip("nothing is answered here")
+
+
+def chat_turn(case: cases.Case) -> gw.ChatRequest:
+    answered(case)
+    if not isinstance(case.request, gw.ChatRequest):
+        pytest.skip("no turn of a chat")
+    return case.request
 
 
 def test_kind_name(spec: gw.ProviderSpec) -> None:
@@ -42,25 +55,71 @@ def test_settings_are_closed(spec: gw.ProviderSpec) -> None:
     assert spec.settings.model_config.get("extra") == "forbid"
 
 
+def test_settings_are_described(spec: gw.ProviderSpec) -> None:
+    """Every key says what it means; a secret has a type that does not print."""
+    assert issubclass(spec.settings, gw.ProviderSettings)
+    for name, field in spec.settings.model_fields.items():
+        assert field.description, f"{name} has no description"
+        if name.endswith(("_key", "_secret", "_token", "password")):
+            assert "Secret" in str(field.annotation), f"{name} is no SecretStr"
+
+
 def test_upstream_request(spec: gw.ProviderSpec, case: cases.Case) -> None:
     """The canonical request becomes exactly the upstream request of the case."""
-    conformance.check_upstream(plugins.make(spec, case.settings), case)
+    conformance.check_upstream(http(spec, case), case)
 
 
 def test_reply(spec: gw.ProviderSpec, case: cases.Case) -> None:
     """The scripted reply is read as the case says."""
-    conformance.check_reply(plugins.make(spec, case.settings), case)
+    if case.refusal is not None:
+        pytest.skip("nothing was asked")
+    conformance.check_reply(http(spec, case), case)
 
 
 def test_decoder(spec: gw.ProviderSpec, case: cases.Case) -> None:
     """No split, cut or garbage makes the decoder lie or break."""
-    if case.failure is not None:
-        pytest.skip("a reply that fails has no events to compare")
-    provider = plugins.make(spec, case.settings)
+    answered(case)
+    provider = http(spec, case)
 
     conformance.check_decoder(conformance.encoded(provider, case).decoder, case.reply)
 
 
+def test_prefix(spec: gw.ProviderSpec, case: cases.Case) -> None:
+    """The next turn extends what was sent of this one."""
+    request = chat_turn(case)
+    if case.operation:
+        pytest.skip("no turn of a chat")
+    invariants.check_prefix(http(spec, case), request)
+
+
+def test_unknown(spec: gw.ProviderSpec, case: cases.Case) -> None:
+    """A field that nobody knows survives or is reported."""
+    request = chat_turn(case)
+    invariants.check_unknown(http(spec, case), request)
+
+
 def test_classify(spec: gw.ProviderSpec, case: cases.Case) -> None:
     """Whatever a vendor answers, it is an error that the kernel knows."""
-    conformance.check_classify(plugins.make(spec, case.settings))
+    conformance.check_classify(http(spec, case))
+
+
+def test_error_table(spec: gw.ProviderSpec, case: cases.Case) -> None:
+    """A bare status means what it means everywhere, and a wait is read."""
+    invariants.check_table(http(spec, case))
+
+
+def test_engine(spec: gw.ProviderSpec, case: cases.Case) -> None:
+    """An engine that is not HTTP answers as the case says, and the same twice."""
+    direct.check_direct(engine(spec, case), case)
+
+
+def test_engine_stops_when_the_client_leaves(spec: gw.ProviderSpec, case: cases.Case) -> None:
+    """Closing the stream of events ends the engine's work."""
+    direct.check_leaving(engine(spec, case), case)
+
+
+def engine(spec: gw.ProviderSpec, case: cases.Case) -> gw.DirectProvider:
+    made = plugins.make(spec, case.settings)
+    if not isinstance(made, gw.DirectProvider):
+        pytest.skip("asked over HTTP")
+    return made

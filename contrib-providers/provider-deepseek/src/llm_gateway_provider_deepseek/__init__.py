@@ -1,0 +1,1 @@
+"""DeepSeek as an upstream of the gateway."""

@@ -1,0 +1,1 @@
+"""Fireworks AI as an upstream of the gateway."""

@@ -1,0 +1,1 @@
+"""Groq as an upstream of the gateway."""

@@ -1,0 +1,1 @@
+"""OpenRouter as an upstream of the gateway."""

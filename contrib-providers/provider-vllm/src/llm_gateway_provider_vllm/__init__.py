@@ -1,0 +1,1 @@
+"""vLLM as an upstream of the gateway."""

@@ -1,0 +1,140 @@
+"""What holds for every provider and every answer, whatever its case says."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import llm_gateway_api as gw
+import msgspec
+from llm_gateway_api import FailureClass as F
+
+_BODY = (
+    gw.TextDelta,
+    gw.ReasoningDelta,
+    gw.RefusalDelta,
+    gw.ToolCallDelta,
+)
+# What a bare status means to everybody; a vendor may be more precise, never less.
+TABLE: Mapping[int, frozenset[F]] = {
+    400: frozenset({F.CALLER_FAULT}),
+    401: frozenset({F.CREDENTIAL_REFUSED}),
+    402: frozenset({F.ACCOUNT_EMPTY}),
+    403: frozenset({F.CREDENTIAL_REFUSED, F.CONTENT_POLICY, F.ACCOUNT_EMPTY}),
+    404: frozenset({F.MODEL_GONE}),
+    408: frozenset({F.SERVER_ERROR, F.OVERLOADED}),
+    413: frozenset({F.CALLER_FAULT, F.CONTEXT_TOO_LONG}),
+    422: frozenset({F.CALLER_FAULT}),
+    429: frozenset({F.RATE_LIMITED, F.ACCOUNT_EMPTY}),
+    500: frozenset({F.SERVER_ERROR}),
+    502: frozenset({F.SERVER_ERROR, F.OVERLOADED}),
+    503: frozenset({F.OVERLOADED, F.SERVER_ERROR}),
+    504: frozenset({F.SERVER_ERROR, F.OVERLOADED}),
+    529: frozenset({F.OVERLOADED, F.SERVER_ERROR}),
+}
+
+
+def check_answer(events: Sequence[gw.Event], totals: Mapping[str, int] | None = None) -> None:
+    """The grammar of events: one start, dense calls, one end for each choice, sound meters."""
+    starts = [at for at, each in enumerate(events) if isinstance(each, gw.Started)]
+    assert starts in ([], [0]), f"Started stands at {starts}"
+    calls: dict[int, int] = {}
+    finished: set[int] = set()
+    for event in events:
+        if isinstance(event, _BODY):
+            assert event.index not in finished, f"{event!r} after the end of its choice"
+        if isinstance(event, gw.ToolCallDelta):
+            _check_call(event, calls)
+        if isinstance(event, gw.Finished):
+            assert event.index not in finished, f"choice {event.index} finished twice"
+            finished.add(event.index)
+    assert finished, "nothing finished"
+    check_usage([each.usage for each in events if isinstance(each, gw.UsageReport)], totals or {})
+
+
+def _check_call(event: gw.ToolCallDelta, calls: dict[int, int]) -> None:
+    begun = calls.setdefault(event.index, 0)
+    assert event.call <= begun, f"call {event.call} before call {begun}"
+    if event.call == begun:
+        assert event.id and event.name is not None, f"{event!r} begins without id and name"
+        calls[event.index] += 1
+    else:
+        assert event.id is None and event.name is None, f"{event!r} repeats id or name"
+
+
+def check_usage(reports: Sequence[gw.Usage], totals: Mapping[str, int]) -> None:
+    """Meters are counts, and add up to what the vendor says in total: none counts twice."""
+    for usage in reports:
+        for name, value in msgspec.to_builtins(usage).items():
+            count = type(value) is int and value >= 0
+            assert count or value is None or isinstance(value, bool), f"{name} is {value!r}"
+    if not totals:
+        return
+    assert reports, "totals are given and no usage is reported"
+    last = reports[-1]
+    found = {"input": last.input_total, "output": last.output_total}
+    for name, value in totals.items():
+        assert found[name] == value, f"{name} adds up to {found[name]}, not to {value}"
+
+
+def check_prefix(provider: gw.Provider, request: gw.ChatRequest) -> None:
+    """Translating the next turn extends what was sent of this one, so that prompt caches of
+    vendors hit: nothing before the new turns changes, not even the order of members."""
+    later = msgspec.structs.replace(request, messages=(*request.messages, *_next_turn()))
+    before = json.loads(provider.encode(request).body)
+    after = json.loads(provider.encode(later).body)
+    assert extends(before, after), (
+        f"the next turn changes what was sent:\n{json.dumps(before)}\n{json.dumps(after)}"
+    )
+
+
+def extends(before: Any, after: Any) -> bool:
+    """Whether `after` is `before` with items added at the ends of lists, and texts of a
+    list's last item made longer."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = list(before)
+        same = [name for name in after if name in before] == names
+        return same and all(extends(before[name], after[name]) for name in names)
+    if isinstance(before, list) and isinstance(after, list):
+        if len(after) < len(before):
+            return False
+        last = len(before) - 1
+        fixed = all(_same(before[at], after[at]) for at in range(last))
+        return fixed and (last < 0 or extends(before[last], after[last]))
+    return _same(before, after)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return json.dumps(one) == json.dumps(other)
+
+
+def _next_turn() -> tuple[gw.Message, ...]:
+    return (
+        gw.Message("assistant", (gw.TextPart("It is low."),), text_only=True),
+        gw.Message("user", (gw.TextPart("And tomorrow?"),), text_only=True),
+    )
+
+
+def check_unknown(provider: gw.Provider, request: gw.ChatRequest) -> None:
+    """What no table names is sent, reported as dropped, or refused: never lost in silence."""
+    name = "x_kit_unknown"
+    for changed in (
+        msgspec.structs.replace(request, extra={**request.extra, name: 1}),
+        msgspec.structs.replace(request, params={**request.params, name: 1}),
+        msgspec.structs.replace(request, dialect="kit.other", extra={**request.extra, name: 1}),
+    ):
+        try:
+            sent = provider.encode(changed)
+        except gw.ClientError as error:
+            assert error.param == name, f"refused for {error.param!r}"
+            continue
+        assert name.encode() in sent.body or name in sent.dropped, f"{name} was lost in silence"
+
+
+def check_table(provider: gw.Provider) -> None:
+    """A bare status has the class that everybody gives it."""
+    for status, wanted in TABLE.items():
+        found = provider.classify(status, {}, b"{}").failure
+        assert found in wanted, f"{status} is {found}, not one of {sorted(wanted)}"
+    for status in (429, 503):
+        wait = provider.classify(status, {"retry-after": "7"}, b"{}").retry_after
+        assert wait == 7.0, f"retry-after of {status} is read as {wait}"
