@@ -5,7 +5,8 @@ One JSON file holds one case or a list. What a case may say::
     {"name": "hello", "kind": "openai", "settings": {"api_key": "sk-1"},
      "request": {"type": "chat", "model": "m", "messages": [...]},
      "upstream": {"method": "POST", "url": "...", "headers": {...}, "body": {...}},
-     "reply": {"status": 200, "headers": {}, "json": {...} or "text": "..." or "frames": [...]},
+     "reply": {"status": 200, "headers": {}, "json": {...} or "text": "..." or "frames": [...]
+               or "eventstream": [["type", {...}], ...]},
      "events": [{"type": "TextDelta", "text": "Hi"}, ...],
      "totals": {"input": 9, "output": 2}}
 
@@ -26,6 +27,8 @@ from typing import Any
 
 import llm_gateway_api as gw
 import msgspec
+
+from llm_gateway_testkit import eventstream
 
 _EVENTS: Mapping[str, type[gw.Event]] = {
     kind.__name__: kind
@@ -127,6 +130,8 @@ def body(reply: Mapping[str, Any]) -> bytes:
         return json.dumps(reply["json"], ensure_ascii=False).encode()
     if "frames" in reply:
         return b"".join(_frame(each) for each in reply["frames"])
+    if "eventstream" in reply:
+        return eventstream.stream(reply["eventstream"])
     return str(reply.get("text", "")).encode()
 
 

@@ -1,0 +1,1 @@
+"""Amazon Bedrock as an upstream of the LLM gateway."""
