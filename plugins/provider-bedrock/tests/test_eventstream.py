@@ -1,5 +1,7 @@
 """The frame parser: any split, every header type, and nothing that is damaged gets through."""
 
+import contextlib
+import itertools
 import struct
 import zlib
 
@@ -143,7 +145,7 @@ def test_what_is_written_is_read(frames: list[tuple[str, bytes]], cuts: list[int
     data = b"".join(eventstream.message({":event-type": n}, p) for n, p in frames)
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
 
-    found = parsed(*(data[a:b] for a, b in zip(edges, edges[1:], strict=False)))
+    found = parsed(*(data[a:b] for a, b in itertools.pairwise(edges)))
 
     assert found == [Frame({":event-type": n}, p) for n, p in frames]
 
@@ -152,7 +154,5 @@ def test_what_is_written_is_read(frames: list[tuple[str, bytes]], cuts: list[int
 @given(st.binary(max_size=300))
 def test_garbage_raises_or_waits(data: bytes) -> None:
     """Whatever comes, it is no frame and no other exception."""
-    try:
+    with contextlib.suppress(gw.UpstreamTruncatedError):
         assert parsed(data) == []
-    except gw.UpstreamTruncatedError:
-        pass

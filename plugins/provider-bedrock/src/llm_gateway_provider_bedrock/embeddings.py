@@ -9,7 +9,7 @@ from typing import Any
 import llm_gateway_api as gw
 import msgspec
 
-from llm_gateway_provider_bedrock.decoding import BodyDecoder, count
+from llm_gateway_provider_bedrock.decoding import checked, count, decoded
 
 COHERE_BATCH = 96
 CHARS_A_TOKEN = 4
@@ -18,41 +18,58 @@ TRUNCATE = ("NONE", "START", "END")
 
 
 class Embedder(msgspec.Struct, frozen=True):
-    """A family: how many texts one call takes, the dimensions to choose from, and its form."""
+    """A family: how many texts one call takes, the dimensions to choose from, the
+    parameters of its own, and the form of question and answer."""
 
     batch: int
     dimensions: tuple[int, ...]
+    own: tuple[str, ...]
     body: Callable[[Sequence[str], Mapping[str, Any]], dict[str, Any]]
-    decoder: Callable[[Sequence[str]], gw.DecoderFactory]
+    rows: Callable[[Mapping[str, Any]], Sequence[Any]]
 
 
-class TitanDecoder(BodyDecoder):
-    def events(self, found: dict[str, Any]) -> list[gw.Event]:
-        usage = gw.Usage(input=count(found.get("inputTextTokenCount")))
-        return [vector(0, found["embedding"]), gw.UsageReport(usage), gw.Finished("stop")]
+class EmbeddingsDecoder:
+    """Reads the bodies of all calls of one request, in the order of its texts.
+
+    Titan says its count of tokens; Cohere's stands in a header only, so `estimate` takes
+    its place. A call that lacks an answer fails all: there is no part of an embedding.
+    """
+
+    def __init__(self, family: Embedder, texts: int, estimate: int) -> None:
+        self._family = family
+        self._texts = texts
+        self._estimate = estimate
+        self._pieces: list[bytes] = []
+
+    def feed(self, data: bytes) -> list[gw.Event]:
+        self._pieces.append(data)
+        return []
+
+    def finish(self) -> list[gw.Event]:
+        bodies = b"".join(self._pieces).split(gw.BODY_SEPARATOR)
+        found = [checked(decoded(each)) for each in bodies]
+        try:
+            rows = [row for each in found for row in self._family.rows(each)]
+            vectors = [vector(index, row) for index, row in enumerate(rows)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise gw.UpstreamTruncatedError("the answer makes no sense") from error
+        if len(vectors) != self._texts:
+            raise gw.UpstreamTruncatedError("the answer has not one vector for each text")
+        return [*vectors, gw.UsageReport(self._usage(found)), gw.Finished("stop")]
+
+    def _usage(self, found: Sequence[Mapping[str, Any]]) -> gw.Usage:
+        if all("inputTextTokenCount" in each for each in found):
+            return gw.Usage(input=sum(count(each["inputTextTokenCount"]) for each in found))
+        return gw.Usage(input=self._estimate, estimated=True)
 
 
-def titan_answer(texts: Sequence[str]) -> gw.DecoderFactory:
-    return TitanDecoder
+def titan_rows(found: Mapping[str, Any]) -> Sequence[Any]:
+    return [found["embedding"]]
 
 
-class CohereDecoder(BodyDecoder):
-    """The vendor's count of tokens stands in a header only, so `estimate` takes its place."""
-
-    def __init__(self, estimate: int) -> None:
-        super().__init__()
-        self._usage = gw.Usage(input=estimate, estimated=True)
-
-    def events(self, found: dict[str, Any]) -> list[gw.Event]:
-        rows = found["embeddings"]
-        if isinstance(rows, dict):
-            rows = rows["float"]
-        vectors = [vector(index, row) for index, row in enumerate(rows)]
-        return [*vectors, gw.UsageReport(self._usage), gw.Finished("stop")]
-
-
-def cohere_answer(texts: Sequence[str]) -> gw.DecoderFactory:
-    return partial(CohereDecoder, sum(len(text) // CHARS_A_TOKEN + 1 for text in texts))
+def cohere_rows(found: Mapping[str, Any]) -> Sequence[Any]:
+    rows: Any = found["embeddings"]
+    return rows["float"] if isinstance(rows, dict) else rows  # type: ignore[no-any-return]  # checked by use
 
 
 def vector(index: int, values: Any) -> gw.Event:
@@ -82,23 +99,27 @@ def cohere_v4(texts: Sequence[str], params: Mapping[str, Any]) -> dict[str, Any]
     return body | ({"output_dimension": params["dimensions"]} if "dimensions" in params else {})
 
 
-EMBEDDERS: tuple[tuple[re.Pattern[str], Embedder], ...] = (
-    (
-        re.compile(r"amazon\.titan-embed-text-v2"),
-        Embedder(1, (1024, 512, 256), titan, titan_answer),
-    ),
-    (
-        re.compile(r"amazon\.titan-embed-(?:text-v1|g1-text)"),
-        Embedder(1, (), titan_v1, titan_answer),
-    ),
-    (
-        re.compile(r"cohere\.embed-(?:english|multilingual)-v3"),
-        Embedder(COHERE_BATCH, (), cohere, cohere_answer),
-    ),
-    (
-        re.compile(r"cohere\.embed-v4"),
-        Embedder(COHERE_BATCH, (256, 512, 1024, 1536), cohere_v4, cohere_answer),
-    ),
+_OWN = ("input_type", "truncate")
+EMBEDDERS: tuple[tuple[re.Pattern[str], Embedder], ...] = tuple(
+    (re.compile(pattern), family)
+    for pattern, family in (
+        (
+            r"amazon\.titan-embed-text-v2",
+            Embedder(1, (1024, 512, 256), ("normalize",), titan, titan_rows),
+        ),
+        (
+            r"amazon\.titan-embed-(?:text-v1|g1-text)",
+            Embedder(1, (), (), titan_v1, titan_rows),
+        ),
+        (
+            r"cohere\.embed-(?:english|multilingual)-v3",
+            Embedder(COHERE_BATCH, (), _OWN, cohere, cohere_rows),
+        ),
+        (
+            r"cohere\.embed-v4",
+            Embedder(COHERE_BATCH, (256, 512, 1024, 1536), _OWN, cohere_v4, cohere_rows),
+        ),
+    )
 )
 
 
@@ -114,40 +135,39 @@ def embedder(base: str) -> Embedder:
     )
 
 
-def written(
-    request: gw.EmbeddingsRequest, family: Embedder
-) -> tuple[dict[str, Any], gw.DecoderFactory, tuple[str, ...]]:
-    """The body of one call, the decoder of its answer, and what was left out.
+class Written(msgspec.Struct, frozen=True):
+    """One body for each call, the decoder of all their answers, and what was left out."""
+
+    bodies: tuple[dict[str, Any], ...]
+    decoder: gw.DecoderFactory
+    dropped: tuple[str, ...]
+
+
+def written(request: gw.EmbeddingsRequest, family: Embedder) -> Written:
+    """The calls that `request` takes.
 
     Raises:
-        UnsupportedParameterError: token ids, too many texts for one call, or dimensions that
-            the model does not make.
+        UnsupportedParameterError: token ids, a blank text, or dimensions that the model
+            does not make.
     """
     texts = [each for each in request.inputs if isinstance(each, str)]
     if len(texts) < len(request.inputs):
         raise gw.UnsupportedParameterError(
             "Bedrock embeds texts and no token ids; send strings.", param="input"
         )
-    if len(texts) > family.batch:
-        raise gw.UnsupportedParameterError(
-            f"The model chosen embeds {family.batch} text(s) a call; send fewer.", param="input"
-        )
     for at, text in enumerate(texts):
         if not text.strip():
             raise gw.UnsupportedParameterError("A text to embed is blank.", param=f"input[{at}]")
     given = {k: v for k, v in {**request.extra, **request.params}.items() if v is not None}
     check(given, family)
-    taken = {"dimensions", "encoding_format", *_OWN[family.body]}
-    dropped = tuple(name for name in given if name not in taken)
-    return family.body(texts, given), family.decoder(texts), dropped
-
-
-_OWN: Mapping[object, tuple[str, ...]] = {
-    titan: ("normalize",),
-    titan_v1: (),
-    cohere: ("input_type", "truncate"),
-    cohere_v4: ("input_type", "truncate"),
-}
+    taken = {"dimensions", "encoding_format", *family.own}
+    groups = [texts[at : at + family.batch] for at in range(0, len(texts), family.batch)]
+    estimate = sum(len(text) // CHARS_A_TOKEN + 1 for text in texts)
+    return Written(
+        tuple(family.body(group, given) for group in groups),
+        partial(EmbeddingsDecoder, family, len(texts), estimate),
+        tuple(name for name in given if name not in taken),
+    )
 
 
 def check(given: Mapping[str, Any], family: Embedder) -> None:
@@ -158,5 +178,5 @@ def check(given: Mapping[str, Any], family: Embedder) -> None:
             f"The model chosen makes vectors of other dimensions ({able}).", param="dimensions"
         )
     for name, words in (("input_type", PURPOSES), ("truncate", TRUNCATE)):
-        if given.get(name) is not None and name in _OWN[family.body] and given[name] not in words:
+        if name in family.own and given.get(name) is not None and given[name] not in words:
             raise gw.UnsupportedParameterError(f"{name} is one of {', '.join(words)}.", param=name)

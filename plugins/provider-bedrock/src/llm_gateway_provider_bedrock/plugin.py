@@ -63,9 +63,11 @@ class BedrockProvider:
 
     def encode_embeddings(self, request_: gw.EmbeddingsRequest) -> gw.UpstreamRequest:
         family = embeddings.embedder(base_model(request_.model, self._settings.base_models))
-        body, decoder, dropped = embeddings.written(request_, family)
-        sent = self._post(request_.model, "invoke", body, decoder)
-        return msgspec.structs.replace(sent, dropped=dropped)
+        written = embeddings.written(request_, family)
+        first, *more = (
+            self._post(request_.model, "invoke", body, written.decoder) for body in written.bodies
+        )
+        return msgspec.structs.replace(first, dropped=written.dropped, then=tuple(more))
 
     def inlines(self, kind: str, url: str) -> bool:
         return kind in ("image", "file")
