@@ -10,7 +10,7 @@ import pytest_asyncio
 from llm_gateway_testkit import bedrock_dialect as bedrock
 from llm_gateway_testkit import eventstream
 from llm_gateway_testkit.gateway import running_gateway
-from llm_gateway_testkit.scripted import Cut, ScriptedProvider
+from llm_gateway_testkit.scripted import Cut, Hang, ScriptedProvider
 from pydantic import BaseModel
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -294,15 +294,16 @@ async def test_error_inside_a_stream(site: Site) -> None:
     """After the first content an exception is an error frame; before it, a status."""
     frames = bedrock.converse_stream()
     broken = eventstream.exception("throttlingException", "Too many tokens")
-    site.vendor.enqueue(
-        bedrock.streamed([*frames[:2], broken]), bedrock.streamed([frames[0], broken])
-    )
+    begun = bedrock.streamed([*frames[:2], broken])
+    site.vendor.enqueue(Hang("between", 2, begun), bedrock.streamed([frames[0], broken]))
 
     stream = await site.client.chat.completions.create(model=MODEL, messages=ASKED, stream=True)
     texts = []
     with pytest.raises(sdk.APIError) as caught:
         async for chunk in stream:
             texts.append(chunk.choices[0].delta.content or "")
+            if texts[-1]:
+                site.vendor.release()
 
     assert ("".join(texts), caught.value.code) == ("Low", "rate_limit_exceeded")
     with pytest.raises(sdk.RateLimitError):
