@@ -2,6 +2,7 @@
 
 from llm_gateway_dialect_openai.errors import ErrorRules
 from llm_gateway_dialect_openai.instance import DialectProvider, WithEmbeddings
+from llm_gateway_dialect_openai.needs import demanded
 from llm_gateway_dialect_openai.quirks import ParameterRule, Quirks
 from llm_gateway_dialect_openai.settings import DialectSettings
 from llm_gateway_dialect_openai.usage import meters
@@ -13,5 +14,6 @@ __all__ = [
     "ParameterRule",
     "Quirks",
     "WithEmbeddings",
+    "demanded",
     "meters",
 ]

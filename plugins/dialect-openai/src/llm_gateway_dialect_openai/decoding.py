@@ -46,11 +46,11 @@ class Choice:
         events = self._thoughts(delta)
         if isinstance(text := delta.get("content"), str) and text:
             self._sent += len(text)
-            events.append(gw.TextDelta(text, index, given.get("logprobs")))
+            events.append(gw.TextDelta(text, index, self._logprobs(given, text)))
         elif isinstance(text, list):
             events += self._listed(text)
-        elif given.get("logprobs"):
-            events.append(gw.TextDelta("", index, given["logprobs"]))
+        elif (chances := self._logprobs(given, "")) is not None:
+            events.append(gw.TextDelta("", index, chances))
         if isinstance(text := delta.get("refusal"), str) and text:
             events.append(gw.RefusalDelta(text, index))
         if delta.get("tool_calls"):
@@ -62,6 +62,10 @@ class Choice:
         if reason := given.get("finish_reason"):
             events.append(self._reading.finished(reason, index))
         return events
+
+    def _logprobs(self, given: dict[str, Any], text: str) -> object:
+        found = given.get("logprobs")
+        return self._reading.logprobs(found, text) if found else None
 
     def _grown(self, message: dict[str, Any]) -> dict[str, Any]:
         """`message` without the text that has been sent: some servers repeat it whole."""
@@ -111,10 +115,14 @@ class Answer:
         self._figures: dict[str, Any] = {}
         self._held: list[gw.Event] | None = []
         self._started = False
+        self._early: dict[str, Any] = {}
         self.finished = False
 
     def events(self, found: dict[str, Any]) -> list[gw.Event]:
-        events = [] if self._started else [self._start(found)]
+        if not self._started and not (found.get("id") or found.get("choices")):
+            self._early |= found  # what Azure says of the prompt comes before the answer's id
+            return []
+        events = [] if self._started else [self._start({**self._early, **found})]
         late = self._top(found)
         for each in objects(found, "choices"):
             index = position(each)

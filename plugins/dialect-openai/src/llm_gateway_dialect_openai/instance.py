@@ -58,6 +58,10 @@ class DialectProvider(Generic[S]):
         """The vendor's usage object as disjoint meters."""
         return usage.meters(found)
 
+    def logprobs(self, given: Any, text: str) -> object:
+        """The log probabilities of `text` in OpenAI's form; `given` may be None."""
+        return given
+
     def check(self, request: gw.ChatRequest) -> None:
         """Refuse what the vendor cannot take together; raise `UnsupportedParameterError`."""
 
@@ -81,7 +85,11 @@ class DialectProvider(Generic[S]):
         self._headers = {"content-type": "application/json", **self.headers()}
         self._rules = Rules(self.quirks)
         self._reading = Reading(
-            self.errors, self.meters, tuple(self.quirks.reasoning_in), self.quirks.keep_unknown
+            self.errors,
+            self.meters,
+            tuple(self.quirks.reasoning_in),
+            self.quirks.keep_unknown,
+            self.logprobs,
         )
         self._relays = frozenset(self.paths) if self.quirks.transparent else frozenset[str]()
         wanted = self.quirks.responses_bridge

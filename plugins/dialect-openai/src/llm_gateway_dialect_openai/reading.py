@@ -29,12 +29,14 @@ FAILURES = frozenset({"error", "abort", "insufficient_system_resource"})
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How one provider's answers are read."""
+    """How one provider's answers are read. `logprobs` brings what stands beside a text into
+    OpenAI's form."""
 
     errors: ErrorRules = field(default_factory=ErrorRules)
     meters: Callable[[Mapping[str, Any]], gw.Usage] = meters
     reasoning: tuple[str, ...] = ("reasoning_content", "reasoning", "reasoning_details")
     keep_unknown: bool = True
+    logprobs: Callable[[Any, str], object] = lambda given, text: given
 
     def decoded(self, data: bytes) -> dict[str, Any]:
         """The object of one answer or frame.

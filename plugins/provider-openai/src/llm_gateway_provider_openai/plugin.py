@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import llm_gateway_api as gw
-from llm_gateway_dialect_openai import DialectSettings, WithEmbeddings
+from llm_gateway_dialect_openai import DialectSettings, WithEmbeddings, demanded
 from pydantic import Field, HttpUrl
-
-from llm_gateway_provider_openai.models import demanded
 
 BASE_URL = "https://api.openai.com/v1"
 

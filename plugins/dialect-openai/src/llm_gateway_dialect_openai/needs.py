@@ -1,4 +1,4 @@
-"""What this package knows of OpenAI's models, and nothing else in it names one.
+"""What OpenAI's own models demand, wherever they are hosted; nothing else here names one.
 
 Source: OpenAI's API reference and the errors that its API gives, as of 2026-11.
 """

@@ -1,0 +1,1 @@
+"""Azure OpenAI as an upstream of the LLM gateway."""
