@@ -58,6 +58,8 @@ def configuration(provider: ScriptedProvider) -> dict[str, Any]:
             "refused": {**common, "base_url": f"{provider.refused_url()}/v1", "max_retries": 0},
         },
         "routing": {"default_provider": "upstream"},
+        # One fault after the other would leave the deployments alone for the tests that follow.
+        "resilience": {"circuit_breaker": {"enabled": False}},
     }
 
 

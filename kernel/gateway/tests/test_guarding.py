@@ -23,7 +23,7 @@ class Door:
 
     def admit(
         self, target: gw.Target, asked: gw.Asked
-    ) -> "gw.Lease | gw.Refusal | asyncio.Future[gw.Lease]":
+    ) -> "gw.Lease | gw.Refusal | asyncio.Future[gw.Lease | gw.Refusal]":
         self.asked.set()
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -34,7 +34,7 @@ class Door:
 
 
 def guarding(*guards: gw.Guard, seconds: float = 5.0) -> Guarding:
-    return Guarding(guards, {"acme": seconds})
+    return Guarding.of(guards, {"acme": seconds})
 
 
 async def test_leases_come_back_when_another_guard_refuses() -> None:
@@ -50,7 +50,7 @@ async def test_leases_come_back_when_another_guard_refuses() -> None:
 
 async def test_leases_come_back_when_the_client_leaves_the_queue() -> None:
     """A request that is cancelled while it queues gives back what it has, and its place."""
-    place: asyncio.Future[gw.Lease] = asyncio.get_running_loop().create_future()
+    place: asyncio.Future[gw.Lease | gw.Refusal] = asyncio.get_running_loop().create_future()
     first, queue = Door(), Door(place)
     waiting = asyncio.create_task(guarding(first, queue).admit(TARGET, ASKED, monotonic() + 5))
     await queue.asked.wait()
@@ -65,7 +65,7 @@ async def test_leases_come_back_when_the_client_leaves_the_queue() -> None:
 
 async def test_lease_that_comes_while_the_client_leaves_comes_back() -> None:
     """The guard counts it as given, so it has to be handed back."""
-    place: asyncio.Future[gw.Lease] = asyncio.get_running_loop().create_future()
+    place: asyncio.Future[gw.Lease | gw.Refusal] = asyncio.get_running_loop().create_future()
     queue = Door(place)
     waiting = asyncio.create_task(guarding(queue).admit(TARGET, ASKED, monotonic() + 5))
     await queue.asked.wait()
@@ -81,7 +81,7 @@ async def test_lease_that_comes_while_the_client_leaves_comes_back() -> None:
 @pytest.mark.parametrize(("deadline", "seconds"), [(0.02, 5.0), (5.0, 0.02)])
 async def test_wait_in_a_queue_is_bounded(deadline: float, seconds: float) -> None:
     """By the request's deadline and by the provider's time to a first content."""
-    place: asyncio.Future[gw.Lease] = asyncio.get_running_loop().create_future()
+    place: asyncio.Future[gw.Lease | gw.Refusal] = asyncio.get_running_loop().create_future()
 
     answer = await guarding(Door(place), seconds=seconds).admit(
         TARGET, ASKED, monotonic() + deadline
@@ -94,7 +94,7 @@ async def test_wait_in_a_queue_is_bounded(deadline: float, seconds: float) -> No
 
 async def test_lease_from_a_queue_admits() -> None:
     """A place that comes in time is a lease like any other."""
-    place: asyncio.Future[gw.Lease] = asyncio.get_running_loop().create_future()
+    place: asyncio.Future[gw.Lease | gw.Refusal] = asyncio.get_running_loop().create_future()
     queue = Door(place)
     waiting = asyncio.create_task(guarding(queue).admit(TARGET, ASKED, monotonic() + 5))
     await queue.asked.wait()

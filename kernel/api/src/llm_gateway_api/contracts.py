@@ -294,12 +294,20 @@ class Lease:
 class Guard(Protocol):
     """Admits attempts to a target. Raising skips the target, as a refusal does."""
 
-    def admit(self, target: Target, asked: Asked) -> Lease | Refusal | Future[Lease]:
+    def admit(self, target: Target, asked: Asked) -> Lease | Refusal | Future[Lease | Refusal]:
         """A future is a place in a queue: the kernel cancels it when it waits no longer."""
 
     def report(self, lease: Lease, outcome: Outcome) -> None:
         """Every lease comes back once, when the last byte of the answer is through. An outcome
         that is `cancelled` and has no `duration` was never sent. Raising is logged."""
+
+
+@runtime_checkable
+class SupportsAnswered(Protocol):
+    """A guard that is also told when a stream's first content came, long before its report."""
+
+    def answered(self, lease: Lease, headers: Headers) -> None:
+        """`headers` are those of the provider's answer. Raising is logged."""
 
 
 @dataclass(frozen=True, slots=True)

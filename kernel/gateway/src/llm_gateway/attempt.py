@@ -32,6 +32,7 @@ from llm_gateway_api import (
 from msgspec import structs
 
 from llm_gateway.accounting import Accounting
+from llm_gateway.guarding import Guarding
 from llm_gateway.inlining import Inlining
 from llm_gateway.lanes import TranslateLane
 from llm_gateway.observe import Counts
@@ -103,6 +104,7 @@ class Attempts:
     counts: Counts
     accounting: Accounting
     inlining: Inlining
+    guarding: Guarding
 
     async def run(self, call: "Call", target: Target) -> None:
         """Answer `call` from `target`, or raise; what was committed says `call.client`."""
@@ -244,6 +246,8 @@ class Attempts:
     def commit(self, call: "Call", target: Target) -> None:
         """The first content is here: from now on no other target can answer."""
         call.first_content = monotonic()
+        if call.leases:
+            self.guarding.answered(call.leases, call.answered)
         self.counts.first(target.provider).observe(call.first_content - call.arrival.arrived)
         for observer in self.observers:
             try:

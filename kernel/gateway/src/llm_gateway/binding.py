@@ -139,6 +139,10 @@ class Binder:
         timeout = self.settings.resilience.timeout
         kernel = self.kernel
         accounting = Accounting(offered["ledger"], offered["prices"], kernel.counts.ledger_failures)
+        guarding = Guarding.of(
+            [made for _, made in self._in_turn("guards")],
+            {name: each.default_seconds for name, each in providers.items()},
+        )
         pipeline = Pipeline(
             generation=number,
             arrival_filters=tuple(
@@ -153,10 +157,7 @@ class Binder:
             accounting=accounting,
             caching=self._caching(accounting),
             router=router,
-            guarding=Guarding(
-                tuple(made for _, made in self._in_turn("guards")),
-                {name: each.default_seconds for name, each in providers.items()},
-            ),
+            guarding=guarding,
             onward=Onward(
                 tuple((spec.name, made) for spec, made in self._in_turn("attempt_policies")),
                 kernel.counts,
@@ -168,6 +169,7 @@ class Binder:
                 kernel.counts,
                 accounting,
                 Inlining(self.fetch, self.settings.security.egress.max_fetches_per_request),
+                guarding,
             ),
             observers=observers,
             counts=kernel.counts,

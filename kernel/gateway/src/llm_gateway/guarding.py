@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import TypeAlias
 
-from llm_gateway_api import Asked, Guard, Lease, Outcome, Refusal, Target
+from llm_gateway_api import Asked, Guard, Headers, Lease, Outcome, Refusal, SupportsAnswered, Target
 
 log = logging.getLogger("llm_gateway.guarding")
 
@@ -20,6 +20,12 @@ class Guarding:
 
     guards: tuple[Guard, ...]
     seconds: Mapping[str, float]
+    answering: Mapping[int, SupportsAnswered]
+
+    @classmethod
+    def of(cls, guards: Sequence[Guard], seconds: Mapping[str, float]) -> "Guarding":
+        told = {id(each): each for each in guards if isinstance(each, SupportsAnswered)}
+        return cls(tuple(guards), seconds, told)
 
     async def admit(self, target: Target, asked: Asked, deadline: float) -> Leases | Refusal:
         """A lease of each guard, or the first refusal. What was taken in vain is given back,
@@ -45,6 +51,16 @@ class Guarding:
             except Exception:
                 log.exception("guard.failed target=%s", lease.target.name)
 
+    def answered(self, leases: Leases, headers: Headers) -> None:
+        """A stream's first content came."""
+        for guard, lease in leases:
+            tell = self.answering.get(id(guard))
+            if tell is not None:
+                try:
+                    tell.answered(lease, headers)
+                except Exception:
+                    log.exception("guard.failed target=%s", lease.target.name)
+
     async def _ask(
         self, guard: Guard, target: Target, asked: Asked, deadline: float
     ) -> Lease | Refusal:
@@ -59,7 +75,7 @@ class Guarding:
             return Refusal(503, "no_target_available", "a guard failed")
 
     async def _queued(
-        self, guard: Guard, place: "asyncio.Future[Lease]", until: float
+        self, guard: Guard, place: "asyncio.Future[Lease | Refusal]", until: float
     ) -> Lease | Refusal:
         """Wait for `place` until `until`; leaving gives it up, or back if it came just now."""
         taken = False
@@ -72,4 +88,5 @@ class Guarding:
         finally:
             if not taken and not place.cancel() and place.exception() is None:
                 lease = place.result()
-                self.report([(guard, lease)], Outcome(lease.target, None, cancelled=True))
+                if isinstance(lease, Lease):
+                    self.report([(guard, lease)], Outcome(lease.target, None, cancelled=True))

@@ -76,6 +76,7 @@ class Call:
     opening: LedgerOpening | None = None
     accounted: bool = False
     answered: Headers = field(default_factory=dict)
+    leases: Leases = field(default_factory=list)
 
     def canonical(self) -> CanonicalRequest:
         """The decoded request; decoded at most once."""
@@ -163,7 +164,7 @@ class Pipeline:
             progress.add(outcome, refused=True)
             return False
         call.attempts += 1
-        call.target = target
+        call.target, call.leases = target, leases
         started = monotonic()
         outcome = Outcome(target, None, cancelled=True)
         try:

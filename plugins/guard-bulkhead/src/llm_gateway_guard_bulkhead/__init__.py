@@ -1,0 +1,1 @@
+"""Concurrent calls and a fair, bounded queue for each provider."""
