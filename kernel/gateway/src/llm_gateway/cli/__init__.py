@@ -6,7 +6,7 @@ Nothing heavy is imported here: a command's module loads when the command runs, 
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,6 +45,28 @@ class Globals:
         from llm_gateway.cli.installation import installation
 
         return installation(path)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        body: object = None,
+    ) -> Any:
+        """The JSON that the gateway at `url` answers; empty values of `query` are left out."""
+        from llm_gateway.cli.remote import ask
+
+        return ask(self.url, self.api_key, method, path, query or {}, body)
+
+    def show(self, head: Sequence[str], rows: Sequence[Sequence[str]], document: Any) -> None:
+        """A table of `rows` for people, or `document` as JSON for programs."""
+        from llm_gateway.cli.output import print_json, print_table
+
+        if self.json:
+            print_json(document)
+        else:
+            print_table(head, rows)
 
 
 class LazyGroup(click.RichGroup):

@@ -1,0 +1,69 @@
+"""How a command asks a running gateway, and what it says when that fails."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode, urlsplit
+from urllib.request import Request, urlopen
+
+import rich_click as click
+
+ASK_SECONDS = 30.0
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def ask(
+    url: str,
+    key: str | None,
+    method: str,
+    path: str,
+    query: Mapping[str, object],
+    body: object,
+) -> Any:
+    """The JSON that the gateway at `url` answers; None where it answers nothing.
+
+    Without a key, a gateway on this machine is asked with ``LLM_GATEWAY_ADMIN_KEY``.
+
+    Raises:
+        click.ClickException: it cannot be reached, or it refuses; the text says why and what to do.
+    """
+    given = {name: value for name, value in query.items() if value not in (None, "", False)}
+    address = url.rstrip("/") + path + (f"?{urlencode(given)}" if given else "")
+    if urlsplit(address).scheme not in ("http", "https"):
+        raise click.BadParameter("the URL must begin with http:// or https://", param_hint="--url")
+    headers = {"accept": "application/json"}
+    if key is None and urlsplit(address).hostname in _LOOPBACK:
+        key = os.environ.get("LLM_GATEWAY_ADMIN_KEY")
+    if key is not None:
+        headers["authorization"] = f"Bearer {key}"
+    data = None
+    if body is not None:
+        headers["content-type"] = "application/json"
+        data = json.dumps(body).encode()
+    try:
+        with urlopen(Request(address, data, headers, method=method), timeout=ASK_SECONDS) as answer:
+            text = answer.read()
+    except HTTPError as error:
+        raise click.ClickException(_refused(error)) from error
+    except (URLError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        raise click.ClickException(f"{url} cannot be reached: {reason}") from error
+    try:
+        return json.loads(text) if text else None
+    except ValueError as error:
+        raise click.ClickException(f"{url} is no gateway: its answer is no JSON.") from error
+
+
+def _refused(error: HTTPError) -> str:
+    try:
+        message = json.loads(error.read())["error"]["message"]
+    except (ValueError, KeyError, TypeError, OSError):
+        message = error.reason
+    hint = ""
+    if error.code in (401, 403):
+        hint = " Give the admin key with -k or LLM_GATEWAY_API_KEY."
+    if error.code == 404:
+        hint = " Is the plugin that brings this installed in the gateway, and its admin key set?"
+    return f"{error.code}: {message}{hint}"

@@ -1,0 +1,1 @@
+"""One record for each request: spooled to disk, shipped to the store, reported."""

@@ -1,0 +1,103 @@
+"""Declares the ledger, its settings, its reports and their commands."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_gateway_api import (
+    CommandSpec,
+    EndpointRequest,
+    EndpointResponse,
+    EndpointSpec,
+    LedgerSpec,
+    SettingsSpec,
+    StoreError,
+    hookimpl,
+)
+
+if TYPE_CHECKING:
+    from llm_gateway_api import EndpointHandler, Ledger, Metrics, Store
+
+    from llm_gateway_ledger_store.settings import LedgerSettings
+
+PATH = "plugins.ledger_store"
+Report = Callable[["Store", Mapping[str, str]], Awaitable[Sequence[Mapping[str, object]]]]
+
+
+@hookimpl
+def llm_gateway_settings() -> list[SettingsSpec]:
+    from llm_gateway_ledger_store.settings import LedgerSettings
+
+    return [SettingsSpec(PATH, LedgerSettings)]
+
+
+@hookimpl
+def llm_gateway_commands() -> list[CommandSpec]:
+    module = "llm_gateway_ledger_store.commands"
+    return [
+        CommandSpec("cost", f"{module}:cost", "What requests cost, grouped."),
+        CommandSpec("token-usage", f"{module}:token_usage", "Tokens used, grouped."),
+        CommandSpec("latency", f"{module}:latency", "How long answers took."),
+    ]
+
+
+@hookimpl
+def llm_gateway_ledgers() -> list[LedgerSpec]:
+    return [LedgerSpec("store", ledger, PATH, needs=("store", "data_dir", "metrics"))]
+
+
+@hookimpl
+def llm_gateway_endpoints() -> list[EndpointSpec]:
+    return [
+        EndpointSpec("GET", f"/admin/v1/{name}", "operator", _reporting(report), needs=("store",))
+        for name, report in (("cost", _cost), ("token-usage", _tokens), ("latency", _latency))
+    ]
+
+
+def ledger(
+    settings: "LedgerSettings", store: "Store | None", data_dir: Path, metrics: "Metrics"
+) -> "Ledger | None":
+    """The ledger; None where there is no store to ship to."""
+    from llm_gateway_ledger_store.ledger import StoreLedger
+
+    if store is None:
+        return None
+    folder = data_dir / "spool"
+    return StoreLedger(store, folder, metrics, settings.ship_seconds, settings.retention_days)
+
+
+def _reporting(report: Report) -> Callable[..., "EndpointHandler"]:
+    def make(store: "Store | None") -> "EndpointHandler":
+        async def handle(request: EndpointRequest) -> EndpointResponse:
+            from msgspec.json import encode
+
+            if store is None:
+                raise StoreError("No store is installed, so there is nothing to report.")
+            rows = await report(store, request.query)
+            return EndpointResponse(200, encode({"rows": rows}))
+
+        return handle
+
+    return make
+
+
+async def _cost(store: "Store", query: Mapping[str, str]) -> list[dict[str, Any]]:
+    from llm_gateway_ledger_store import reports
+
+    groups = reports.groups_of(query.get("group_by", ""), ("provider", "model"))
+    asked = reports.Asked.of(query, "24h")
+    return await reports.cost(store, asked, groups, query.get("breakdown") == "true")
+
+
+async def _tokens(store: "Store", query: Mapping[str, str]) -> list[dict[str, Any]]:
+    from llm_gateway_ledger_store import reports
+
+    groups = reports.groups_of(query.get("group_by", ""), ("provider", "model"))
+    asked = reports.Asked.of(query, "24h")
+    return await reports.tokens(store, asked, groups, query.get("detailed") == "true")
+
+
+async def _latency(store: "Store", query: Mapping[str, str]) -> list[dict[str, Any]]:
+    from llm_gateway_ledger_store import reports
+
+    return await reports.latency(store, reports.Asked.of(query, "1h"))

@@ -1,0 +1,186 @@
+"""The reports say what the records say, on both databases."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+from time import time
+
+import msgspec
+import pytest
+from llm_gateway_api import (
+    DatabaseSettings,
+    LedgerRecord,
+    MalformedBodyError,
+    MigrationSpec,
+    Store,
+    Usage,
+)
+from llm_gateway_ledger_store import reports
+from llm_gateway_ledger_store.rows import INSERT, row
+from llm_gateway_migrations.files import collect
+from llm_gateway_migrations.plugin import SQL
+from llm_gateway_migrations.runner import Runner
+from llm_gateway_store_postgres.store import PostgresStore
+from llm_gateway_store_sqlite.store import SqliteStore
+from llm_gateway_testkit import servers
+
+_numbers = itertools.count()
+NOW = int(time() * 1000)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[servers.Server]:
+    with servers.postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    async with AsyncExitStack() as stack:
+        made: Store
+        if request.param == "sqlite":
+            made = SqliteStore(tmp_path / "gateway.db", 5)
+        else:
+            server: servers.Server = request.getfixturevalue("server")
+            admin = PostgresStore(DatabaseSettings(url=server.url, min_connections=1))
+            name = f"reports_{next(_numbers)}"
+            async with admin.open():
+                await admin.execute(f"CREATE DATABASE {name}")
+            url = server.url.replace("/postgres", f"/{name}")
+            made = PostgresStore(DatabaseSettings(url=url, min_connections=1))
+        await stack.enter_async_context(made.open())
+        await Runner(made, collect([MigrationSpec("gateway", SQL)], made.dialect)).run()
+        yield made
+
+
+def records(many: int) -> list[LedgerRecord]:
+    chance = Random(7)
+    found = []
+    for number in range(many):
+        good = chance.random() < 0.9
+        found.append(
+            LedgerRecord(
+                id=f"led_{number}",
+                request_id=f"req_{number}",
+                at=NOW - chance.randrange(3 * 24 * reports.HOUR_MS),
+                tenant=chance.choice(["a", "b", None]),
+                key_id="k",
+                model="public",
+                operation="chat",
+                provider=chance.choice(["p1", "p2"]) if good else None,
+                upstream_model=chance.choice(["m1", "m2"]) if good else None,
+                region=None,
+                status=200 if good else 502,
+                error=None if good else "upstream_error",
+                stream=False,
+                cache=None,
+                attempts=1,
+                duration_ms=chance.randrange(1, 5000),
+                first_content_ms=chance.randrange(1, 500) if good else None,
+                usage=Usage(input=chance.randrange(100), output=7, reasoning=3) if good else None,
+                cost_nano=chance.choice([None, chance.randrange(10**9)]) if good else None,
+                saved_nano=None,
+                price_version=None,
+            )
+        )
+    return found
+
+
+async def test_cost_is_the_exact_sum_of_the_records(store: Store) -> None:
+    kept = records(500)
+    await store.execute_many(INSERT, [row(each) for each in kept])
+    since = NOW - 24 * reports.HOUR_MS
+    asked = reports.Asked(since, None, None, "a")
+
+    rows = await reports.cost(store, asked, ("provider", "model"), breakdown=False)
+
+    for each in rows:
+        mine = [
+            kept_one
+            for kept_one in kept
+            if kept_one.at >= since
+            and kept_one.tenant == "a"
+            and (kept_one.provider or "-") == each["provider"]
+            and (kept_one.upstream_model or "public") == each["model"]
+        ]
+        assert each["requests"] == len(mine)
+        assert each["cost_usd"] == reports.usd(sum(one.cost_nano or 0 for one in mine))
+        assert each["unpriced"] == sum(one.cost_nano is None and one.status == 200 for one in mine)
+    assert len(rows) == 5
+
+
+async def test_hours_and_days_are_groups_in_order(store: Store) -> None:
+    await store.execute_many(INSERT, [row(each) for each in records(300)])
+    asked = reports.Asked(0, None, None, None)
+
+    days = await reports.cost(store, asked, ("day",), breakdown=True)
+
+    names = [str(each["day"]) for each in days]
+    assert names == sorted(names)
+    assert all(name.endswith("T00:00:00Z") for name in names)
+    assert sum(int(str(each["requests"])) for each in days) == 300
+
+
+async def test_tokens_add_up(store: Store) -> None:
+    kept = records(200)
+    await store.execute_many(INSERT, [row(each) for each in kept])
+    asked = reports.Asked(0, "p1", None, None)
+
+    rows = await reports.tokens(store, asked, ("model",), detailed=True)
+
+    mine = [each for each in kept if each.provider == "p1"]
+    total = sum(each.usage.input_total + each.usage.output_total for each in mine if each.usage)
+    assert sum(int(str(each["total"])) for each in rows) == total
+    assert all(each["reasoning_tokens"] == 3 * int(str(each["requests"])) for each in rows)
+
+
+async def test_percentiles_are_values_that_were_measured(store: Store) -> None:
+    """Nearest rank, checked against a sorted list."""
+    kept = [each for each in records(400) if each.status == 200]
+    await store.execute_many(INSERT, [row(each) for each in kept])
+
+    rows = await reports.latency(store, reports.Asked(0, None, None, None))
+
+    assert len(rows) == 4
+    for each in rows:
+        mine = sorted(
+            one.duration_ms
+            for one in kept
+            if (one.provider, one.upstream_model) == (each["provider"], each["model"])
+        )
+        for percent in reports.PERCENTILES:
+            rank = -(-len(mine) * percent // 100)
+            assert each[f"p{percent}_ms"] == mine[rank - 1]
+        assert "ttft_p99_ms" in each
+
+
+async def test_the_same_record_twice_is_one_row(store: Store) -> None:
+    kept = records(10)
+    later = [msgspec.structs.replace(each, status=500) for each in kept]
+    await store.execute_many(INSERT, [row(each) for each in kept])
+    await store.execute_many(INSERT, [row(each) for each in later])
+
+    rows = await store.fetch("SELECT COUNT(*) AS n FROM usage_records")
+    assert rows[0]["n"] == 10
+
+
+@pytest.mark.parametrize("window", ["", "h", "5", "5y", "-1h", "1h "])
+def test_what_is_no_window_is_named(window: str) -> None:
+    with pytest.raises(MalformedBodyError, match="1h"):
+        reports.Asked.of({"window": window}, "1h")
+
+
+def test_what_is_no_grouping_is_named() -> None:
+    with pytest.raises(MalformedBodyError, match="colour"):
+        reports.groups_of("provider,colour", ())
+
+
+def test_money_is_written_exactly() -> None:
+    assert [reports.usd(each) for each in (0, 1, 1_500_000_000, 10**12)] == [
+        "0",
+        "0.000000001",
+        "1.5",
+        "1000",
+    ]

@@ -1,0 +1,163 @@
+"""The spool: what was admitted is found again, whatever the process died of."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from llm_gateway_api import LedgerOpening, LedgerRecord, Usage
+from llm_gateway_ledger_store.spool import Spool, entries, orphans, recovered, release
+
+
+def opening(number: int, model: str = "m") -> LedgerOpening:
+    return LedgerOpening(f"led_{number}", f"req_{number}", 1000 + number, "t", "k", model, "chat")
+
+
+def record(number: int) -> LedgerRecord:
+    begun = opening(number)
+    return LedgerRecord(
+        id=begun.id,
+        request_id=begun.request_id,
+        at=begun.at,
+        tenant=begun.tenant,
+        key_id=begun.key_id,
+        model=begun.model,
+        operation=begun.operation,
+        provider="p",
+        upstream_model="u",
+        region=None,
+        status=200,
+        error=None,
+        stream=True,
+        cache=None,
+        attempts=1,
+        duration_ms=5,
+        first_content_ms=2,
+        usage=Usage(input=3, output=4),
+        cost_nano=13,
+        saved_nano=None,
+        price_version="v1",
+    )
+
+
+def test_ended_requests_are_read_once_and_their_file_goes(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 64 * 1024)
+    for number in range(3):
+        spool.begin(opening(number))
+        spool.end(record(number))
+    segment = spool.segments[0]
+
+    found, end = spool.read(segment, 2)
+    assert [each.id for each in found] == ["led_0", "led_1"]
+    segment.shipped = end
+    found, end = spool.read(segment, 2)
+    assert [each.id for each in found] == ["led_2"]
+    assert found[0].usage == Usage(input=3, output=4)
+    segment.shipped = end
+    spool.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segment_stays_while_one_of_its_requests_runs(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 10_000)
+    spool.begin(opening(0))
+    number = 1
+    while len(spool.segments) == 1:
+        spool.begin(opening(number))
+        spool.end(record(number))
+        number += 1
+    first = spool.segments[0]
+    first.shipped = first.written
+    spool.forget(first)
+    assert first in spool.segments
+    spool.end(record(0))
+    spool.forget(first)
+    assert first not in spool.segments
+
+
+def test_a_dead_process_leaves_records_and_abandoned_requests(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path\n"
+        "from test_spool import Spool, opening, record\n"
+        "spool = Spool(Path(sys.argv[1]))\n"
+        "spool.begin(opening(1)); spool.begin(opening(2)); spool.end(record(1))\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    here = str(Path(__file__).parent)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path), here], check=False)
+    assert done.returncode == -9
+
+    ((segment, records),) = orphans(tmp_path)
+    assert [(each.id, each.status, each.error) for each in records] == [
+        ("led_1", 200, None),
+        ("led_2", 0, "abandoned"),
+    ]
+    release(segment)
+    assert list(orphans(tmp_path)) == []
+
+
+def test_a_living_process_keeps_its_segments(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.begin(opening(1))
+
+    assert list(orphans(tmp_path)) == []
+
+
+def test_a_torn_entry_is_where_reading_ends(tmp_path: Path) -> None:
+    """Cut at every byte: whole entries are found, half of one is no entry."""
+    spool = Spool(tmp_path)
+    spool.begin(opening(1))
+    spool.end(record(1))
+    segment = spool.segments[0]
+    data = segment.path.read_bytes()
+    whole = data[: segment.written]
+    first = whole.index(b"\n") + 1
+
+    for cut in range(len(whole) + 1):
+        torn = whole[:cut] + bytes(64)
+        expected = (cut >= first) + (cut >= len(whole))
+        assert len([*entries(torn)]) == expected
+    assert recovered(data)[0].id == "led_1"
+
+
+def test_a_full_disk_refuses_new_requests_and_ends_the_others(tmp_path: Path) -> None:
+    """What was admitted has its room: only `begin` raises."""
+    code = (
+        "import resource, signal, sys; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path\n"
+        "from test_spool import Spool, opening, record\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "spool = Spool(Path(sys.argv[1]), 40_000)\n"
+        "spool.begin(opening(0))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, -1))\n"
+        "open_ids = [0]\n"
+        "try:\n"
+        "    for number in range(1, 1000):\n"
+        "        spool.begin(opening(number)); open_ids.append(number)\n"
+        "except OSError:\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))\n"
+        "    for number in open_ids: spool.end(record(number))\n"
+        "    print('refused', len(open_ids), len(spool.read(spool.segments[0], 9999)[0]))"
+    )
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    if limit != resource.RLIM_INFINITY:
+        pytest.skip("this machine already limits the size of files")
+    here = str(Path(__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), here], capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+    word, begun, ended = done.stdout.split()
+    assert (word, begun) == ("refused", ended)
+
+
+def test_long_names_are_cut_to_an_entry(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.begin(opening(1, "m" * 10_000))
+
+    ((entry, length),) = entries(spool.segments[0].path.read_bytes())
+    assert length <= 4096
+    assert entry.model == "m" * 200
