@@ -8,7 +8,6 @@ import os
 import signal
 import ssl
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,19 +25,21 @@ from llm_gateway_api import (
 
 from llm_gateway import auditing
 from llm_gateway.binding import Generation, Kernel, new_kernel
+from llm_gateway.connection import HttpServer
 from llm_gateway.generations import opened
 from llm_gateway.hosting import Hosting
 from llm_gateway.layers import SettingsError
 from llm_gateway.observe import AccessLog
 from llm_gateway.plugins import Plugin, Plugins, discover
 from llm_gateway.sections import Tls
-from llm_gateway.server import Gateway, HttpServer
+from llm_gateway.server import Gateway
 from llm_gateway.settings import Settings, disabled, load
 
 log = logging.getLogger("llm_gateway.app")
 REFUSED = 78
 RELOAD_SECONDS = 60.0
 WATCH_SECONDS = 1.0
+YOUNG = 10_000  # objects between two collections: a request leaves no cycles behind
 BAD_CONFIGURATION = (SettingsError, ConfigurationError, PluginError)
 
 
@@ -173,14 +174,10 @@ class Worker:
         log.info("gateway.draining requests=%d", len(gateway.in_flight))
         for listener in listeners:
             listener.close()
-        until = time.monotonic() + seconds
-        while gateway.in_flight and time.monotonic() < until:
-            await asyncio.wait(tuple(gateway.in_flight), timeout=min(5.0, seconds))
-        left = tuple(gateway.in_flight)
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.wait(left, timeout=5.0)
+        if not await gateway.ended(None, seconds):
+            for task, _ in tuple(gateway.in_flight.values()):
+                task.cancel()
+            await gateway.ended(None, 5.0)
         await self._kernel.scope.drain()
         for server in servers:
             await server.shutdown(1.0)
@@ -220,9 +217,7 @@ class Worker:
 
     async def _retire(self, old: Generation) -> None:
         """When its last request is done, close of `old` what no later generation uses."""
-        in_flight = self._gateway.in_flight
-        while left := [task for task, each in in_flight.items() if each is old]:
-            await asyncio.wait(left)
+        await self._gateway.ended(old)
         self._live.remove(old)
         old.close(self._live)
         used = {id(service) for each in self._live for _, service in each.services}
@@ -317,6 +312,7 @@ def settle_memory() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG)
 
 
 def _tls(tls: Tls | None) -> ssl.SSLContext | None:

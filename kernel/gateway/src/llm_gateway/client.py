@@ -7,14 +7,12 @@ configuration or were made printable; a line break in one is refused.
 import asyncio
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Any
 
 from aiohttp import HttpVersion11
-from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
-from aiohttp.web_protocol import RequestHandler
-from aiohttp.web_request import BaseRequest
+from aiohttp.web import RequestPayloadError
 from llm_gateway_api import BodyTooLargeError, ClientGoneError, GatewayError
 
+from llm_gateway.connection import Incoming
 from llm_gateway.watchdog import Watchdog
 
 WARM_SECONDS = 15.0
@@ -37,21 +35,6 @@ REASONS = {
     504: "Gateway Timeout",
 }
 STREAM_TYPE = "text/event-stream; charset=utf-8"
-
-
-class Protocol(RequestHandler):
-    """aiohttp's server protocol; tells when the client takes data again."""
-
-    __slots__ = ("on_resume",)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.on_resume: Callable[[], None] | None = None
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self.on_resume is not None:
-            self.on_resume()
 
 
 class Client:
@@ -78,10 +61,10 @@ class Client:
         "warm_headers",
     )
 
-    def __init__(self, request: BaseRequest, watchdog: Watchdog, timeout_seconds: float) -> None:
+    def __init__(self, request: Incoming, watchdog: Watchdog, timeout_seconds: float) -> None:
         self._request = request
-        self._protocol: Any = request.protocol
-        self._transport: Any = request.transport
+        self._protocol = request.protocol
+        self._transport = request.protocol.transport
         self._watchdog = watchdog
         self._timeout = timeout_seconds
         self._chunked = True
@@ -90,7 +73,7 @@ class Client:
         self.warm_headers: Mapping[str, str] = {}
         self.committed = False
         self.opened = False
-        self.keep_alive = bool(request.keep_alive)
+        self.keep_alive = request.keep_alive
         self.deadline = float("inf")
         self.status = 0
 
@@ -98,28 +81,35 @@ class Client:
 
     async def body(self) -> bytes:
         """The whole body. Raises `BodyTooLargeError`, or `GatewayError` 408 for a slow one."""
-        payload = self._request.content
+        request = self._request
+        content, limit = request.content, request.max_body_bytes
         try:
-            if payload.is_eof() and payload.total_bytes <= self._request.client_max_size:
-                return payload.read_nowait()  # the common case: it came with its head
+            if content.is_eof() and content.total_bytes <= limit:
+                return bytes(content.read_nowait())  # the common case: it came with its head
+            if request.headers.get("expect", "").lower() == "100-continue":
+                self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            body = bytearray()
             async with asyncio.timeout(self._timeout):
-                return await self._request.read()
-        except HTTPRequestEntityTooLarge as error:
-            self.keep_alive = False
-            raise BodyTooLargeError(
-                f"The body is larger than {self._request.client_max_size} bytes "
-                "(server.max_body_bytes)."
-            ) from error
+                while part := await content.readany():
+                    body += part
+                    if len(body) > limit:
+                        break
         except TimeoutError as error:
             self.keep_alive = False
             raise GatewayError(
                 "The body did not arrive in time.", status=408, code="request_timeout"
             ) from error
-        except ValueError as error:
+        except (ValueError, RequestPayloadError) as error:
             self.keep_alive = False
             raise GatewayError(
                 "The body could not be read.", status=400, code="invalid_body"
             ) from error
+        if len(body) > limit:
+            self.keep_alive = False
+            raise BodyTooLargeError(
+                f"The body is larger than {limit} bytes (server.max_body_bytes)."
+            )
+        return bytes(body)
 
     # --- out ---------------------------------------------------------------------------
 
@@ -258,20 +248,3 @@ class Client:
         if head.count("\n") != len(lines) + 1 + extra.count("\n"):
             raise ValueError("a header of the answer holds a line break")
         return head.encode("latin-1", "replace") + b"\r\n\r\n"
-
-
-class Answered:
-    """What the handler returns: the answer is on its way already."""
-
-    __slots__ = ("keep_alive", "status")
-    body_length = 0
-
-    def __init__(self, status: int, keep_alive: bool) -> None:
-        self.status = status
-        self.keep_alive = keep_alive
-
-    async def prepare(self, request: BaseRequest) -> None:
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        return None

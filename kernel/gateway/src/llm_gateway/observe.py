@@ -145,21 +145,22 @@ class AccessLog:
         self._dropped = dropped
         self._flush_seconds = flush_seconds
         self._scheduled = False
-        self._second = 0
-        self._stamp = ""
+        self._at = 0
+        self._second = self._stamp = ""
         self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._stream = stream
         self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
         self._thread.start()
 
     def stamp(self) -> str:
-        """Now as ISO 8601 with milliseconds; the seconds are formatted once a second."""
-        now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
+        """Now as ISO 8601 with milliseconds; formatted once for all that share one."""
+        now = int(time.time() * 1000)
+        if now != self._at:
+            seconds, rest = divmod(now, 1000)
+            if seconds != self._at // 1000:
+                self._second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+            self._at, self._stamp = now, f"{self._second}.{rest:03d}Z"
+        return self._stamp
 
     def add(self, line: Line) -> None:
         if len(self._lines) >= MAX_BUFFERED_LINES or self._blocks.qsize() > 100:

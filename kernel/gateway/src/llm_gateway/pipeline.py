@@ -52,7 +52,7 @@ from llm_gateway.routing import Router
 log = logging.getLogger("llm_gateway.pipeline")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
     """One request under way: what is known of it so far."""
 

@@ -5,16 +5,14 @@ Authentication and dispatch use the same matched route; what is not declared is 
 
 import asyncio
 import logging
-import os
 import re
 from collections.abc import Mapping
+from random import Random
 from time import monotonic
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
-from aiohttp import web
-from aiohttp.web_request import BaseRequest
 from llm_gateway_api import (
     Arrival,
     AuditEvent,
@@ -35,7 +33,8 @@ from llm_gateway_api import (
 
 from llm_gateway import auditing
 from llm_gateway.binding import Generation, Kernel
-from llm_gateway.client import Answered, Client, Protocol
+from llm_gateway.client import Client
+from llm_gateway.connection import Answered, Incoming
 from llm_gateway.observe import AccessLog, Line, Tokens
 from llm_gateway.pipeline import Call
 
@@ -45,38 +44,6 @@ _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NOTHING = Usage()
 
 
-class HttpServer(web.Server):
-    """aiohttp's low-level server with our protocol and body cap."""
-
-    def __init__(
-        self, handler: Any, max_body_bytes: int, max_connections: int, **kwargs: Any
-    ) -> None:
-        super().__init__(handler, handler_cancellation=True, **kwargs)
-        self._max_connections = max_connections
-        self._max_body_bytes = max_body_bytes
-        self.request_factory = self._make
-
-    def _make(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> Any:
-        return BaseRequest(
-            message,
-            payload,
-            protocol,
-            writer,
-            task,
-            self._loop,
-            client_max_size=self._max_body_bytes,
-        )
-
-    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
-        """Refuse what is over ``server.max_connections``."""
-        super().connection_made(handler, transport)
-        if len(self._connections) > self._max_connections:
-            transport.abort()
-
-    def __call__(self) -> Protocol:
-        return Protocol(self, loop=self._loop, **self._kwargs)
-
-
 class Gateway:
     """Serves one worker: holds the current generation and everything under way."""
 
@@ -84,13 +51,15 @@ class Gateway:
         self.kernel = kernel
         self.generation = generation
         self.draining = False
-        self.in_flight: dict[asyncio.Task[Any], Generation] = {}
+        self.in_flight: dict[Call, tuple[asyncio.Task[Any], Generation]] = {}
+        self._ended: list[asyncio.Future[None]] = []
         self._log = access_log
         self._time = monotonic
+        self._bits = Random().getrandbits  # names of requests, which are no secrets
 
     # --- listeners ---------------------------------------------------------------------
 
-    async def handle(self, request: BaseRequest) -> Answered:
+    async def handle(self, request: Incoming) -> Answered:
         """One request on the main port."""
         generation = self.generation
         found = generation.frontends.get((request.method, request.path))
@@ -98,14 +67,14 @@ class Gateway:
             return await self._endpoint(request, generation, "main")
         return await self._dialect(request, generation, *found)
 
-    async def handle_metrics(self, request: BaseRequest) -> Answered:
+    async def handle_metrics(self, request: Incoming) -> Answered:
         """One request on the metrics port."""
         return await self._endpoint(request, self.generation, "metrics")
 
     # --- dialects ----------------------------------------------------------------------
 
     async def _dialect(
-        self, request: BaseRequest, generation: Generation, spec: FrontendSpec, frontend: Frontend
+        self, request: Incoming, generation: Generation, spec: FrontendSpec, frontend: Frontend
     ) -> Answered:
         client = Client(request, self.kernel.watchdog, generation.settings.server.timeout_seconds)
         client.keep_alive = client.keep_alive and not self.draining
@@ -114,18 +83,34 @@ class Gateway:
         call = Call(arrival, frontend, client, head)
         call.headers["x-request-id"] = arrival.request_id
         client.warm_headers = call.headers
-        task = asyncio.current_task()
-        assert task is not None
-        self.in_flight[task] = generation
+        self.in_flight[call] = request.task, generation
         self.kernel.counts.in_flight.inc()
         try:
             await self._run(generation, call)
         finally:
             client.done()
-            del self.in_flight[task]
+            del self.in_flight[call]
             self.kernel.counts.in_flight.inc(-1)
             self._finished(generation, call)
-        return Answered(client.status, client.keep_alive)
+            while self._ended:
+                _wake(self._ended.pop())
+        return Answered(client.status, client.keep_alive and not self.draining)
+
+    async def ended(self, generation: Generation | None, seconds: float | None = None) -> bool:
+        """Wait until no request, or none of `generation`, is under way; False: time is over."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._serving(generation):
+                    self._ended.append(asyncio.get_running_loop().create_future())
+                    await self._ended[-1]
+        except TimeoutError:
+            return False
+        return True
+
+    def _serving(self, generation: Generation | None) -> bool:
+        if generation is None:
+            return bool(self.in_flight)
+        return any(each is generation for _, each in self.in_flight.values())
 
     async def _run(self, generation: Generation, call: Call) -> None:
         """Execute, and turn what was raised into the answer it means."""
@@ -245,9 +230,7 @@ class Gateway:
 
     # --- other routes ------------------------------------------------------------------
 
-    async def _endpoint(
-        self, request: BaseRequest, generation: Generation, listener: str
-    ) -> Answered:
+    async def _endpoint(self, request: Incoming, generation: Generation, listener: str) -> Answered:
         client = Client(request, self.kernel.watchdog, generation.settings.server.timeout_seconds)
         client.keep_alive = client.keep_alive and not self.draining
         arrival = self._arrival(request)
@@ -293,7 +276,7 @@ class Gateway:
         return arrival
 
     def _match(
-        self, request: BaseRequest, generation: Generation, listener: str
+        self, request: Incoming, generation: Generation, listener: str
     ) -> tuple[EndpointSpec, Any, Mapping[str, str]]:
         path = request.path
         allowed = {m for m, p in generation.frontends if p == path and listener == "main"}
@@ -310,23 +293,26 @@ class Gateway:
             raise MethodNotAllowedError(f"{path} takes {', '.join(sorted(allowed))}.")
         raise NotFoundError("There is no such route; the documentation lists them.")
 
-    def _arrival(self, request: BaseRequest) -> Arrival:
-        headers: Any = request.headers
-        given = headers.get("x-request-id")
-        if given is not None and _WELL_FORMED_ID.fullmatch(given):
-            request_id = given
-        else:
-            request_id = "req_" + os.urandom(12).hex()
-        _, _, query = request.raw_path.partition("?")
+    def _arrival(self, request: Incoming) -> Arrival:
+        headers = request.headers
+        request_id = headers.get("x-request-id")
+        if request_id is None or not _WELL_FORMED_ID.fullmatch(request_id):
+            request_id = f"req_{self._bits(96):024x}"
+        peer: Any = request.protocol.peername
         return Arrival(
             request_id,
             request.method,
             request.path,
-            query,
+            request.query,
             headers,
-            request.remote or "",
+            peer[0] if peer and isinstance(peer, tuple) else "",
             self._time(),
         )
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def matched(pattern: str, path: str) -> Mapping[str, str] | None:

@@ -8,6 +8,7 @@ from llm_gateway_api.requests import Operation, RequestHead
 from llm_gateway_frontend_openai.fields import decoded, mapping, wrong
 
 MAX_MODEL_CHARS = 256
+ARRAY = ord("[")
 _BOOLS = {b"true": True, b"false": False, b"null": False}
 _KINDS = {b"[": "an array", b'"': "a string"}
 
@@ -50,11 +51,12 @@ def _check_content(fields: dict[str, msgspec.Raw], name: str, first: bytes) -> N
     raw = fields.get(name)
     if raw is None:
         raise MalformedBodyError(f"{name!r} is missing.", param=name)
-    start = bytes(memoryview(raw)[:1])
-    if start not in first or not start:
+    text = memoryview(raw)
+    start = text[0]
+    if start not in first:
         kinds = " or ".join(_KINDS[first[at : at + 1]] for at in range(len(first)))
         raise wrong(name, kinds)
-    if start == b"[" and len(memoryview(raw)) < 64 and not decoded(raw, name):
+    if start == ARRAY and len(text) < 64 and not decoded(raw, name):
         raise wrong(name, "a non-empty array")
 
 

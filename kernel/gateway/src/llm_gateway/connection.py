@@ -1,0 +1,190 @@
+"""The server's end of a connection: aiohttp reads and parses, and one loop answers.
+
+aiohttp makes a task, a writer and a future for each request; here a connection is one task
+in which its requests are handled one after another. Parsing, limits, pipelining, keep-alive
+and the answers to malformed requests stay aiohttp's.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from aiohttp import web
+from aiohttp.helpers import set_exception
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+
+log = logging.getLogger("llm_gateway.connection")
+
+
+class Answered:
+    """What the handler returns: the answer is on its way already."""
+
+    __slots__ = ("keep_alive", "status")
+    body_length = 0
+
+    def __init__(self, status: int, keep_alive: bool) -> None:
+        self.status = status
+        self.keep_alive = keep_alive
+
+    async def prepare(self, request: BaseRequest) -> None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+
+class Incoming:
+    """One request as aiohttp's parser read it: what a handler needs, without `web.Request`.
+
+    `path` is decoded, `query` is not. `content` is the body's reader, `task` the one that
+    handles the request.
+    """
+
+    __slots__ = (
+        "content",
+        "headers",
+        "keep_alive",
+        "max_body_bytes",
+        "method",
+        "path",
+        "protocol",
+        "query",
+        "task",
+        "version",
+    )
+
+    def __init__(
+        self, message: Any, content: Any, protocol: "Protocol", task: Any, max_body_bytes: int
+    ) -> None:
+        path, _, query = message.path.partition("?")
+        plain = path.startswith("/") and "%" not in path and "#" not in path
+        self.method: str = message.method
+        self.path: str = path if plain else message.url.path
+        self.query: str = query
+        self.version = message.version
+        self.headers = message.headers
+        self.keep_alive = not message.should_close
+        self.content = content
+        self.protocol = protocol
+        self.task = task
+        self.max_body_bytes = max_body_bytes
+
+    def _cancel(self, error: BaseException) -> None:
+        """aiohttp says that the rest of the body will not come."""
+        set_exception(self.content, error)
+
+
+Handler: TypeAlias = Callable[[Incoming], Awaitable[Answered]]
+
+
+class Protocol(RequestHandler):
+    """One connection; tells when its client takes data again."""
+
+    __slots__ = ("on_resume",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.on_resume: Callable[[], None] | None = None
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.on_resume is not None:
+            self.on_resume()
+
+    async def start(self) -> None:
+        """Answer what comes, one request after another, until the connection ends."""
+        while not self._force_close:
+            if not self._messages:
+                self._waiter = self._loop.create_future()
+                try:
+                    await self._waiter
+                finally:
+                    self._waiter = None
+            message = self._messages[0][0]
+            if getattr(message, "upgrade", True):  # malformed, or wants another protocol
+                await super().start()
+                return
+            if not await self._one(*self._next()):
+                break
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+            if self._keepalive_handle is None:
+                self._keepalive_handle = self._loop.call_at(
+                    self._next_keepalive_close_time, self._process_keepalive
+                )
+        if not self._force_close:
+            self._task_handler = None
+            if self.transport is not None:
+                self.transport.close()
+
+    def _next(self) -> tuple[Any, Any]:
+        """The oldest request; reading goes on once few are left."""
+        found = self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+        return found
+
+    async def _one(self, message: Any, payload: Any) -> bool:
+        """Handle one request; whether the connection takes another."""
+        server: Any = self._manager
+        request: Any = Incoming(message, payload, self, self._task_handler, server.max_body_bytes)
+        self._request_in_progress, self._current_request = True, request
+        try:
+            answered = await server.handler(request)
+            self._keepalive = answered.keep_alive
+            if not payload.is_eof():
+                await self._linger(payload)
+        except asyncio.CancelledError:
+            self.force_close()
+            raise
+        except Exception:
+            log.exception("connection.failed")
+            self.force_close()
+        finally:
+            self._request_in_progress, self._current_request = False, None
+            if self._handler_waiter is not None:
+                self._handler_waiter.set_result(None)
+        return self._keepalive and not self._close and not self._force_close
+
+    async def _linger(self, payload: Any) -> None:
+        """Read the rest of a body that was not wanted, so that the client sees its answer."""
+        try:
+            async with asyncio.timeout(self._lingering_time):
+                while not payload.is_eof() and not self._force_close:
+                    await payload.readany()
+        except (TimeoutError, HttpProcessingError, web.RequestPayloadError):
+            self.close()
+
+
+class HttpServer(web.Server):
+    """aiohttp's low-level server with our protocol, body cap and number of connections."""
+
+    def __init__(
+        self, handler: Handler, max_body_bytes: int, max_connections: int, **kwargs: Any
+    ) -> None:
+        made_for_aiohttp: Any = self._handle
+        super().__init__(made_for_aiohttp, handler_cancellation=True, **kwargs)
+        self.handler = handler
+        self.max_body_bytes = max_body_bytes
+        self._max_connections = max_connections
+
+    async def _handle(self, request: BaseRequest) -> Answered:
+        """A request that aiohttp's own loop handles: one that asked for an upgrade."""
+        protocol: Any = request.protocol
+        task = asyncio.current_task()
+        return await self.handler(
+            Incoming(request._message, request.content, protocol, task, self.max_body_bytes)
+        )
+
+    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
+        """Refuse what is over ``server.max_connections``."""
+        super().connection_made(handler, transport)
+        if len(self._connections) > self._max_connections:
+            transport.abort()
+
+    def __call__(self) -> Protocol:
+        return Protocol(self, loop=self._loop, **self._kwargs)
