@@ -724,16 +724,18 @@ def test_a_longer_conversation_extends_a_shorter_one(
     seen = _content(shorter, model)
     for turn in turns:
         shorter = [*shorter, *turn]
-        open_ended = shorter[-1].role == "assistant"
-        now = _content([*shorter, user("End")] if open_ended else shorter, model)
-        now = now[:-1] if open_ended else now
+        now = _content(shorter, model)
         assert now[: len(seen)] == seen
         seen = now
 
 
 def _content(messages: Sequence[gw.Message], model: str) -> list[str]:
-    """Each block with its role, in order; a marker between turns."""
-    found = body(messages, model, tools=(TOOL,))
+    """Each block with its role, in order. A conversation that ends with the assistant, which
+    some models refuse, is asked with a further turn that is taken off again."""
+    try:
+        found = body(messages, model, tools=(TOOL,))
+    except gw.UnsupportedParameterError:
+        return _content([*messages, user("End")], model)[:-1]
     return [
         f"{turn['role']} {json.dumps(block)}"
         for turn in found["messages"]

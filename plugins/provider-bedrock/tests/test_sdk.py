@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import boto3
@@ -54,7 +54,10 @@ async def call(vendor: ScriptedProvider, name: str, **members: Any) -> Any:
     def ask() -> Any:
         with client(vendor.url) as sdk:
             answer = getattr(sdk, name)(**members)
-            return list(answer["stream"]) if "stream" in answer else answer
+            if "stream" not in answer:
+                return answer
+            with closing(answer["stream"]) as events:
+                return list(events)
 
     return await asyncio.to_thread(ask)
 

@@ -43,13 +43,14 @@ NAMES = {
 }
 STATUSES = {
     401: F.CREDENTIAL_REFUSED,
+    402: F.ACCOUNT_EMPTY,
     403: F.CREDENTIAL_REFUSED,
     404: F.MODEL_GONE,
-    408: F.NO_FIRST_CONTENT,
+    408: F.SERVER_ERROR,
     424: F.SERVER_ERROR,
     429: F.RATE_LIMITED,
     503: F.OVERLOADED,
-    504: F.NO_FIRST_CONTENT,
+    529: F.OVERLOADED,
 }
 EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken"})
 SKEWED = frozenset({"InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired"})
@@ -132,8 +133,11 @@ def parsed(body: bytes) -> dict[str, Any]:
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds; Bedrock itself gives none, a proxy before it may."""
-    try:
-        wait = float(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return wait if 0 <= wait <= 86400 else None
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            wait = float(headers.get(name, "")) * scale
+        except ValueError:
+            continue
+        if 0 <= wait <= 86400:
+            return wait
+    return None

@@ -185,9 +185,11 @@ def llm_gateway_providers() -> Sequence[gw.ProviderSpec]:
                 {
                     "chat",
                     "count_tokens",
-                    "documents",
                     "embeddings",
+                    "files",
                     "json_schema",
+                    "parallel_tools",
+                    "prompt_cache",
                     "reasoning",
                     "streaming",
                     "tools",
