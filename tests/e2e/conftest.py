@@ -58,8 +58,10 @@ def configuration(provider: ScriptedProvider) -> dict[str, Any]:
             "refused": {**common, "base_url": f"{provider.refused_url()}/v1", "max_retries": 0},
         },
         "routing": {"default_provider": "upstream"},
-        # One fault after the other would leave the deployments alone for the tests that follow.
+        # One fault after the other would leave the deployments alone for the tests that follow,
+        # and so would a retry-after.
         "resilience": {"circuit_breaker": {"enabled": False}},
+        "plugins": {"disabled": ["guard_provider_limits"]},
     }
 
 

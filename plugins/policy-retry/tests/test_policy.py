@@ -136,6 +136,18 @@ def test_guard_that_says_when_is_asked_again() -> None:
     assert next_of(policy(), made(failure=None)) is None
 
 
+def test_refusal_of_a_guard_is_no_attempt() -> None:
+    """Neither for the count of attempts nor for the delay, but its own count ends too."""
+    asked = policy(strategy="exponential", max_attempts=3)
+    refused = made(failure=None, retry_after=0.3)
+
+    answer = next_of(asked, made(), refused, refused, made())
+
+    assert answer is not None
+    assert answer.wait == pytest.approx(0.2)
+    assert next_of(asked, refused, refused, refused) is None
+
+
 def test_retry_that_cannot_end_in_time_is_not_begun() -> None:
     """The wait and what the last attempt took have to fit."""
     asked = policy(strategy="fixed")

@@ -6,7 +6,6 @@ The type is the decision: nobody compares status numbers or messages to decide o
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import ClassVar
 
 
 class FailureClass(StrEnum):
@@ -85,7 +84,7 @@ class GatewayError(Exception):
     status: int = 500
     code: str = "internal_error"
     type: str = "server_error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(
         self,
@@ -182,6 +181,7 @@ class UpstreamError(GatewayError):
             retry_after=retry_after,
         )
         self.failure = failure
+        self.retryable = policy.try_next or policy.breaker
         self.upstream_status = upstream_status
         if self.status < 500:
             self.type = "requests" if self.status == 429 else "invalid_request_error"

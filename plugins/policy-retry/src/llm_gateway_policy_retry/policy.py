@@ -58,7 +58,9 @@ class RetryPolicy:
     def _wait(self, made: list[gw.Attempted], now: float) -> float | None:
         """Seconds from `now` until the target may be asked again; None for never."""
         last, settings = made[-1], self._settings
-        if len(made) >= self._limits.get(last.target.provider, settings.max_attempts):
+        sent = [each for each in made if each.failure is not None]
+        limit = self._limits.get(last.target.provider, settings.max_attempts)
+        if max(len(sent), len(made) - len(sent)) >= limit:
             return None
         if last.failure is None and last.retry_after is None:
             return None  # a guard that cannot say when
@@ -68,7 +70,7 @@ class RetryPolicy:
         asked_for = last.retry_after or 0.0
         if asked_for > longest:
             return None
-        delay = min(longest, self._delay(settings, made, self._chance()))
+        delay = min(longest, self._delay(settings, sent or made, self._chance()))
         return max(0.0, last.ended + max(delay, asked_for) - now)
 
 

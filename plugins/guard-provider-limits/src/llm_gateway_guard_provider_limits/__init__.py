@@ -1,0 +1,1 @@
+"""Keeps calls within the rate limits of a provider's account."""

@@ -1,0 +1,169 @@
+"""Requests and tokens in the last minute of each account, and what the account itself says."""
+
+from collections.abc import Callable, Mapping
+
+import llm_gateway_api as gw
+
+from llm_gateway_guard_provider_limits.headers import exhausted
+from llm_gateway_guard_provider_limits.window import Window
+
+# What a provider may ask for; beyond it a wrong header would take a deployment away for good.
+LONGEST_SECONDS = 24 * 3600.0
+# Gates of deployments that clients may have invented are not remembered without end.
+MAX_GATES = 10_000
+LEARNING = 0.1
+F = gw.FailureClass
+# The vendor did no work: its tokens are not counted.
+FREE = frozenset(
+    {
+        F.CALLER_FAULT,
+        F.CONTEXT_TOO_LONG,
+        F.CONTENT_POLICY,
+        F.RATE_LIMITED,
+        F.OVERLOADED,
+        F.CONNECT,
+        F.CONNECT_TIMEOUT,
+        F.CREDENTIAL_REFUSED,
+        F.ACCOUNT_EMPTY,
+        F.MODEL_GONE,
+    }
+)
+
+
+class Account:
+    """One provider's windows, and what its answers cost so far."""
+
+    def __init__(self, limit: gw.RateLimit) -> None:
+        self.requests = (
+            None if limit.requests_per_minute is None else Window(limit.requests_per_minute)
+        )
+        self.tokens = None if limit.tokens_per_minute is None else Window(limit.tokens_per_minute)
+        self.bytes_per_token = 4.0
+        self.output = 256.0
+
+    def estimate(self, asked: gw.Asked) -> float:
+        """Tokens that the request will take, by what those before it took."""
+        return asked.prompt_bytes / self.bytes_per_token + self.output
+
+    def learn(self, prompt_bytes: int, usage: gw.Usage) -> None:
+        if usage.input_total > 0 and prompt_bytes > 0:
+            ratio = prompt_bytes / usage.input_total
+            self.bytes_per_token += LEARNING * (ratio - self.bytes_per_token)
+            self.bytes_per_token = max(0.25, self.bytes_per_token)
+        self.output += LEARNING * (usage.output_total - self.output)
+
+
+class Taken:
+    """A lease's part: when and how many tokens were taken for how large a request."""
+
+    __slots__ = ("at", "prompt_bytes", "tokens", "told")
+
+    def __init__(self, at: float, tokens: float, prompt_bytes: int) -> None:
+        self.at = at
+        self.tokens = tokens
+        self.prompt_bytes = prompt_bytes
+        self.told = False
+
+
+class ProviderLimits:
+    """Passes over an account whose minute is full, and a deployment that asked to be left alone."""
+
+    def __init__(
+        self,
+        *,
+        providers: Mapping[str, gw.ProviderSettings],
+        clock: Callable[[], float],
+        metrics: gw.Metrics,
+    ) -> None:
+        self._clock = clock
+        self._accounts = {
+            name: Account(own.rate_limit)
+            for name, own in providers.items()
+            if own.rate_limit != gw.RateLimit()
+        }
+        self._gates: dict[str, float] = {}
+        self._refused = metrics.counter(
+            "gateway_guard_provider_limits_refused_total",
+            "attempts that a limit of the provider's account kept back",
+            ("provider", "limit"),
+        )
+
+    def admit(self, target: gw.Target, asked: gw.Asked) -> gw.Lease | gw.Refusal:
+        now = self._clock()
+        if (gate := self._gates.get(target.name)) is not None:
+            if gate > now:
+                return self._full(target, "told", gate - now)
+            del self._gates[target.name]
+        account = self._accounts.get(target.provider)
+        if account is None:
+            return gw.Lease(target, Taken(now, 0.0, 0))
+        tokens = account.estimate(asked)
+        for name, window, amount in (
+            ("requests_per_minute", account.requests, 1.0),
+            ("tokens_per_minute", account.tokens, tokens),
+        ):
+            if window is not None and (wait := window.wait(amount, now)) != 0.0:
+                return self._full(target, name, wait)
+        if account.requests is not None:
+            account.requests.add(1.0, now)
+        if account.tokens is not None:
+            account.tokens.add(tokens, now)
+        return gw.Lease(target, Taken(now, tokens, asked.prompt_bytes))
+
+    def answered(self, lease: gw.Lease, headers: gw.Headers) -> None:
+        """A stream's headers are fresh now, and stale when it ends."""
+        taken = _taken(lease)
+        taken.told = True
+        self._close(lease.target, exhausted(headers))
+
+    def report(self, lease: gw.Lease, outcome: gw.Outcome) -> None:
+        taken = _taken(lease)
+        if outcome.failure == F.RATE_LIMITED and outcome.retry_after is not None:
+            self._close(lease.target, outcome.retry_after)
+        if not taken.told:
+            self._close(lease.target, exhausted(outcome.headers))
+        account = self._accounts.get(lease.target.provider)
+        if account is not None:
+            self._settle(account, taken, outcome)
+
+    def _settle(self, account: Account, taken: Taken, outcome: gw.Outcome) -> None:
+        """Put what was really taken in the place of the estimate, in the same second."""
+        now = self._clock()
+        if outcome.cancelled and not outcome.duration and account.requests is not None:
+            account.requests.add(-1.0, now, taken.at)
+        unsent = outcome.cancelled and not outcome.duration
+        if account.tokens is None:
+            return
+        if unsent or outcome.failure in FREE:
+            account.tokens.add(-taken.tokens, now, taken.at)
+        elif outcome.usage is not None:
+            used = outcome.usage.input_total + outcome.usage.output_total
+            account.tokens.add(used - taken.tokens, now, taken.at)
+            account.learn(taken.prompt_bytes, outcome.usage)
+
+    def _close(self, target: gw.Target, seconds: float | None) -> None:
+        """Leave `target` alone; a longer wait extends one that is known."""
+        if seconds is None or seconds <= 0:
+            return
+        if target.name not in self._gates and len(self._gates) >= MAX_GATES:
+            del self._gates[next(iter(self._gates))]
+        until = self._clock() + min(seconds, LONGEST_SECONDS)
+        self._gates[target.name] = max(until, self._gates.get(target.name, 0.0))
+
+    def _full(self, target: gw.Target, limit: str, wait: float | None) -> gw.Refusal:
+        self._refused.value(target.provider, limit).inc()
+        return gw.Refusal(
+            429,
+            "rate_limit_exceeded",
+            "the rate limit of its account is reached; try again later",
+            retry_after=wait,
+        )
+
+
+def _taken(lease: gw.Lease) -> Taken:
+    assert isinstance(lease.token, Taken)
+    return lease.token
+
+
+_: type[gw.Guard] = ProviderLimits
+__: type[gw.SupportsAnswered] = ProviderLimits
