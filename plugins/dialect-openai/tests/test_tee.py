@@ -3,6 +3,7 @@
 import json
 
 import llm_gateway_api as gw
+import msgspec
 import pytest
 from llm_gateway_dialect_openai.decoding import ChatStreamDecoder
 from llm_gateway_dialect_openai.tee import StreamTee, WholeTee
@@ -190,6 +191,19 @@ def test_both_lanes_see_the_same() -> None:
 def test_whole_answer_that_is_none_is_an_error(body: bytes) -> None:
     tee = WholeTee(head(), "up-1")
     tee.feed(body)
+
+    with pytest.raises(gw.UpstreamTruncatedError):
+        tee.finish()
+
+
+@pytest.mark.parametrize("ended", [(), (0,), (1,)])
+def test_stream_of_two_choices_needs_two_ends(ended: tuple[int, ...]) -> None:
+    """One finished choice does not make up for another that was cut."""
+    asked = gw.RequestHead("openai.chat", "chat", "up-1", True, True, {"n": msgspec.Raw(b"2")}, b"")
+    tee = StreamTee(asked, "up-1")
+    tee.feed(TEXT[0])
+    for each in ended:
+        tee.feed(frame(choices=[{"index": each, "delta": {}, "finish_reason": "stop"}]))
 
     with pytest.raises(gw.UpstreamTruncatedError):
         tee.finish()

@@ -116,7 +116,12 @@ class Answer:
         self._held: list[gw.Event] | None = []
         self._started = False
         self._early: dict[str, Any] = {}
-        self.finished = False
+        self._open: set[int] = set()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice that began has its end, and one did."""
+        return bool(self._choices) and not self._open
 
     def events(self, found: dict[str, Any]) -> list[gw.Event]:
         if not self._started and not (found.get("id") or found.get("choices")):
@@ -129,8 +134,10 @@ class Answer:
             choice = self._choices.get(index)
             if choice is None:
                 choice = self._choices[index] = Choice(index, self._reading)
+                self._open.add(index)
             late += choice.events(each)
-            self.finished = self.finished or bool(each.get("finish_reason"))
+            if each.get("finish_reason"):
+                self._open.discard(index)
         if isinstance(usage := found.get("usage"), dict):
             late += self._usage(usage)
         return events + self._let_go(late)

@@ -49,6 +49,8 @@ class StreamTee:
         self._reading = reading
         self._fix = finish_fix
         self._called: set[object] = set()
+        self._ended: set[object] = set()
+        self._choices = choices(head)
         self._strip = not head.include_usage
         renamed = head.model != model
         self._rename = b'"model":' + json.dumps(head.model).encode() if renamed else None
@@ -78,7 +80,7 @@ class StreamTee:
 
     def finish(self) -> bytes:
         rest = self.feed(b"\n\n") if self._buffer.strip() else b""
-        if self.finish_reason is None:
+        if self.finish_reason is None or len(self._ended) < self._choices:
             raise gw.UpstreamTruncatedError("the stream ended without a finish reason")
         return rest if self._done else rest + b"data: [DONE]\n\n"
 
@@ -159,6 +161,7 @@ class StreamTee:
         for choice in choices or ():
             if isinstance(choice, dict) and choice.get("finish_reason"):
                 self.finish_reason = str(choice["finish_reason"])
+                self._ended.add(choice.get("index"))
                 self.committed = True
         usage = found.get("usage")
         if isinstance(usage, dict):
@@ -266,6 +269,13 @@ class WholeTee:
         if self._rename and found.model is not None:
             return gw.replaced(gw.top_level(body), model=self._head.model)
         return body
+
+
+def choices(head: gw.RequestHead) -> int:
+    """How many choices must end: ``n`` of a chat; several prompts give more than it says."""
+    given = head.fields.get("n")
+    found = None if given is None else bytes(given)
+    return int(found) if found is not None and found.isdigit() else 1
 
 
 def fixed(body: bytes, reason: str) -> tuple[bytes, str]:

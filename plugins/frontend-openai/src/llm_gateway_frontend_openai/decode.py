@@ -11,7 +11,7 @@ from llm_gateway_api.requests import (
     TextPart,
 )
 
-from llm_gateway_frontend_openai.fields import decoded, wrong
+from llm_gateway_frontend_openai.fields import decoded, rest, wrong
 from llm_gateway_frontend_openai.messages import decode_messages
 from llm_gateway_frontend_openai.params import split
 from llm_gateway_frontend_openai.tools import decode_choice, decode_tools
@@ -25,6 +25,8 @@ def decode_chat(head: RequestHead) -> ChatRequest:
     tools = decode_tools(members)
     choice = decode_choice(members)
     params, extra = split(members)
+    if options := _options(head):
+        params["stream_options"] = options
     if isinstance(params.get("logprobs"), int) and not isinstance(params["logprobs"], bool):
         raise wrong("logprobs", "true or false")
     return ChatRequest(
@@ -59,6 +61,13 @@ def decode_embeddings(head: RequestHead) -> EmbeddingsRequest:
     if params.get("encoding_format") not in (None, "float", "base64"):
         raise wrong("encoding_format", "'float' or 'base64'")
     return EmbeddingsRequest(head.model, inputs, params, extra, head.dialect)
+
+
+def _options(head: RequestHead) -> dict[str, Any]:
+    """What the client says of its stream besides usage, which the gateway sees to."""
+    raw = head.fields.get("stream_options")
+    given = None if raw is None else decoded(raw, "stream_options")
+    return rest(given, "include_usage") if isinstance(given, dict) else {}
 
 
 def _members(head: RequestHead) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from llm_gateway_api.requests import (
     ImagePart,
     Message,
     Part,
-    ReasoningPart,
     RefusalPart,
     Role,
     TextPart,
@@ -18,6 +17,7 @@ from llm_gateway_api.requests import (
     UnknownPart,
 )
 
+from llm_gateway_frontend_openai import reasoning
 from llm_gateway_frontend_openai.fields import (
     Object,
     array,
@@ -31,7 +31,8 @@ from llm_gateway_frontend_openai.fields import (
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _CALLING = ("tool_calls", "function_call", "audio", "refusal", "reasoning_content")
-_KNOWN = ("role", "content", "name", "tool_call_id", *_CALLING)
+_REASONING = ("reasoning", "reasoning_details")
+_KNOWN = ("role", "content", "name", "tool_call_id", *_CALLING, *_REASONING)
 
 
 def decode_messages(value: object) -> tuple[Message, ...]:
@@ -89,8 +90,10 @@ def _result(given: Object, role: str, parts: tuple[Part, ...], path: str) -> Mes
 
 def _assistant(given: Object, parts: tuple[Part, ...], path: str) -> tuple[Part, ...]:
     found: list[Part] = []
-    if reasoning := optional_text(given, "reasoning_content", path):
-        found.append(ReasoningPart(reasoning))
+    thought = optional_text(given, "reasoning_content", path)
+    details = given.get("reasoning_details")
+    listed = [] if details is None else array(details, f"{path}.reasoning_details")
+    found.extend(reasoning.parts(thought or optional_text(given, "reasoning", path), listed))
     found.extend(parts)
     if refusal := optional_text(given, "refusal", path):
         found.append(RefusalPart(refusal))

@@ -5,7 +5,8 @@ its end is left out.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from llm_gateway_api.events import (
@@ -23,7 +24,8 @@ from llm_gateway_api.events import (
 from llm_gateway_api.requests import RequestHead
 from llm_gateway_api.sse import frame
 
-from llm_gateway_frontend_openai.wire import DONE, Identity, encode, usage_object
+from llm_gateway_frontend_openai.reasoning import Details
+from llm_gateway_frontend_openai.wire import DIALECT, DONE, Identity, encode, usage_object
 
 KIND = "chat.completion.chunk"
 
@@ -33,6 +35,7 @@ class Choice:
 
     def __init__(self) -> None:
         self.calls: dict[int, int] = {}
+        self.details = Details()
         self.finished = False
 
 
@@ -62,9 +65,11 @@ class ChatStreamRenderer:
             if not choice.finished:
                 self._finish(index, "stop")
         if self._include_usage:
-            usage = usage_object(self._usage or Usage())
+            usage = {**usage_object(self._usage or Usage()), **self._identity.figures}
             body = {**self._identity.head(KIND), "choices": [], "usage": usage}
             self._out.append(frame(encode(body)))
+        elif self._identity.unsent:
+            self._out.append(frame(encode({**self._identity.head(KIND), "choices": []})))
         self._out.append(DONE)
         return self._taken()
 
@@ -77,14 +82,23 @@ class ChatStreamRenderer:
             if event.text or event.logprobs is not None:
                 self._emit(event.index, {"content": event.text}, logprobs=event.logprobs)
         elif isinstance(event, ReasoningDelta):
-            if event.text:
-                self._emit(event.index, {"reasoning_content": event.text})
+            self._thought(event)
         elif isinstance(event, RefusalDelta):
             self._emit(event.index, {"refusal": event.text})
         elif isinstance(event, ToolCallDelta):
             self._call(event)
-        elif isinstance(event, Unknown) and event.dialect == "openai.chat":
-            self._emit(event.index, dict(event.raw))
+        elif isinstance(event, Unknown) and not self._identity.keep(event):
+            beside = event.dialect != DIALECT
+            self._emit(
+                event.index, {} if beside else dict(event.raw), beside=event.raw if beside else {}
+            )
+
+    def _thought(self, event: ReasoningDelta) -> None:
+        delta: dict[str, Any] = {"reasoning_content": event.text} if event.text else {}
+        if details := self._started(event.index).details.take(event):
+            delta["reasoning_details"] = details
+        if delta:
+            self._emit(event.index, delta)
 
     def _call(self, event: ToolCallDelta) -> None:
         calls = self._started(event.index).calls
@@ -129,9 +143,10 @@ class ChatStreamRenderer:
         *,
         finish: str | None = None,
         logprobs: object = None,
+        beside: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         if not self._started(index).finished:
-            self._chunk(index, delta, finish, logprobs)
+            self._chunk(index, delta, finish, logprobs, beside)
 
     def _chunk(
         self,
@@ -139,8 +154,10 @@ class ChatStreamRenderer:
         delta: dict[str, Any],
         finish: str | None = None,
         logprobs: object = None,
+        beside: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        choice |= beside
         body = {**self._identity.head(KIND), "choices": [choice]}
         if self._include_usage:
             body["usage"] = None

@@ -1,7 +1,7 @@
 """Writes an answer as one chat completion object (openai.md, section 4)."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llm_gateway_api.events import (
@@ -18,7 +18,8 @@ from llm_gateway_api.events import (
 )
 from llm_gateway_api.requests import RequestHead
 
-from llm_gateway_frontend_openai.wire import Identity, encode, usage_object
+from llm_gateway_frontend_openai.reasoning import Details
+from llm_gateway_frontend_openai.wire import DIALECT, Identity, encode, usage_object
 
 
 class Call:
@@ -40,10 +41,13 @@ class Collected:
     def __init__(self) -> None:
         self.text: list[str] = []
         self.reasoning: list[str] = []
+        self.details: list[Any] = []
+        self._detailed = Details()
         self.refusal: list[str] = []
         self.calls: dict[int, Call] = {}
         self.logprobs: dict[str, list[Any]] = {}
         self.extra: dict[str, Any] = {}
+        self.beside: dict[str, Any] = {}
         self.reason: str | None = None
 
     def take(self, event: Event) -> None:
@@ -52,6 +56,7 @@ class Collected:
             self._take_logprobs(event.logprobs)
         elif isinstance(event, ReasoningDelta):
             self.reasoning.append(event.text)
+            self.details += self._detailed.take(event)
         elif isinstance(event, RefusalDelta):
             self.refusal.append(event.text)
         elif isinstance(event, ToolCallDelta):
@@ -59,8 +64,14 @@ class Collected:
             call.arguments.append(event.arguments)
         elif isinstance(event, Finished):
             self.reason = self.reason or event.reason
-        elif isinstance(event, Unknown) and event.dialect == "openai.chat":
-            self.extra.update(event.raw)
+        elif isinstance(event, Unknown):
+            self._keep(self.extra if event.dialect == DIALECT else self.beside, event.raw)
+
+    def _keep(self, held: dict[str, Any], raw: Mapping[str, Any]) -> None:
+        """Lists that come in pieces (annotations) are one list."""
+        for name, value in raw.items():
+            both = isinstance(value, list) and isinstance(held.get(name), list)
+            held[name] = [*held[name], *value] if both else value
 
     def _take_logprobs(self, logprobs: object) -> None:
         if isinstance(logprobs, dict):
@@ -87,6 +98,8 @@ class Collected:
         }
         if reasoning := "".join(self.reasoning):
             message["reasoning_content"] = reasoning
+        if self.details:
+            message["reasoning_details"] = self.details
         if self.calls and legacy:
             message["function_call"] = next(iter(self.calls.values())).inner()
         elif self.calls:
@@ -114,6 +127,8 @@ class WholeRenderer:
                 self.identity.take(event)
             elif isinstance(event, UsageReport):
                 self.usage = event.usage
+            elif isinstance(event, Unknown) and self.identity.keep(event):
+                continue
             else:
                 self.choices.setdefault(event.index, Collected()).take(event)
         return b""
@@ -121,7 +136,7 @@ class WholeRenderer:
     def finish(self) -> bytes:
         choices = [self.choice(index, each) for index, each in sorted(self.choices.items())]
         body = {**self.identity.head(self.kind), "choices": choices}
-        body["usage"] = usage_object(self.usage or Usage())
+        body["usage"] = {**usage_object(self.usage or Usage()), **self.identity.figures}
         return encode(body)
 
     kind = "chat.completion"
@@ -132,6 +147,7 @@ class WholeRenderer:
             "message": got.message(self.legacy),
             "logprobs": got.logprobs or None,
             "finish_reason": got.finish_reason(self.legacy),
+            **got.beside,
         }
 
 

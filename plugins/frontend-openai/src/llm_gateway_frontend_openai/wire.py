@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 from llm_gateway_api.errors import GatewayError
-from llm_gateway_api.events import Started, Usage
+from llm_gateway_api.events import Started, Unknown, Usage
 from llm_gateway_api.sse import frame
 
+DIALECT = "openai.chat"
 DONE = b"data: [DONE]\n\n"
 encode = msgspec.json.Encoder().encode
 
@@ -21,8 +22,24 @@ class Identity:
         self._prefix = prefix
         self._id: str | None = None
         self._created: int | None = None
+        self._kept: dict[str, Any] = {}
+        self.figures: dict[str, Any] = {}
+        self.unsent = False
+
+    def keep(self, event: Unknown) -> bool:
+        """Members of the answer or of its usage that no table names; they go with the next
+        object that is written. False for those of a choice."""
+        if event.dialect == f"{DIALECT}:answer":
+            self._kept |= event.raw
+            self.unsent = True
+        elif event.dialect == f"{DIALECT}:usage":
+            self.figures |= event.raw
+        else:
+            return event.dialect not in (DIALECT, f"{DIALECT}:choice")
+        return True
 
     def take(self, started: Started) -> None:
+        self._kept |= started.extra
         self._id = self._id or started.id
         self._created = self._created or started.created
 
@@ -31,7 +48,14 @@ class Identity:
             self._id = self._prefix + secrets.token_hex(12)
         if self._created is None:
             self._created = int(time.time())
-        return {"id": self._id, "object": kind, "created": self._created, "model": self.model}
+        self.unsent = False
+        return {
+            "id": self._id,
+            "object": kind,
+            "created": self._created,
+            "model": self.model,
+            **self._kept,
+        }
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:
