@@ -69,7 +69,7 @@ def chat_pieces(calls: Calls, given: list[dict[str, Any]]) -> list[gw.Event]:
         index = each.get("index")
         id_ = each.get("id")
         id_ = None if id_ == "null" else id_  # Mistral's SDK writes None so
-        key = (index if isinstance(index, int) else at, kind)
+        key = (int(index) if isinstance(index, (int, float)) else at, kind)
         name, text = str(inner.get("name") or ""), given_text(inner, kind)
         found.append(calls.piece(key, str(id_) if id_ else None, name, text, kind))
     return found

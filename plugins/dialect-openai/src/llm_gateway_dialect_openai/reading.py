@@ -51,8 +51,10 @@ class Reading:
             raise gw.UpstreamTruncatedError("the answer holds invalid JSON") from error
         if not isinstance(found, dict):
             raise gw.UpstreamTruncatedError("the answer is no object")
-        if "detail" in found and "choices" not in found and "data" not in found:
-            raise self.errors.meaning(0, {"message": str(found["detail"])})
+        if not found.keys() & {"choices", "data", "type"}:  # a bare error of what stands before
+            words = found.get("detail") or found.get("message")
+            if words:
+                raise self.errors.meaning(0, {**found, "message": str(words)})
         if (problem := inside(found)) is not None:
             raise self.errors.meaning(0, problem)
         return found

@@ -1,0 +1,1 @@
+"""Mistral AI as an upstream of the LLM gateway."""
