@@ -1,10 +1,15 @@
-"""Calls to providers over real sockets."""
+"""Calls to providers over real sockets: one suite that both implementations pass."""
 
 import asyncio
+import gzip
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+from llm_gateway.session import Sessions
+from llm_gateway.transport import Transport
 from llm_gateway.upstream import Upstream, wire
 from llm_gateway.watchdog import Watchdog
 from llm_gateway_api import FailureClass, UpstreamError, UpstreamRequest
@@ -13,7 +18,7 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def serving(script: Script) -> AsyncIterator[str]:
+async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """A raw server on loopback; `script` handles each connection."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -28,10 +33,10 @@ async def serving(script: Script) -> AsyncIterator[str]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
     try:
         port = server.sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}/v1/x"
+        yield f"https://localhost:{port}/v1/x" if tls else f"http://127.0.0.1:{port}/v1/x"
     finally:
         server.close()
         for task in tasks:
@@ -43,8 +48,27 @@ def request(url: str, body: bytes = b"{}") -> UpstreamRequest:
     return UpstreamRequest("POST", url, {"authorization": "Bearer x"}, body, decoder=lambda: None)  # type: ignore[arg-type,return-value]  # not decoded here
 
 
-def upstream(max_connections: int = 10, connect_seconds: float = 1.0) -> Upstream:
-    return Upstream(Watchdog(asyncio.get_running_loop()), max_connections, connect_seconds)
+Make = Callable[..., Transport]
+
+
+@pytest.fixture(params=["upstream", "session"])
+async def upstream(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
+    """Makes one or the other, and closes what it made."""
+    made: list[Transport] = []
+
+    def make(max_connections: int = 10, connect_seconds: float = 1.0) -> Transport:
+        if request.param == "upstream":
+            watchdog = Watchdog(asyncio.get_running_loop())
+            made.append(Upstream(watchdog, max_connections, connect_seconds))
+        else:
+            made.append(Sessions(max_connections, connect_seconds))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+        if isinstance(each, Sessions) and each.closing is not None:
+            await each.closing
 
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:
@@ -57,7 +81,7 @@ def soon(seconds: float) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
-async def test_connection_is_kept_and_used_again() -> None:
+async def test_connection_is_kept_and_used_again(upstream: Make) -> None:
     """Two calls in a row share one connection."""
     connections = 0
 
@@ -74,12 +98,11 @@ async def test_connection_is_kept_and_used_again() -> None:
             connection = await client.send(request(url), soon(5))
             assert await connection.read(100) == b"ok"
             connection.release()
-        client.close()
 
     assert connections == 1
 
 
-async def test_stale_connection_is_replaced_once() -> None:
+async def test_stale_connection_is_replaced_once(upstream: Make) -> None:
     """A kept connection that died before any byte of the answer is no failure."""
     served = 0
 
@@ -99,7 +122,6 @@ async def test_stale_connection_is_replaced_once() -> None:
         second = await client.send(request(url), soon(5))
         assert await second.read(100) == b"ok"
         second.release()
-        client.close()
 
     assert served == 2
 
@@ -115,7 +137,9 @@ async def test_stale_connection_is_replaced_once() -> None:
     ],
 )
 @pytest.mark.parametrize("bytewise", [False, True])
-async def test_any_framing_gives_the_same_body(framing: bytes, bytewise: bool) -> None:
+async def test_any_framing_gives_the_same_body(
+    upstream: Make, framing: bytes, bytewise: bool
+) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         for piece in (framing[i : i + 1] for i in range(len(framing))) if bytewise else (framing,):
@@ -127,7 +151,6 @@ async def test_any_framing_gives_the_same_body(framing: bytes, bytewise: bool) -
         connection = await client.send(request(url), soon(5))
         assert await connection.read(100) == b"abcde"
         connection.release()
-        client.close()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +165,9 @@ async def test_any_framing_gives_the_same_body(framing: bytes, bytewise: bool) -
         (b"NOT HTTP AT ALL\r\n\r\n", FailureClass.BROKEN_BEFORE_COMMIT),
     ],
 )
-async def test_cut_or_garbled_answer_is_a_failure(answer: bytes, failure: FailureClass) -> None:
+async def test_cut_or_garbled_answer_is_a_failure(
+    upstream: Make, answer: bytes, failure: FailureClass
+) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(answer)
@@ -155,13 +180,12 @@ async def test_cut_or_garbled_answer_is_a_failure(answer: bytes, failure: Failur
                 await connection.read(100)
             finally:
                 connection.release()
-        client.close()
 
     assert caught.value.failure is failure
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc"])
-async def test_silence_ends_at_the_deadline(head: bytes) -> None:
+async def test_silence_ends_at_the_deadline(upstream: Make, head: bytes) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(head)
@@ -175,13 +199,12 @@ async def test_silence_ends_at_the_deadline(head: bytes) -> None:
                 await connection.read(100)
             finally:
                 connection.release()
-        client.close()
 
     assert caught.value.failure is FailureClass.NO_FIRST_CONTENT
     assert caught.value.status == 504
 
 
-async def test_refused_connection_names_no_address() -> None:
+async def test_refused_connection_names_no_address(upstream: Make) -> None:
     with pytest.raises(UpstreamError) as caught:
         await upstream().send(request("http://127.0.0.1:1/v1"), soon(1))
 
@@ -189,7 +212,7 @@ async def test_refused_connection_names_no_address() -> None:
     assert "127.0.0.1" not in str(caught.value)
 
 
-async def test_full_pool_waits_for_its_turn() -> None:
+async def test_full_pool_waits_for_its_turn(upstream: Make) -> None:
     """More calls than connections: the third waits for a free one."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -208,10 +231,9 @@ async def test_full_pool_waits_for_its_turn() -> None:
             return body
 
         assert await asyncio.gather(*(call() for _ in range(8))) == [b"ok"] * 8
-        client.close()
 
 
-async def test_answer_larger_than_the_limit_is_refused() -> None:
+async def test_answer_larger_than_the_limit_is_refused(upstream: Make) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 200\r\n\r\n" + b"x" * 200)
@@ -222,7 +244,220 @@ async def test_answer_larger_than_the_limit_is_refused() -> None:
         with pytest.raises(UpstreamError, match="larger than 100 bytes"):
             await connection.read(100)
         connection.release()
-        client.close()
+
+
+async def test_no_header_is_split(upstream: Make) -> None:
+    """A line break in a header is refused, whoever let it through."""
+    bad = UpstreamRequest("POST", "http://127.0.0.1:1/", {"a": "b\r\nc: d"}, b"", lambda: None)  # type: ignore[arg-type,return-value]  # not decoded here
+
+    with pytest.raises(ValueError):
+        await upstream().send(bad, soon(1))
+
+
+async def test_what_is_sent(upstream: Make) -> None:
+    """The request's own headers and body, and nothing that speaks of a library."""
+    heads: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await read_request(reader))
+        writer.write(b"HTTP/1.1 200 OK\r\nX-One: 1\r\nx-one: 2\r\ncontent-length: 0\r\n\r\n")
+
+    async with serving(script) as url:
+        connection = await upstream().send(request(url + "?a=%2F&b=c%20d"), soon(5))
+        assert await connection.read(10) == b""
+        connection.release()
+
+    lines = heads[0].lower().split(b"\r\n")
+    assert lines[0] == b"post /v1/x?a=%2f&b=c%20d http/1.1"
+    names = {line.split(b":")[0] for line in lines[1:] if b":" in line}
+    assert names <= {
+        b"host",
+        b"authorization",
+        b"accept-encoding",
+        b"content-length",
+        b"connection",
+    }
+    assert b"accept-encoding: identity" in lines
+    assert connection.headers["x-one"] == "1"
+
+
+async def test_big_answer_arrives_whole(upstream: Make) -> None:
+    """Ten megabytes, in pieces as they come."""
+    body = b"0123456789abcdef" * 655_360
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        await reader.read()
+
+    async with serving(script) as url:
+        connection = await upstream().send(request(url), soon(10))
+        assert await connection.read(len(body)) == body
+        connection.release()
+
+
+async def test_compressed_answer_is_unpacked(upstream: Make) -> None:
+    """Nobody asked for it, and some send it all the same."""
+    packed = gzip.compress(b"hello " * 100)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
+        writer.write(head % len(packed) + packed)
+
+    async with serving(script) as url:
+        connection = await upstream().send(request(url), soon(5))
+        assert await connection.read(1000) == b"hello " * 100
+        connection.release()
+
+
+async def test_redirect_is_an_answer(upstream: Make) -> None:
+    """The credential stays with whom it was meant for."""
+    served = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        served += 1
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 307 Go\r\nlocation: /other\r\ncontent-length: 0\r\n\r\n")
+
+    async with serving(script) as url:
+        connection = await upstream().send(request(url), soon(5))
+        await connection.read(10)
+        connection.release()
+
+    assert (connection.status, served) == (307, 1)
+
+
+async def test_hold_stops_reading_until_unhold(upstream: Make) -> None:
+    """While the client takes nothing, the provider cannot send without end."""
+    sent = 0
+    piece = b"x" * 65536
+    stuck = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (400 * len(piece)))
+        for _ in range(400):
+            writer.write(piece)
+            try:
+                await asyncio.wait_for(writer.drain(), 0.3)
+            except TimeoutError:
+                stuck.set()
+                await writer.drain()
+            sent += len(piece)
+
+    async with serving(script) as url:
+        connection = await upstream().send(request(url), soon(20))
+        received = 0
+
+        def sink(data: bytes) -> None:
+            nonlocal received
+            if not received:
+                connection.hold()
+            received += len(data)
+
+        pumping = asyncio.create_task(connection.pump(sink))
+        await asyncio.wait_for(stuck.wait(), 10)
+        assert received < 400 * len(piece) > sent
+        connection.unhold()
+        await pumping
+        connection.release()
+
+    assert received == 400 * len(piece)
+
+
+async def test_deadline_may_be_moved_while_the_answer_comes(upstream: Make) -> None:
+    """Later for each piece, and its class is what the caller says."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n")
+        for _ in range(4):
+            writer.write(b"x")
+            await asyncio.sleep(0.1)
+        await reader.read()
+
+    async with serving(script) as url:
+        connection = await upstream().send(request(url), soon(0.25))
+        connection.overdue = FailureClass.BROKEN_AFTER_COMMIT
+        received: list[bytes] = []
+
+        def sink(data: bytes) -> None:
+            received.append(data)
+            connection.deadline = soon(0.25)
+
+        with pytest.raises(UpstreamError) as caught:
+            await connection.pump(sink)
+        connection.release()
+
+    assert b"".join(received) == b"xxxx"
+    assert caught.value.failure is FailureClass.BROKEN_AFTER_COMMIT
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_cancelled_call_closes_its_connection(upstream: Make, answered: bool) -> None:
+    """At once, whether the head was in or not."""
+    closed, begun = asyncio.Event(), asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        if answered:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc")
+        begun.set()
+        await reader.read()
+        closed.set()
+
+    async with serving(script) as url:
+        client = upstream()
+
+        async def call() -> None:
+            connection = await client.send(request(url), soon(9))
+            try:
+                await connection.read(100)
+            finally:
+                connection.release()
+
+        task = asyncio.create_task(call())
+        await begun.wait()
+        if answered:
+            await asyncio.sleep(0.05)  # the head is on its way
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(closed.wait(), 1)
+
+
+async def test_tls_is_verified(upstream: Make, certificate: Any) -> None:
+    """A certificate that nobody vouches for is no connection; no byte is sent."""
+    heads: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await read_request(reader))
+
+    async with serving(script, certificate.server()) as url:
+        with pytest.raises(UpstreamError) as caught:
+            await upstream().send(request(url), soon(5))
+
+    assert caught.value.failure is FailureClass.CONNECT
+    assert heads == []
+
+
+async def test_tls_with_a_trusted_certificate(
+    upstream: Make, certificate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    async with serving(script, certificate.server()) as url:
+        connection = await upstream().send(request(url), soon(5))
+        assert await connection.read(10) == b"ok"
+        connection.release()
 
 
 def test_line_break_in_a_header_is_refused() -> None:

@@ -5,7 +5,7 @@ A section is read-only and a typo in it is an error; waits carry their unit in t
 
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -61,6 +61,10 @@ class ProviderSettings(Section):
     models: tuple[ModelEntry | str, ...] = Field(default=(), description="models it serves")
     headers: dict[str, str] = Field(default_factory=dict, description="headers added to each call")
     max_connections: int = Field(default=1000, ge=1, description="connections to the provider")
+    proxy: SecretStr | None = Field(
+        default=None,
+        description="HTTP proxy as a URL; none goes direct; HTTP(S)_PROXY and NO_PROXY if absent",
+    )
 
 
 class CacheSettings(Section):

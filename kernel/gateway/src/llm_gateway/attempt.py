@@ -36,7 +36,7 @@ from llm_gateway.guarding import Guarding
 from llm_gateway.inlining import Inlining
 from llm_gateway.lanes import TranslateLane
 from llm_gateway.observe import Counts
-from llm_gateway.upstream import Connection, Upstream
+from llm_gateway.transport import Exchange, Transport
 
 if TYPE_CHECKING:
     from llm_gateway.pipeline import Call
@@ -85,7 +85,7 @@ class Bound:
 
     name: str
     provider: Provider
-    upstream: Upstream
+    upstream: Transport
     can: "Abilities"
     relays: frozenset[str]
     seconds: Mapping[str, float]
@@ -196,7 +196,7 @@ class Attempts:
             sent = bound.can.signing.sign(sent)
         return sent
 
-    async def _refused(self, connection: Connection, provider: Provider) -> UpstreamError:
+    async def _refused(self, connection: Exchange, provider: Provider) -> UpstreamError:
         body = await connection.read(MAX_ERROR_BYTES)
         if connection.status < 400:
             return UpstreamError(
@@ -265,7 +265,7 @@ class Streaming:
         call: "Call",
         target: Target,
         bound: Bound,
-        connection: Connection,
+        connection: Exchange,
         lane: Lane,
     ) -> None:
         self._attempts = attempts

@@ -36,9 +36,12 @@ from llm_gateway.ordering import in_turn, ordered_filters
 from llm_gateway.pipeline import Pipeline
 from llm_gateway.plugins import Plugins, label
 from llm_gateway.progress import Onward
+from llm_gateway.proxies import Proxied, configured, proxy_for
 from llm_gateway.reserve import Caching, Reserving, Scope
 from llm_gateway.routing import Instance, Router, instance, listed
+from llm_gateway.session import Sessions
 from llm_gateway.settings import Settings
+from llm_gateway.transport import Transport
 from llm_gateway.upstream import Upstream
 from llm_gateway.watchdog import Watchdog
 
@@ -69,7 +72,7 @@ class Generation:
     frontends: Mapping[tuple[str, str], tuple[FrontendSpec, Frontend]]
     endpoints: Sequence[tuple[EndpointSpec, Any]]
     services: Sequence[tuple[str, Service]]
-    upstreams: Sequence[Upstream]
+    upstreams: Sequence[Transport]
     armed: Sequence[tuple[str, str, str, str]]
     maker: Maker
     audit: Audit
@@ -238,14 +241,24 @@ class Binder:
             self.armed.append(("provider", name, spec.kind, lane))
         return bound
 
-    def _upstream(self, name: str, own: ProviderSettings, connect_seconds: float) -> Upstream:
+    def _upstream(self, name: str, own: ProviderSettings, connect_seconds: float) -> Transport:
         """The connections to one provider, kept over a reload with what is open."""
         if own.connect_seconds is not None:
             connect_seconds = own.connect_seconds
+        proxies = configured(name, own.proxy.get_secret_value() if own.proxy else None)
         given = (own.max_connections, connect_seconds)
-        made: Upstream = self.maker.keep(
-            ("upstream", name), given, lambda: Upstream(self.kernel.watchdog, *given)
-        )
+
+        def make() -> Transport:
+            direct = Upstream(self.kernel.watchdog, *given)
+            if proxies is None:
+                return direct
+            return Proxied(
+                direct,
+                lambda proxy: Sessions(*given, proxy),
+                lambda origin: proxy_for(origin, proxies),
+            )
+
+        made: Transport = self.maker.keep(("upstream", name), (*given, proxies), make)
         return made
 
     def _router(self, providers: Mapping[str, Bound]) -> Router:

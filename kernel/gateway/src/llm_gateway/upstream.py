@@ -9,7 +9,6 @@ import asyncio
 import ssl
 import zlib
 from collections import deque
-from collections.abc import Callable
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,16 +16,11 @@ from urllib.parse import urlsplit
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from llm_gateway_api import FailureClass, UpstreamError, UpstreamRequest
 
+from llm_gateway.transport import TIMED_OUT, Sink, collected
 from llm_gateway.watchdog import Watchdog
 
-Sink = Callable[[bytes], None]
 IDLE_SECONDS = 50.0
 MAX_HEADERS = 200
-_TIMED_OUT = {
-    FailureClass.CONNECT_TIMEOUT: "the provider could not be reached in time",
-    FailureClass.NO_FIRST_CONTENT: "the provider did not answer in time",
-    FailureClass.BROKEN_AFTER_COMMIT: "the provider fell silent in the middle of its answer",
-}
 
 
 class StaleConnection(Exception):
@@ -88,20 +82,7 @@ class Connection(asyncio.Protocol):
 
     async def read(self, limit: int) -> bytes:
         """The whole body, at most `limit` bytes."""
-        pieces: list[bytes] = []
-        size = 0
-
-        def collect(data: bytes) -> None:
-            nonlocal size
-            size += len(data)
-            if size > limit:
-                raise UpstreamError(
-                    FailureClass.BROKEN_BEFORE_COMMIT, f"the answer is larger than {limit} bytes"
-                )
-            pieces.append(data)
-
-        await self.pump(collect)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return await collected(self, limit)
 
     def hold(self) -> None:
         """Stop reading: the client takes no more for now."""
@@ -165,7 +146,7 @@ class Connection(asyncio.Protocol):
     def expire(self) -> None:
         """The deadline passed."""
         self._close_after = True
-        self._fail(UpstreamError(self.overdue, _TIMED_OUT[self.overdue]))
+        self._fail(UpstreamError(self.overdue, TIMED_OUT[self.overdue]))
         if self.transport is not None:
             self.transport.abort()
 
@@ -293,7 +274,7 @@ class Pool:
                 )
         except TimeoutError as error:
             raise UpstreamError(
-                FailureClass.CONNECT_TIMEOUT, _TIMED_OUT[FailureClass.CONNECT_TIMEOUT]
+                FailureClass.CONNECT_TIMEOUT, TIMED_OUT[FailureClass.CONNECT_TIMEOUT]
             ) from error
         except OSError as error:
             raise UpstreamError(FailureClass.CONNECT, "the provider cannot be reached") from error

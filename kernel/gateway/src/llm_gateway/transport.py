@@ -1,0 +1,84 @@
+"""How a call reaches a provider: the small contract that two implementations meet.
+
+`upstream.Upstream` is the quick one; `session.Sessions` goes through proxies. One test
+suite holds both to the same behaviour.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from llm_gateway_api import FailureClass, Headers, UpstreamError, UpstreamRequest
+
+Sink = Callable[[bytes], None]
+TIMED_OUT = {
+    FailureClass.CONNECT_TIMEOUT: "the provider could not be reached in time",
+    FailureClass.NO_FIRST_CONTENT: "the provider did not answer in time",
+    FailureClass.BROKEN_AFTER_COMMIT: "the provider fell silent in the middle of its answer",
+}
+
+
+class Exchange(Protocol):
+    """A call whose answer's head is in. What fails is an `UpstreamError`.
+
+    `deadline` (the event loop's clock) may be moved at any time; when it passes, the
+    failure class is `overdue`. Header names are in lower case, a repeated header keeps its
+    first value.
+    """
+
+    status: int
+    overdue: FailureClass
+
+    @property
+    def headers(self) -> Headers: ...
+
+    @property
+    def deadline(self) -> float: ...
+
+    @deadline.setter
+    def deadline(self, value: float) -> None: ...
+
+    async def pump(self, sink: Sink) -> None:
+        """Hand each piece of the body to `sink` as it arrives, and return at its end."""
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body, at most `limit` bytes."""
+
+    def hold(self) -> None:
+        """Stop reading: the client takes no more for now."""
+
+    def unhold(self) -> None: ...
+
+    def release(self) -> None:
+        """Over: the connection is kept if its answer was read to the end, else closed."""
+
+
+class Transport(Protocol):
+    """The way to one provider instance. Redirects are never followed."""
+
+    async def send(self, request: UpstreamRequest, deadline: float) -> Exchange:
+        """Send `request`; return once the head of the answer is in.
+
+        Raises `UpstreamError`. A kept connection that turns out to be dead before any byte
+        of the answer is replaced by a fresh one, once.
+        """
+
+    def close(self) -> None:
+        """Close what is idle; what is in use ends with its exchange."""
+
+
+async def collected(exchange: Exchange, limit: int) -> bytes:
+    """The whole body through `pump`."""
+    pieces: list[bytes] = []
+    size = 0
+
+    def collect(data: bytes) -> None:
+        nonlocal size
+        size += len(data)
+        if size > limit:
+            raise UpstreamError(
+                FailureClass.BROKEN_BEFORE_COMMIT, f"the answer is larger than {limit} bytes"
+            )
+        pieces.append(data)
+
+    await exchange.pump(collect)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
