@@ -2,9 +2,11 @@
 
 import asyncio
 import inspect
+import json
 from typing import Any
 
 import llm_gateway_api.hookspecs as hookspecs
+from llm_gateway_testkit import openai_dialect as openai
 from llm_gateway_testkit.gateway import Gateway
 from llm_gateway_testkit.rawclient import Reply, call
 from llm_gateway_testkit.scripted import Answer, ScriptedProvider
@@ -185,6 +187,55 @@ async def test_llm_gateway_observers(acme: Any) -> None:
     assert answer.status == 200
     assert {"observer.started", "observer.attempt acme/acme-2", "observer.finished 200"} <= {*told}
     assert b"gateway_observer_errors_total 1" in page.body
+
+
+async def test_llm_gateway_tracers(acme: Any) -> None:
+    """A SERVER span for the request, a CLIENT span for each attempt, W3C in and out."""
+    trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    provider = ScriptedProvider(openai.error_answer(500), openai.chat_answer("hello again"))
+    async with provider:
+        up = {"kind": "openai", "api_key": "k", "base_url": f"{provider.url}/v1", "max_retries": 0}
+        both = [{"provider": "up", "model": "first"}, {"provider": "up", "model": "second"}]
+        async with acme.running(
+            providers={"up": up},
+            routing={"models": [{"name": "pair", "deployments": both}]},
+            plugins={"acme_traces": {"enabled": True}},
+        ) as gateway:
+            answer = await say(gateway, "pair my words", traceparent=f"00-{trace}-{parent}-01")
+        sent = [each.headers["traceparent"].split("-") for each in provider.received]
+
+    assert answer.status == 200
+    lines = gateway.log_lines()
+    told = [json.loads(each.removeprefix("span ")) for each in lines if each.startswith("span ")]
+    first, second, server = told
+    assert {each["trace"] for each in told} == {trace}
+    assert (server["kind"], server["parent"]) == ("SERVER", parent)
+    assert server["http.route"] == "/acme/line"
+    assert (server["http.response.status_code"], server["status"]) == (200, "UNSET")
+    assert server["gen_ai.usage.output_tokens"] == 2
+    assert [each["kind"] for each in (first, second)] == ["CLIENT", "CLIENT"]
+    assert [each["parent"] for each in (first, second)] == [server["id"]] * 2
+    assert {each["name"] for each in (first, second)} == {"chat first", "chat second"}
+    assert (first["error.type"], first["status"]) == ("server_error", "ERROR")
+    assert first["gen_ai.provider.name"] == "openai"
+    assert [each[1:3] for each in sent] == [[trace, first["id"]], [trace, second["id"]]]
+    assert not any("my words" in each or "hello again" in each for each in map(json.dumps, told))
+    (line,) = [json.loads(each) for each in lines if '"request_id"' in each and "span" not in each]
+    assert line["trace_id"] == trace
+
+
+async def test_without_a_tracer_nothing_is_traced(acme: Any) -> None:
+    """No span, no `trace_id`, and no `traceparent` goes up."""
+    async with ScriptedProvider(openai.chat_answer()) as provider:
+        up = {"kind": "openai", "api_key": "k", "base_url": f"{provider.url}/v1"}
+        async with acme.running(providers={"up": up}, routing={}) as gateway:
+            answer = await say(
+                gateway, "up/m hi", traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+            )
+        assert "traceparent" not in provider.received[0].headers
+
+    assert answer.status == 200
+    assert not any("trace_id" in each for each in gateway.log_lines())
 
 
 async def test_llm_gateway_stores(acme: Any) -> None:

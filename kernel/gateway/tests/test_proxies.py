@@ -1,6 +1,5 @@
 """Which calls take a proxy."""
 
-
 import pytest
 from llm_gateway.proxies import configured, proxy_for
 from llm_gateway_api import ConfigurationError

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.settings import *
     from llm_gateway_api.specs import *
     from llm_gateway_api.sse import *
+    from llm_gateway_api.tracing import *
     from llm_gateway_api.values import *
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ _MODULES = (
     "endpoints",
     "backing",
     "fetching",
+    "tracing",
     "settings",
 )
 

@@ -309,3 +309,18 @@ def llm_gateway_auditors() -> "Iterable[specs.AuditorSpec]":
     Raises:
         Any exception sets the plugin aside (phase declare).
     """
+
+
+@hookspec
+def llm_gateway_tracers() -> "Iterable[specs.TracerSpec]":
+    """Declare what records traces: an SDK's provider of tracers, with its exporter.
+
+    Called once at start, after the settings were read. Without one, requests make no span,
+    unless the process was given a provider of tracers (``opentelemetry-instrument``).
+
+    Returns:
+        At most one spec; two plugins that declare one stop the start.
+
+    Raises:
+        Any exception sets the plugin aside (phase declare).
+    """

@@ -69,7 +69,8 @@ class ProviderSpec:
     `env` is the variable that switches an instance of this kind on where the configuration
     has no ``providers``, `environment` the settings read from variables in that case.
     `standalone` marks a kind that serves when nothing at all is configured.
-    `surfaces` is what it can do, for the capability matrix.
+    `surfaces` is what it can do, for the capability matrix. `telemetry_name` is what traces
+    call the vendor (``gen_ai.provider.name``); the kind if absent.
     """
 
     kind: str
@@ -80,6 +81,7 @@ class ProviderSpec:
     standalone: bool = False
     surfaces: frozenset[str] = frozenset({"chat"})
     needs: tuple[str, ...] = ()
+    telemetry_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,16 @@ class SecurityFilterSpec:
 
 @dataclass(frozen=True, slots=True)
 class ObserverSpec:
+    name: str
+    make: Make
+    settings: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TracerSpec:
+    """`make` returns a `TracerProvider`; there is one for all that the gateway does."""
+
     name: str
     make: Make
     settings: str | None = None

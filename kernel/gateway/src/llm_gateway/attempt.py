@@ -118,6 +118,8 @@ class Attempts:
             await self._direct(call, target, bound, bound.can.direct)
             return
         sent, lane = self._prepare(call, target, bound)
+        if call.trace is not None:
+            sent = call.trace.carried(sent)
         if bound.headers or bound.can.credentials or bound.can.signing:
             sent = await self._authorised(bound, sent)
         if sent.dropped:

@@ -24,6 +24,7 @@ from llm_gateway_api import (
     Target,
 )
 
+from llm_gateway import tracing
 from llm_gateway.accounting import Accounting
 from llm_gateway.attempt import Abilities, Attempts, Bound
 from llm_gateway.backing import offers
@@ -41,6 +42,7 @@ from llm_gateway.reserve import Caching, Reserving, Scope
 from llm_gateway.routing import Instance, Router, instance, listed
 from llm_gateway.session import Sessions
 from llm_gateway.settings import Settings
+from llm_gateway.tracing import Tracing
 from llm_gateway.transport import Transport
 from llm_gateway.upstream import Upstream
 from llm_gateway.watchdog import Watchdog
@@ -76,6 +78,7 @@ class Generation:
     armed: Sequence[tuple[str, str, str, str]]
     maker: Maker
     audit: Audit
+    tracing: Tracing | None
     models: frozenset[str] = field(default_factory=frozenset)
 
     def close(self, living: Sequence["Generation"] = ()) -> None:
@@ -181,6 +184,7 @@ class Binder:
         )
         self._check_exposure(filters)
         self.all("services")
+        traced = tracing.bound(self.maker, kernel.counts.tracing_errors, self.armed)
         endpoints = [(spec, made) for spec, made in self.all("endpoints")]
         self.maker.forget()
         models = frozenset(router.entries) | {
@@ -197,6 +201,7 @@ class Binder:
             tuple(self.armed),
             self.maker,
             offered["audit"],
+            traced,
             models | {target.model for each in router.entries.values() for target in each},
         )
 

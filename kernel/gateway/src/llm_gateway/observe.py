@@ -86,6 +86,9 @@ class Counts:
         self.observer_errors = metrics.counter(
             "gateway_observer_errors_total", "observers that raised"
         ).value()
+        self.tracing_errors = metrics.counter(
+            "gateway_tracing_errors_total", "spans that could not be recorded"
+        ).value()
         self.cache_errors = metrics.counter(
             "gateway_cache_errors_total", "cache calls that raised", ("cache",)
         )

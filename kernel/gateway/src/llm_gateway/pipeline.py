@@ -48,6 +48,7 @@ from llm_gateway.observe import Counts
 from llm_gateway.progress import Onward, Progress
 from llm_gateway.reserve import Caching, Reserving, refused_error
 from llm_gateway.routing import Router
+from llm_gateway.tracing import Trace
 
 log = logging.getLogger("llm_gateway.pipeline")
 
@@ -77,6 +78,7 @@ class Call:
     accounted: bool = False
     answered: Headers = field(default_factory=dict)
     leases: Leases = field(default_factory=list)
+    trace: Trace | None = None
 
     def canonical(self) -> CanonicalRequest:
         """The decoded request; decoded at most once."""
@@ -167,6 +169,8 @@ class Pipeline:
         call.target, call.leases = target, leases
         started = monotonic()
         outcome = Outcome(target, None, cancelled=True)
+        if call.trace is not None:
+            call.trace.attempt(target, call.attempts)
         try:
             await self.attempts.run(call, target)
             outcome = Outcome(target, None, status=200, usage=call.usage)
@@ -222,6 +226,8 @@ class Pipeline:
         self.counts.latency(target.provider).observe(outcome.duration)
         if outcome.failure is not None:
             self.counts.errors(target.provider, outcome.failure).inc()
+        if call.trace is not None:
+            call.trace.attempted(outcome)
         for observer in self.observers:
             try:
                 observer.attempt(call.arrival, target, outcome)

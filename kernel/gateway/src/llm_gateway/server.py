@@ -83,6 +83,8 @@ class Gateway:
         call = Call(arrival, frontend, client, head)
         call.headers["x-request-id"] = arrival.request_id
         client.warm_headers = call.headers
+        if generation.tracing is not None:
+            call.trace = generation.tracing.begin(arrival, spec.operation)
         self.in_flight[call] = request.task, generation
         self.kernel.counts.in_flight.inc()
         try:
@@ -187,6 +189,8 @@ class Gateway:
                 counts.rate(provider).observe(usage.output_total / (now - call.first_content))
         if call.cost is not None:
             counts.cost(provider, label).inc(float(call.cost))
+        if call.trace is not None:
+            call.trace.finish(call, status)
         ttft = None
         if call.first_content is not None:
             ttft = round((call.first_content - arrival.arrived) * 1000, 3)
@@ -208,6 +212,7 @@ class Gateway:
                 attempts=call.attempts,
                 cost_usd=f"{call.cost:f}" if call.cost is not None else None,
                 ttft_ms=ttft,
+                trace_id=call.trace.trace_id if call.trace is not None else None,
                 error=call.error.code if call.error is not None else None,
             )
         )

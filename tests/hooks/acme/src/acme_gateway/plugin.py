@@ -4,10 +4,12 @@ What was called is told at ``GET /acme/calls``; one `Notebook` per configuration
 """
 
 import json
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import llm_gateway_api as gw
 import msgspec
@@ -18,6 +20,12 @@ class Settings(gw.Section):
     """``plugins.acme``"""
 
     greeting: str = Field(default="hello", description="what the endpoint says")
+
+
+class TraceSettings(gw.Section):
+    """``plugins.acme_traces``"""
+
+    enabled: bool = Field(default=False, description="whether spans are told")
 
 
 class Notebook:
@@ -331,12 +339,50 @@ class Lamp:
         print("acme: service.closed", flush=True)
 
 
+class Recorder:
+    """A provider of tracers that writes a line for each span that ended."""
+
+    def __init__(self, settings: TraceSettings) -> None:
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+
+        self._provider = TracerProvider()
+        exporter = ConsoleSpanExporter(
+            sys.stdout, formatter=lambda span: f"span {json.dumps(told(span))}\n"
+        )
+        self._provider.add_span_processor(SimpleSpanProcessor(exporter))
+
+    def get_tracer(self, name: str, version: str | None = None) -> Any:
+        return self._provider.get_tracer(name, version)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        yield
+        self._provider.shutdown()
+
+
+def told(span: Any) -> dict[str, Any]:
+    context, parent = span.get_span_context(), span.parent
+    return {
+        "name": span.name,
+        "kind": span.kind.name,
+        "trace": format(context.trace_id, "032x"),
+        "id": format(context.span_id, "016x"),
+        "parent": format(parent.span_id, "016x") if parent else None,
+        "status": span.status.status_code.name,
+        **dict(span.attributes),
+    }
+
+
 NOTES = Notebook()  # the test reads it over HTTP; a real plugin has no module state
 
 
 @gw.hookimpl
 def llm_gateway_settings() -> list[gw.SettingsSpec]:
-    return [gw.SettingsSpec("plugins.acme", Settings)]
+    return [
+        gw.SettingsSpec("plugins.acme", Settings),
+        gw.SettingsSpec("plugins.acme_traces", TraceSettings),
+    ]
 
 
 @gw.hookimpl
@@ -419,6 +465,11 @@ def llm_gateway_catalogs() -> list[gw.CatalogSpec]:
 @gw.hookimpl
 def llm_gateway_auditors() -> list[gw.AuditorSpec]:
     return [gw.AuditorSpec("acme_clerk", lambda: Clerk(NOTES))]
+
+
+@gw.hookimpl
+def llm_gateway_tracers() -> list[gw.TracerSpec]:
+    return [gw.TracerSpec("acme_recorder", Recorder, settings="plugins.acme_traces")]
 
 
 @gw.hookimpl
