@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from llm_gateway.plugins import GROUP, commands, discover
+from llm_gateway.plugins import GROUP, Selection, commands, discover
 from llm_gateway_api.errors import ConfigurationError
 
 Write = Callable[[str, str], EntryPoint]
@@ -84,7 +84,7 @@ def test_discover_broken(write: Write, source: str, phase: str, reason: str) -> 
 
 def test_discover_disabled(write: Write) -> None:
     """A disabled plugin is listed and not imported."""
-    found = discover(frozenset({"off"}), [write("off", "1 / 0")])
+    found = discover(Selection(frozenset({"off"})), [write("off", "1 / 0")])
 
     assert [(each.name, each.state) for each in found.plugins] == [("off", "disabled")]
 

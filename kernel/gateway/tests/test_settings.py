@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 from llm_gateway.plugins import GROUP, Plugins, discover
-from llm_gateway.settings import Settings, SettingsError, disabled, load, sample, schema
+from llm_gateway.selection import selected
+from llm_gateway.settings import Settings, SettingsError, load, sample, schema
 from llm_gateway_api.errors import ConfigurationError
 
 PLUGIN = """
@@ -316,8 +317,8 @@ def test_disabled(loading: Loading) -> None:
     """What is disabled is known before any plugin is loaded."""
     loading.path.write_text("plugins: {disabled: [a, b]}\nnonsense: 1")
 
-    assert disabled(loading.path, {}) == {"a", "b"}
-    assert disabled(None, {"LLM_GATEWAY_PLUGINS__DISABLED": '["c"]'}) == {"c"}
+    assert selected(loading.path, {}).disabled == {"a", "b"}
+    assert selected(None, {"LLM_GATEWAY_PLUGINS__DISABLED": '["c"]'}).disabled == {"c"}
 
 
 def test_schema_and_sample(loading: Loading, plugins: Plugins) -> None:

@@ -32,8 +32,9 @@ from llm_gateway.layers import SettingsError
 from llm_gateway.observe import AccessLog
 from llm_gateway.plugins import Plugin, Plugins, discover
 from llm_gateway.sections import Tls
+from llm_gateway.selection import selected
 from llm_gateway.server import Gateway
-from llm_gateway.settings import Settings, disabled, load
+from llm_gateway.settings import Settings, load
 
 log = logging.getLogger("llm_gateway.app")
 REFUSED = 78
@@ -104,7 +105,7 @@ class Worker:
 
     async def _next(self) -> Generation:
         """The configuration as it is now, bound and open; changes nothing unless it is good."""
-        plugins = discover(disabled(self._path, os.environ))
+        plugins = discover(selected(self._path, os.environ))
         if not self._live:
             self._plugins = plugins  # a refused start tells what is broken
         settings = load(self._path, os.environ, plugins, self._overrides)

@@ -128,8 +128,6 @@ class Binder:
         return [made[spec.name] for spec in specs]
 
     def bind(self, number: int) -> Generation:
-        if self.settings.plugins.mode == "locked":
-            raise ConfigurationError("plugins.mode: locked is not available in this version.")
         offered = offers(self.maker, self.kernel.workers, lambda *row: self.armed.append(row))
         frontends = self._frontends()
         providers = self._providers({spec.dialect for spec, _ in frontends.values()})

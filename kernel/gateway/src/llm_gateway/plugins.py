@@ -19,6 +19,8 @@ import llm_gateway_api.specs as specs
 import pluggy
 from llm_gateway_api.errors import ConfigurationError
 
+from llm_gateway.locking import Lock
+
 GROUP = "llm_gateway.plugins"
 COMMANDS_GROUP = "llm_gateway.commands"
 _PREFIX = f"{hookspecs.PROJECT}_"
@@ -110,16 +112,30 @@ class Plugins:
             self._declared[plugin.name] = declared
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which plugins may load; `lock` is there where only those that it names may."""
+
+    disabled: frozenset[str] = frozenset()
+    lock: Lock | None = None
+
+
+ALL = Selection()
+
+
 def discover(
-    disabled: frozenset[str] = frozenset(), entry_points: Iterable[EntryPoint] | None = None
+    selection: Selection = ALL, entry_points: Iterable[EntryPoint] | None = None
 ) -> Plugins:
-    """Load the plugins that are installed, but for the `disabled` ones.
+    """Load the plugins that are installed and that `selection` lets in.
 
     Raises:
-        ConfigurationError: two plugins claim one name, settings path, kind, dialect or route.
+        ConfigurationError: two plugins claim one name, settings path, kind, dialect or
+            route; or the lock does not fit.
     """
     found = Plugins()
-    points = _installed(GROUP) if entry_points is None else entry_points
+    points = tuple(_installed(GROUP) if entry_points is None else entry_points)
+    if selection.lock is not None:
+        selection.lock.check(points)
     for point in sorted(points, key=lambda each: each.name):
         plugin = _plugin(point)
         if other := found.get(plugin.name):
@@ -127,8 +143,12 @@ def discover(
                 f"plugin {plugin.name} comes from two packages, {other.distribution} and "
                 f"{plugin.distribution}: uninstall one"
             )
-        if plugin.name in disabled:
+        if plugin.name in selection.disabled:
             found._add(replace(plugin, state="disabled"), {})
+            continue
+        if selection.lock is not None and not selection.lock.allows(plugin.name):
+            reason = f"{selection.lock.path} does not name it"
+            found._add(replace(plugin, state="set aside", phase="lock", reason=reason), {})
             continue
         try:
             declared = _declarations(point)

@@ -87,6 +87,9 @@ class PluginSection(Section):
     mode: Literal["open", "locked"] = Field(
         default="open", description="locked allows only what the lock file names"
     )
+    lock_file: str = Field(
+        default="plugins.lock", description="the lock file, beside the configuration"
+    )
 
 
 class Timeout(Section):

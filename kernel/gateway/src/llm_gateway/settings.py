@@ -25,7 +25,6 @@ from llm_gateway.layers import (
     mapping_at,
     paths,
     put,
-    value_at,
 )
 from llm_gateway.layers import SettingsError as SettingsError
 from llm_gateway.plugins import Plugins
@@ -91,21 +90,10 @@ def load(
         SettingsError: with every problem that was found.
         ConfigurationError: a plugin claims what the kernel owns.
     """
-    return _Loader(environ, plugins).load(path, overrides)
+    return Loader(environ, plugins).load(path, overrides)
 
 
-def disabled(path: Path | None, environ: Mapping[str, str]) -> frozenset[str]:
-    """What ``plugins.disabled`` names: needed before plugins, and with them all the rest, load."""
-    loader = _Loader(environ, Plugins())
-    try:
-        loader.merge(path, {})
-    except SettingsError:
-        return frozenset()
-    named = value_at(loader.source.data, ("plugins", "disabled"))
-    return frozenset(map(str, named)) if isinstance(named, list) else frozenset()
-
-
-class _Loader(Layers):
+class Loader(Layers):
     def __init__(self, environ: Mapping[str, str], plugins: Plugins) -> None:
         claims = plugins.declared("settings")
         named = [*PACKAGES, *KERNEL, *CONTRACTS, _PROVIDERS, *(spec.path for _, spec in claims)]

@@ -1,14 +1,17 @@
 """``llm-gateway info`` and ``llm-gateway plugins``."""
 
+import os
 import platform
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
+from pathlib import Path
 
 import rich_click as click
 
 from llm_gateway.cli import CONTEXT, config_option, json_option
 from llm_gateway.cli.output import examined, installed, print_json, print_table
 
+GROUP = "llm_gateway.plugins"
 _PACKAGES = ("llm-gateway-kernel", "llm-gateway-api")
 
 
@@ -79,6 +82,29 @@ def show(ctx: click.Context, name: str, path: str | None) -> None:
     facts = asdict(plugin)
     facts |= {f"adds {hook}": ", ".join(names) for hook, names in facts.pop("adds").items()}
     print_table(("what", "value"), [(key, str(value)) for key, value in facts.items() if value])
+
+
+@plugins.command(context_settings=CONTEXT)
+@config_option
+@click.option("-o", "--output", help="Where to write it; beside the configuration if absent.")
+@click.pass_context
+def lock(ctx: click.Context, path: str | None, output: str | None) -> None:
+    """Write down the plugins that fit, with version and files, for `plugins.mode: locked`.
+
+    What the configuration disables and what is broken is left out.
+    """
+    from llm_gateway.locking import written
+    from llm_gateway.selection import lock_path, unlocked
+
+    found = unlocked(Path(path) if path else None, os.environ)
+    names = {each.name for each in found.plugins if each.state == "active"}
+    points = [each for each in entry_points(group=GROUP) if each.name in names]
+    target = Path(output) if output else lock_path(Path(path) if path else None)
+    try:
+        target.write_text(written(points), encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"{target}: {error.strerror}") from error
+    click.echo(f"{target} names {len(points)} plugins")
 
 
 @plugins.command(context_settings=CONTEXT)

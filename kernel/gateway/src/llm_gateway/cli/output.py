@@ -32,10 +32,10 @@ def installed(path: str | None) -> "Plugins":
     from llm_gateway_api.errors import ConfigurationError
 
     from llm_gateway.plugins import discover
-    from llm_gateway.settings import disabled
+    from llm_gateway.selection import leniently
 
     try:
-        return discover(disabled(Path(path) if path else None, os.environ))
+        return discover(leniently(Path(path) if path else None, os.environ))
     except ConfigurationError as error:
         raise click.ClickException(str(error)) from error
 
