@@ -383,11 +383,31 @@ async def test_api_key_signs_nothing() -> None:
 
 
 async def test_expired_token_is_renewed_once() -> None:
-    """The vendor calls it expired: the next try gets new ones; again, and it is refused."""
+    """The vendor calls it expired: the next try gets others. Where the source has the same
+    again, it is refused; where another request had it renewed, nothing is given up."""
+    now = [1_000_000.0]
+    source = Source(lasting(9000, "A"), lasting(9000, "B"), lasting(9000, "B"), lasting(9000, "C"))
+    store = CredentialStore(source, clock=lambda: now[0])
+
+    await store.current()
+    assert store.expire() and store.expire()
+    assert (await store.current()).access_key_id == "B"
+    assert store.expire()  # of a request that was signed with A
+    assert store.snapshot is not None
+    now[0] += 60
+    assert store.expire()
+    assert (await store.current()).access_key_id == "B"
+    assert not store.expire()
+    now[0] += 60
+    assert not store.expire()
+    assert (await store.current()).access_key_id == "C"
+    assert source.calls == 4
+
+
+async def test_expired_keys_that_last() -> None:
+    """Keys of the settings are tried once more, and refused then."""
     made = provider(**PAIR)
     await signed(made)
-    assert made._store is not None
-    made._store._taken -= 60
     reply = bedrock.error_answer("ExpiredTokenException")
 
     first = made.classify(reply.status, reply.headers, reply.body)

@@ -50,7 +50,7 @@ def test_golden_stream() -> None:
         gw.Started(),
         gw.ReasoningDelta("Che"),
         gw.ReasoningDelta("ck"),
-        gw.ReasoningDelta("", state={"signature": "c2ln"}),
+        gw.ReasoningDelta("", state={"bedrock.converse": {"signature": "c2ln"}}),
         gw.TextDelta("Looking it up."),
         gw.ToolCallDelta(0, "tooluse_A1", "tide_at"),
         gw.ToolCallDelta(0, arguments='{"port":'),
@@ -79,7 +79,7 @@ def test_whole_answer_has_the_same_content() -> None:
     assert whole(data) == [
         gw.Started(),
         gw.ReasoningDelta("Check"),
-        gw.ReasoningDelta("", state={"signature": "c2ln"}),
+        gw.ReasoningDelta("", state={"bedrock.converse": {"signature": "c2ln"}}),
         gw.TextDelta("Looking it up."),
         gw.ToolCallDelta(0, "tooluse_A1", "tide_at"),
         gw.ToolCallDelta(0, arguments='{"port":"Brest"}'),
@@ -93,7 +93,7 @@ def test_whole_answer_has_the_same_content() -> None:
 
 def test_redacted_reasoning() -> None:
     hidden = bedrock.Reasoning(redacted="AAAA")
-    wanted = gw.ReasoningDelta("", state={"redacted": "AAAA"})
+    wanted = gw.ReasoningDelta("", state={"bedrock.converse": {"redacted": "AAAA"}})
 
     assert wanted in streamed(*bedrock.converse_stream(reasoning=hidden))
     assert wanted in whole(bedrock.converse_answer(reasoning=hidden).body)

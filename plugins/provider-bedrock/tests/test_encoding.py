@@ -271,8 +271,8 @@ def test_documents_are_numbered() -> None:
 
 def test_reasoning_comes_back_to_who_made_it() -> None:
     """Signed and redacted reasoning goes back verbatim and first; other reasoning does not."""
-    signed = gw.ReasoningPart("Check", {"signature": "c2ln"})
-    hidden = gw.ReasoningPart("", {"redacted": "AAAA"})
+    signed = gw.ReasoningPart("Check", {"bedrock.converse": {"signature": "c2ln"}})
+    hidden = gw.ReasoningPart("", {"bedrock.converse": {"redacted": "AAAA"}})
     turns = [HI, assistant("Hm", signed, hidden), HI]
 
     content = body(turns)["messages"][1]["content"]
@@ -283,8 +283,9 @@ def test_reasoning_comes_back_to_who_made_it() -> None:
         {"text": "Hm"},
     ]
     assert "messages.reasoning_content" in encoded(turns, NOVA).dropped
-    unsigned = encoded([HI, assistant(gw.ReasoningPart("Check"), "Hm"), HI])
-    assert "messages.reasoning_content" in unsigned.dropped
+    for state in ({}, {"anthropic.messages": {"signature": "c2ln"}}, {"bedrock.converse": 7}):
+        foreign = encoded([HI, assistant(gw.ReasoningPart("Check", state), "Hm"), HI])
+        assert "messages.reasoning_content" in foreign.dropped
 
 
 MARK = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}

@@ -1,5 +1,7 @@
 """OpenAI's SDK as a client of the gateway, with a strict Bedrock behind it."""
 
+import base64
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +12,7 @@ import pytest_asyncio
 from llm_gateway_testkit import bedrock_dialect as bedrock
 from llm_gateway_testkit import eventstream
 from llm_gateway_testkit.gateway import running_gateway
-from llm_gateway_testkit.scripted import Cut, Hang, ScriptedProvider
+from llm_gateway_testkit.scripted import Answer, Cut, Hang, ScriptedProvider
 from pydantic import BaseModel
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -50,8 +52,12 @@ async def running() -> AsyncIterator[Site]:
             "base_url": vendor.url,
             "max_retries": 0,
         }
+        config = {
+            "providers": {"bedrock": provider},
+            "security": {"egress": {"allow_private": ["127.0.0.1"]}},
+        }
         async with (
-            running_gateway({"providers": {"bedrock": provider}}) as gateway,
+            running_gateway(config) as gateway,
             sdk.AsyncOpenAI(
                 base_url=f"{gateway.url}/v1", api_key=gateway.api_key, max_retries=0
             ) as client,
@@ -192,6 +198,23 @@ async def test_images_and_documents(site: Site) -> None:
     _, image, document = site.vendor.received[0].json["messages"][0]["content"]
     assert image == {"image": {"format": "jpeg", "source": {"bytes": PNG}}}
     assert document["document"]["name"] == "Document 1"
+
+
+async def test_image_by_its_address(site: Site) -> None:
+    """The vendor takes bytes only: the gateway fetches, from where it is allowed to."""
+    picture = b"\x89PNG\r\n\x1a\nrest"
+    async with ScriptedProvider(Answer(headers={"content-type": "image/png"}, body=picture)) as web:
+        url = {"url": f"{web.url}/tide.png"}
+        content: Any = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": url}]
+        site.vendor.enqueue(bedrock.converse_answer())
+
+        await site.client.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": content}]
+        )
+
+    image = site.vendor.received[0].json["messages"][0]["content"][1]["image"]
+    assert image["format"] == "png"
+    assert base64.b64decode(image["source"]["bytes"]) == picture
 
 
 async def test_structured_output(site: Site) -> None:
@@ -336,3 +359,42 @@ async def test_models_have_their_abilities(site: Site) -> None:
     found = {model.id async for model in site.client.models.list()}
 
     assert "amazon.nova-pro-v1:0" in found
+
+
+async def test_credentials_of_a_container() -> None:
+    """A real gateway takes them from the container's endpoint, and asks again when the vendor
+    calls them expired."""
+
+    def described(key: str) -> Answer:
+        found = {"AccessKeyId": key, "SecretAccessKey": f"secret-{key}", "Token": "T"}
+        return Answer(body=json.dumps({**found, "Expiration": "2099-01-01T00:00:00Z"}).encode())
+
+    async with (
+        ScriptedProvider(described("A"), described("B")) as container,
+        ScriptedProvider() as vendor,
+    ):
+        environ = {
+            "AWS_ACCESS_KEY_ID": "",
+            "AWS_BEARER_TOKEN_BEDROCK": "",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{container.url}/creds",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "AWS_CONFIG_FILE": "/dev/null",
+        }
+        provider = {"region": "us-east-1", "base_url": vendor.url, "max_retries": 0}
+        vendor.enqueue(
+            bedrock.error_answer("ExpiredTokenException"), bedrock.converse_answer("Low tide")
+        )
+        async with (
+            running_gateway({"providers": {"bedrock": provider}}, environ) as gateway,
+            sdk.AsyncOpenAI(
+                base_url=f"{gateway.url}/v1", api_key=gateway.api_key, max_retries=2
+            ) as client,
+        ):
+            answer = await client.chat.completions.create(model=MODEL, messages=ASKED)
+            lines = gateway.log_lines()
+
+    assert answer.choices[0].message.content == "Low tide"
+    keys = [each.headers["authorization"].split("=")[1][:1] for each in vendor.received]
+    assert keys == ["A", "B"]
+    assert bedrock.strict("B", "secret-B", "T")(vendor.received[1]) is None
+    assert not any("secret-" in line for line in lines)

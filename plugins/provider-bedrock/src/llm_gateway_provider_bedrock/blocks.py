@@ -12,7 +12,8 @@ from llm_gateway_provider_bedrock.families import Family
 
 Block = dict[str, Any]
 
-# Keys of a reasoning part's opaque state.
+DIALECT = "bedrock.converse"
+# Keys of a reasoning part's opaque state, below the name of the dialect.
 SIGNATURE = "signature"
 REDACTED = "redacted"
 
@@ -140,10 +141,11 @@ class Blocks:
         return [{"document": {"format": kind, "name": name, "source": {"bytes": part.data}}}]
 
     def _reasoning(self, part: gw.ReasoningPart) -> list[Block]:
-        if self.family.replays:
-            if redacted := part.state.get(REDACTED):
+        own = part.state.get(DIALECT)
+        if self.family.replays and isinstance(own, Mapping):
+            if redacted := own.get(REDACTED):
                 return [{"reasoningContent": {"redactedContent": redacted}}]
-            if signature := part.state.get(SIGNATURE):
+            if signature := own.get(SIGNATURE):
                 text = {"text": part.text, "signature": signature}
                 return [{"reasoningContent": {"reasoningText": text}}]
         self.dropped.append("messages.reasoning_content")
@@ -151,7 +153,7 @@ class Blocks:
 
     def _call(self, part: gw.ToolCallPart) -> list[Block]:
         if part.kind != "function":
-            raise custom()
+            raise custom(part.kind)
         call = {"toolUseId": tool_id(part.id), "name": part.name, "input": arguments(part)}
         return [{"toolUse": call}]
 
@@ -199,10 +201,9 @@ def arguments(part: gw.ToolCallPart) -> msgspec.Raw:
     return msgspec.Raw(text.encode())
 
 
-def custom() -> gw.UnsupportedParameterError:
+def custom(kind: str) -> gw.UnsupportedParameterError:
     return gw.UnsupportedParameterError(
-        "Bedrock has no tools of the type custom; use a function with one string parameter.",
-        param="tools",
+        f"Bedrock has no tools of the type {kind}; use a function.", param="tools"
     )
 
 

@@ -30,6 +30,7 @@ class CredentialStore:
         self._task: asyncio.Task[Credentials] | None = None
         self._taken = float("-inf")
         self._failed = float("-inf")
+        self._expired: Credentials | None = None
         self.snapshot: Credentials | None = None
 
     async def current(self) -> Credentials:
@@ -54,10 +55,19 @@ class CredentialStore:
             raise gw.UpstreamError(gw.FailureClass.CREDENTIAL_REFUSED, str(error)) from error
 
     def expire(self) -> bool:
-        """The vendor calls the snapshot expired; whether asking for another may help."""
-        if self._clock() - self._taken < FRESH_SECONDS:
+        """The vendor calls the credentials of a request expired; whether another try may help.
+
+        The snapshot is given up once. Where its source gives the same again, no try helps;
+        where other requests had it renewed just now, there is nothing to give up.
+        """
+        recent = self._clock() - self._taken < FRESH_SECONDS
+        if self.snapshot is not None and self.snapshot == self._expired:
+            if not recent:
+                self.snapshot = None  # its source may have others by now
             return False
-        self.snapshot = None
+        if self.snapshot is None or (recent and self._expired is not None):
+            return True
+        self._expired, self.snapshot = self.snapshot, None
         return True
 
     def _left(self, found: Credentials | None) -> float:

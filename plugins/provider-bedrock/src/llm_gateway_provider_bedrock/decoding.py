@@ -7,10 +7,9 @@ import llm_gateway_api as gw
 import msgspec
 
 from llm_gateway_provider_bedrock import errors
-from llm_gateway_provider_bedrock.blocks import REDACTED, SIGNATURE
+from llm_gateway_provider_bedrock.blocks import DIALECT, REDACTED, SIGNATURE
 from llm_gateway_provider_bedrock.eventstream import Frame, FrameParser
 
-DIALECT = "bedrock.converse"
 MAX_JSON = 1024 * 1024
 REASONS: dict[str, gw.FinishReason] = {
     "end_turn": "stop",
@@ -109,9 +108,9 @@ class Reader:
         if text := given.get("text"):
             return [gw.ReasoningDelta(text)]
         if signature := given.get("signature"):
-            return [gw.ReasoningDelta("", state={SIGNATURE: signature})]
+            return [gw.ReasoningDelta("", state={DIALECT: {SIGNATURE: signature}})]
         if redacted := given.get("redactedContent"):
-            return [gw.ReasoningDelta("", state={REDACTED: redacted})]
+            return [gw.ReasoningDelta("", state={DIALECT: {REDACTED: redacted}})]
         return []
 
     def stop_block(self, block: int) -> list[gw.Event]:

@@ -70,7 +70,7 @@ def allowed(tools: Sequence[gw.Tool], choice: gw.ToolChoice) -> Sequence[gw.Tool
 
 def written(tool: gw.Tool, blocks: Blocks) -> list[Block]:
     if tool.kind != "function":
-        raise custom()
+        raise custom(tool.kind)
     if not NAME.fullmatch(tool.name):
         raise gw.UnsupportedParameterError(
             "A tool's name has 1 to 64 letters, digits, hyphens or underscores.", param="tools"
