@@ -59,18 +59,28 @@ def add(found: list[Turn], message: gw.Message, blocks: Blocks) -> None:
 def place(found: list[Turn], given: list[Block], blocks: Blocks) -> None:
     """Put `given` into the last turn: results first, apart from what cannot be beside them."""
     results, others = split(given)
-    last: list[Block] = found[-1]["content"]
-    held, beside = split(last)
-    if results and beside:  # a result behind a text: it belongs to the calls before
-        last[:] = [*held, *results, *beside]
-    else:
-        last += results
+    if results:
+        turn = answering(found)
+        held, beside = split(turn["content"])
+        turn["content"] = [*held, *results]
+        if turn is found[-1]:
+            others = [*beside, *others]
+        else:
+            turn["content"] += beside
     if not others:
         return
-    if split(last)[0] and not may_stand_beside(others, blocks):
+    if split(found[-1]["content"])[0] and not may_stand_beside(others, blocks):
         found.append({"role": "assistant", "content": [{"text": FILLER}]})
         found.append({"role": "user", "content": []})
     found[-1]["content"] += others
+
+
+def answering(found: list[Turn]) -> Turn:
+    """The turn behind the last calls, where their results belong; else the last turn."""
+    for before, turn in zip(reversed(found[:-1]), reversed(found), strict=False):
+        if any("toolUse" in block for block in before["content"]):
+            return turn
+    return found[-1]
 
 
 def split(given: list[Block]) -> tuple[list[Block], list[Block]]:
