@@ -28,10 +28,15 @@ ALL_SURFACES = frozenset({"*"})
 
 @dataclass(frozen=True, slots=True)
 class SettingsSpec:
-    """`model` (a `Section`) validates the settings at the dotted `path`."""
+    """`model` (a `Section`) validates the settings at the dotted `path`.
+
+    Where the configuration says nothing of the path, the model's defaults hold; a section
+    that `waits` is then None, and what is made of it stays off.
+    """
 
     path: str
     model: type
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

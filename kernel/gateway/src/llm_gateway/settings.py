@@ -100,6 +100,7 @@ class Loader(Layers):
         super().__init__(environ, (each.split(".")[0] for each in named))
         self.plugins = plugins
         self.owners: dict[Key, tuple[str, Any]] = {}  # path to plugin and model
+        self.waiting = {tuple(spec.path.split(".")) for _, spec in claims if spec.waits}
         for plugin, spec in claims:
             self._claim(plugin, tuple(spec.path.split(".")), spec.model)
         self.contracts = {
@@ -212,6 +213,8 @@ class Loader(Layers):
 
     def _owned(self, key: Key, value: Any) -> object | None:
         plugin, model = self.owners[key]
+        if value is ABSENT and key in self.waiting:
+            return None
         if value is ABSENT or value is None:
             try:
                 return model()  # type: ignore[no-any-return]  # whatever the plugin's model is

@@ -1,0 +1,132 @@
+"""What every state backend must do: `StateSuite`, to be inherited by a test class.
+
+The class gives a fixture `states`: two open backends that share their state, as two workers
+do (one and the same object for state that lives in one process).
+"""
+
+import asyncio
+
+from llm_gateway_api import Denial, Grant, StateBackend, Take
+
+Pair = tuple[StateBackend, StateBackend]
+NEWS_SECONDS = 5.0
+
+
+class StateSuite:
+    """The contract `StateBackend`, rule by rule."""
+
+    async def test_a_bucket_admits_its_size_exactly(self, states: Pair) -> None:
+        """However many ask at once, through whichever worker."""
+        take = Take("suite:bucket", 1, 50)
+        answers = await asyncio.gather(*(states[n % 2].take([take]) for n in range(200)))
+
+        assert sum(isinstance(each, Grant) for each in answers) == 50
+
+    async def test_a_bucket_refills(self, states: Pair) -> None:
+        take = Take("suite:refill", 1, 1, rate=20.0)
+        assert isinstance(await states[0].take([take]), Grant)
+        denied = await states[1].take([take])
+        assert isinstance(denied, Denial)
+        assert 0 < denied.retry_after <= 0.06
+        await asyncio.sleep(denied.retry_after + 0.02)
+
+        assert isinstance(await states[1].take([take]), Grant)
+
+    async def test_all_are_taken_or_none(self, states: Pair) -> None:
+        wide, narrow = Take("suite:wide", 1, 10, "window"), Take("suite:narrow", 1, 1, "window")
+        assert isinstance(await states[0].take([wide, narrow]), Grant)
+        denied = await states[1].take([wide, narrow])
+
+        assert isinstance(denied, Denial)
+        assert (denied.index, tuple(denied.remaining)) == (1, (9, 0))
+        assert list(await states[0].used([wide.key, narrow.key])) == [1, 1]
+
+    async def test_a_window_ends(self, states: Pair) -> None:
+        take = Take("suite:window", 2, 3, "window", seconds=0.2)
+        assert isinstance(await states[0].take([take]), Grant)
+        denied = await states[0].take([take])
+        assert isinstance(denied, Denial)
+        assert 0 < denied.retry_after <= 0.2
+        await asyncio.sleep(denied.retry_after + 0.05)
+
+        assert isinstance(await states[1].take([take]), Grant)
+
+    async def test_what_was_not_used_comes_back(self, states: Pair) -> None:
+        take = Take("suite:estimate", 80, 100, "window")
+        grant = await states[0].take([take])
+        assert isinstance(grant, Grant)
+        await states[0].settle(grant, [30])
+
+        assert list(await states[1].used([take.key])) == [30]
+
+    async def test_more_than_was_taken_is_a_debt(self, states: Pair) -> None:
+        """A bucket goes below zero, and refills from there."""
+        take = Take("suite:debt", 10, 100)
+        grant = await states[0].take([take])
+        assert isinstance(grant, Grant)
+        await states[1].settle(grant, [150])
+        denied = await states[0].take([take])
+
+        assert isinstance(denied, Denial)
+        assert denied.remaining == (-50,)
+
+    async def test_a_refund_does_not_reach_the_next_window(self, states: Pair) -> None:
+        take = Take("suite:late", 5, 10, "window", seconds=0.1)
+        old = await states[0].take([take])
+        assert isinstance(old, Grant)
+        await asyncio.sleep(0.15)
+        assert isinstance(await states[0].take([take]), Grant)
+        await states[0].settle(old, [0])
+
+        assert list(await states[0].used([take.key])) == [5]
+
+    async def test_slots_are_given_back(self, states: Pair) -> None:
+        take = Take("suite:slots", 1, 2, "slots", seconds=30)
+        first, second = await states[0].take([take]), await states[1].take([take])
+        assert isinstance(first, Grant)
+        assert isinstance(second, Grant)
+        assert isinstance(await states[1].take([take]), Denial)
+        await states[0].settle(first, [0])
+
+        assert isinstance(await states[1].take([take]), Grant)
+
+    async def test_a_limit_of_zero_blocks(self, states: Pair) -> None:
+        for kind in ("bucket", "window", "slots"):
+            take = Take(f"suite:zero:{kind}", 0, 0, kind)
+            denied = await states[0].take([take])
+            assert isinstance(denied, Denial)
+            assert denied.retry_after == float("inf")
+
+    async def test_force_takes_what_does_not_fit(self, states: Pair) -> None:
+        take = Take("suite:force", 7, 5, "window")
+
+        assert isinstance(await states[0].take([take], force=True), Grant)
+        assert list(await states[1].used([take.key])) == [7]
+
+    async def test_the_first_claim_wins(self, states: Pair) -> None:
+        claims = await asyncio.gather(*(states[n % 2].claim("suite:n", 30) for n in range(20)))
+        await states[0].claim("suite:short", 0.05)
+        await asyncio.sleep(0.1)
+
+        assert claims.count(True) == 1
+        assert await states[1].claim("suite:short", 30)
+
+    async def test_news_reach_every_worker(self, states: Pair) -> None:
+        heard: list[bytes] = []
+        all_heard = asyncio.Event()
+
+        def told(message: bytes) -> None:
+            heard.append(message)
+            if len(heard) == len({id(each) for each in states}):
+                all_heard.set()
+
+        for state in {id(each): each for each in states}.values():
+            state.listen("suite", told)
+            state.listen("other", lambda message: heard.append(b"wrong topic"))
+        async with asyncio.timeout(NEWS_SECONDS):
+            while not all_heard.is_set():  # a subscription may take a moment
+                heard.clear()
+                states[0].publish("suite", b"\0tripped")
+                await asyncio.wait({asyncio.ensure_future(all_heard.wait())}, timeout=0.2)
+
+        assert set(heard) == {b"\0tripped"}

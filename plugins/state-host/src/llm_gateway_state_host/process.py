@@ -1,0 +1,103 @@
+"""State of one process: cells in a dictionary."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from llm_gateway_api import Denial, Grant, Take
+
+from llm_gateway_state_host.cells import Cell, Listener, settle_all, take_all
+
+log = logging.getLogger("llm_gateway_state_host")
+SWEEP_EVERY = 10_000
+
+
+class ProcessState:
+    """Meets `StateBackend` within one process; a restart forgets it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._cells: dict[str, Cell] = {}
+        self._calls = 0
+        self._news = News()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        yield
+
+    async def healthy(self) -> bool:
+        return True
+
+    async def take(self, takes: Sequence[Take], *, force: bool = False) -> Grant | Denial:
+        self._sweep()
+        cells = [self._cell(each.key) for each in takes]
+        return take_all(cells, takes, self._clock(), 0, force)
+
+    async def settle(self, grant: Grant, amounts: Sequence[int]) -> None:
+        cells = [self._cell(each.key) for each in grant.takes]
+        settle_all(cells, grant, amounts, self._clock(), 0)
+
+    async def used(self, keys: Sequence[str]) -> Sequence[int]:
+        now = self._clock()
+        return [used_of(self._cells.get(key), now) for key in keys]
+
+    async def claim(self, key: str, seconds: float) -> bool:
+        return claimed(self._cell(f"claim {key}"), self._clock(), seconds)
+
+    def publish(self, topic: str, message: bytes) -> None:
+        self._news.tell(topic, message)
+
+    def listen(self, topic: str, told: Listener) -> None:
+        self._news.listen(topic, told)
+
+    def _cell(self, key: str) -> Cell:
+        cell = self._cells.get(key)
+        if cell is None:
+            cell = self._cells[key] = Cell()
+        return cell
+
+    def _sweep(self) -> None:
+        """Now and then, forget the cells that say no more than new ones."""
+        self._calls += 1
+        if self._calls % SWEEP_EVERY == 0:
+            now = self._clock()
+            self._cells = {
+                key: cell for key, cell in self._cells.items() if cell.until > now or not cell.idle
+            }
+
+
+class News:
+    """Who listens in this process. What a listener raises is logged and stops no other."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, list[Listener]] = {}
+
+    def listen(self, topic: str, told: Listener) -> None:
+        self._listeners.setdefault(topic, []).append(told)
+
+    def tell(self, topic: str, message: bytes) -> None:
+        """Soon, and not within the caller's own turn."""
+        asyncio.get_running_loop().call_soon(self.deliver, topic, message)
+
+    def deliver(self, topic: str, message: bytes) -> None:
+        for told in self._listeners.get(topic, ()):
+            try:
+                told(message)
+            except Exception:
+                log.exception("news.failed topic=%s", topic)
+
+
+def used_of(cell: Cell | None, now: float) -> int:
+    """What a window or slots hold; nothing where the window has ended."""
+    if cell is None:
+        return 0
+    return sum(cell.held) + (int(cell.value) if cell.until > now else 0)
+
+
+def claimed(cell: Cell, now: float, seconds: float) -> bool:
+    if now < cell.until:
+        return False
+    cell.until = now + seconds
+    return True
