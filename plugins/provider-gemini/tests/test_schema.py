@@ -103,10 +103,12 @@ def test_depth_has_a_bound() -> None:
 
 
 KEYS = st.sampled_from(
-    ["type", "const", "enum", "items", "properties", "anyOf", "allOf", "required", "minimum"]
-    + ["exclusiveMinimum", "format", "not", "$ref", "$defs", "title", "description"]
-    + ["additionalProperties", "multipleOf"]
-)
+    [
+        "type", "const", "enum", "items", "properties", "anyOf", "allOf", "required", "minimum",
+        "exclusiveMinimum", "format", "not", "$ref", "$defs", "title", "description",
+        "additionalProperties", "multipleOf",
+    ]
+)  # fmt: skip
 JSON = st.recursive(
     st.none()
     | st.booleans()
