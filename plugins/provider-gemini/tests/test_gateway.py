@@ -33,7 +33,10 @@ async def upstream() -> AsyncIterator[ScriptedProvider]:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def gateway(upstream: ScriptedProvider) -> AsyncIterator[Gateway]:
-    config = {"providers": {"gemini": {"api_key": KEY, "base_url": upstream.url, "max_retries": 0}}}
+    config = {
+        "providers": {"gemini": {"api_key": KEY, "base_url": upstream.url, "max_retries": 0}},
+        "resilience": {"circuit_breaker": {"enabled": False}},
+    }
     async with running_gateway(config) as running:
         yield running
 
