@@ -5,7 +5,7 @@ from typing import Any
 
 import llm_gateway_api as gw
 import pytest
-from llm_gateway_provider_gemini.plugin import GeminiProvider, Settings, make
+from llm_gateway_provider_gemini.plugin import GeminiProvider, Settings
 from llm_gateway_provider_gemini.signatures import SENTINEL, packed, unpacked
 from llm_gateway_testkit import gemini_dialect
 from llm_gateway_testkit.steps import Received
@@ -16,9 +16,7 @@ PNG = gw.ImagePart(media_type="image/png", data="iVBORw==")
 
 
 def provider(**more: Any) -> GeminiProvider:
-    made = make("gemini", Settings.model_validate({"api_key": "AIza-1", **more}))
-    assert isinstance(made, GeminiProvider)
-    return made
+    return GeminiProvider(Settings.model_validate({"api_key": "AIza-1", **more}), None)
 
 
 def chat(*messages: gw.Message, model: str = M3, **more: Any) -> gw.ChatRequest:

@@ -1,19 +1,17 @@
 """OAuth tokens of a service account, fetched ahead of their expiry, one fetch at a time.
 
-The exchange runs in a thread with the standard library's client: it happens once an hour,
-reads a file and signs, none of which belongs on the event loop. The key and what is made
-of it stand in no message. Sources: RFC 7523, and Google's OAuth 2.0 for service accounts.
+Reading the file and signing happen in a thread, the call is the kernel's guarded one. The
+key and what is made of it stand in no message. Sources: RFC 7523, and Google's OAuth 2.0
+for service accounts.
 """
 
 import asyncio
 import base64
-import http.client
 import ipaddress
 import json
 import logging
-import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -37,7 +35,7 @@ class CredentialProblem(Exception):
 
 
 class Token:
-    """A token and its times, on the clock of `time.monotonic`."""
+    """A token and its times, on the kernel's clock."""
 
     def __init__(self, text: str, fetched: float, life: float) -> None:
         self.headers: gw.Headers = {"authorization": f"Bearer {text}"}
@@ -49,7 +47,11 @@ class Token:
 class Credentials:
     """The token of one instance. An old one serves while the next is fetched."""
 
-    def __init__(self, file: Path, timeout_seconds: float) -> None:
+    def __init__(
+        self, fetch: gw.Fetch, clock: Callable[[], float], file: Path, timeout_seconds: float
+    ) -> None:
+        self._post = fetch
+        self._clock = clock
         self._file = file
         self._timeout = timeout_seconds
         self._token: Token | None = None
@@ -58,7 +60,7 @@ class Credentials:
 
     async def headers(self) -> gw.Headers:
         """Raises `UpstreamError` where there is no token and none can be had."""
-        now = time.monotonic()
+        now = self._clock()
         token = self._token
         if token is not None and now < token.expires:
             if now >= token.due and now >= self._not_before:
@@ -84,8 +86,21 @@ class Credentials:
         return self._fetching
 
     async def _exchange(self) -> Token:
-        text, life = await asyncio.to_thread(exchange, self._file, self._timeout)
-        return Token(text, time.monotonic(), life)
+        uri, form = await asyncio.to_thread(grant, self._file)
+        try:
+            answer = await self._post(
+                uri,
+                method="POST",
+                headers={"content-type": "application/x-www-form-urlencoded"},
+                body=form,
+                seconds=self._timeout,
+                max_bytes=MAX_BYTES,
+            )
+        except gw.FetchError as error:
+            kind = type(error).__name__
+            raise CredentialProblem(f"the token endpoint cannot be reached ({kind})") from None
+        text, life = granted(answer.status, answer.body)
+        return Token(text, self._clock(), life)
 
     def _fetched(self, task: "asyncio.Task[Token]") -> None:
         self._fetching = None
@@ -94,16 +109,16 @@ class Credentials:
         if (error := task.exception()) is None:
             self._token = task.result()
         else:
-            self._not_before = time.monotonic() + AGAIN_SECONDS
+            self._not_before = self._clock() + AGAIN_SECONDS
             reason = str(error) if isinstance(error, CredentialProblem) else type(error).__name__
             log.error("credential.failed file=%s reason=%s", self._file, reason)
 
 
-def exchange(file: Path, timeout_seconds: float) -> tuple[str, float]:
-    """Read `file`, ask its token endpoint; the token and its life in seconds. Blocks.
+def grant(file: Path) -> tuple[str, bytes]:
+    """The token endpoint that `file` names, and the form that asks it. Blocks.
 
     Raises:
-        CredentialProblem: the file, the endpoint or its answer is not as it must be.
+        CredentialProblem: the file is not as it must be.
     """
     info = read(file)
     uri = str(info.get("token_uri") or TOKEN_URI)
@@ -113,7 +128,11 @@ def exchange(file: Path, timeout_seconds: float) -> tuple[str, float]:
     else:
         names = ("client_id", "client_secret", "refresh_token")
         form = {"grant_type": "refresh_token", **{each: required(info, each) for each in names}}
-    status, body = post(uri, urlencode(form).encode(), timeout_seconds)
+    return uri, urlencode(form).encode()
+
+
+def granted(status: int, body: bytes) -> tuple[str, float]:
+    """The token of an answer, and its life in seconds. Raises `CredentialProblem`."""
     try:
         found = json.loads(body)
     except ValueError:
@@ -186,32 +205,6 @@ def assertion(info: Mapping[str, Any], audience: str, now: int) -> str:
     signed = b".".join(_url64(json.dumps(each).encode()) for each in (head, claims))
     signature = key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
     return (signed + b"." + _url64(signature)).decode()
-
-
-def post(uri: str, form: bytes, timeout_seconds: float) -> tuple[int, bytes]:
-    """One call; follows no redirect and uses no proxy."""
-    parts = urlsplit(uri)
-    host, port = parts.hostname or "", parts.port
-    connection: http.client.HTTPConnection
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(
-            host, port, timeout=timeout_seconds, context=context
-        )
-    else:
-        connection = http.client.HTTPConnection(host, port, timeout=timeout_seconds)
-    headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    try:
-        connection.request("POST", path, form, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read(MAX_BYTES)
-    except (OSError, http.client.HTTPException) as error:
-        raise CredentialProblem(
-            f"the token endpoint cannot be reached ({type(error).__name__})"
-        ) from None
-    finally:
-        connection.close()
 
 
 def _url64(data: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """Declares the kind ``gemini``: AI Studio with a key, or Vertex AI with a service account."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -224,13 +224,15 @@ def info(entry: Any) -> gw.ModelInfo:
     )
 
 
-def make(name: str, settings: Settings) -> gw.Provider:
+def make(name: str, settings: Settings, fetch: gw.Fetch, clock: Callable[[], float]) -> gw.Provider:
     if settings.project is None:
         return GeminiProvider(settings, None)
     from llm_gateway_provider_gemini.credentials import Credentials  # brings cryptography
 
     assert settings.credentials_file is not None
-    credentials = Credentials(settings.credentials_file, settings.token_timeout_seconds)
+    credentials = Credentials(
+        fetch, clock, settings.credentials_file, settings.token_timeout_seconds
+    )
     return VertexProvider(settings, credentials)
 
 
@@ -255,5 +257,6 @@ def llm_gateway_providers() -> Sequence[gw.ProviderSpec]:
                     "vision",
                 }
             ),
+            needs=("fetch", "clock"),
         )
     ]
