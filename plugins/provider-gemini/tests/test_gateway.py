@@ -25,6 +25,26 @@ TOOL: Any = {
 ASK: Any = [{"role": "user", "content": "Tide?"}]
 
 
+ERRORS: list[tuple[Any, Any, int]] = [
+    (gemini.error_answer(429, retry="17s"), openai.RateLimitError, 429),
+    (
+        gemini.error_answer(400, "API key not valid.", reason="API_KEY_INVALID"),
+        openai.InternalServerError,
+        502,
+    ),
+    (gemini.error_answer(400, "Unknown name"), openai.BadRequestError, 400),
+    (
+        gemini.error_answer(400, "input token count (9) exceeds the maximum"),
+        openai.BadRequestError,
+        400,
+    ),
+    (gemini.error_answer(404), openai.InternalServerError, 502),
+    (gemini.error_answer(500), openai.InternalServerError, 502),
+    (gemini.error_answer(503), openai.InternalServerError, 503),
+    (gemini.error_answer(504), openai.InternalServerError, 504),
+]
+
+
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def upstream() -> AsyncIterator[ScriptedProvider]:
     async with ScriptedProvider(validator=gemini.strict(KEY)) as provider:
@@ -34,7 +54,10 @@ async def upstream() -> AsyncIterator[ScriptedProvider]:
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def gateway(upstream: ScriptedProvider) -> AsyncIterator[Gateway]:
     config = {
-        "providers": {"gemini": {"api_key": KEY, "base_url": upstream.url, "max_retries": 0}},
+        "providers": {
+            name: {"kind": "gemini", "api_key": KEY, "base_url": upstream.url, "max_retries": 0}
+            for name in ("gemini", *(f"failing{at}" for at in range(len(ERRORS))))
+        },
         "resilience": {"circuit_breaker": {"enabled": False}},
     }
     async with running_gateway(config) as running:
@@ -224,34 +247,14 @@ async def test_embeddings_by_default(
     assert found.data[0].embedding == [1.0, -2.0]
 
 
-@pytest.mark.parametrize(
-    ("answer", "kind", "status"),
-    [
-        (gemini.error_answer(429, retry="17s"), openai.RateLimitError, 429),
-        (
-            gemini.error_answer(400, "API key not valid.", reason="API_KEY_INVALID"),
-            openai.InternalServerError,
-            502,
-        ),
-        (gemini.error_answer(400, "Unknown name"), openai.BadRequestError, 400),
-        (
-            gemini.error_answer(400, "input token count (9) exceeds the maximum"),
-            openai.BadRequestError,
-            400,
-        ),
-        (gemini.error_answer(404), openai.InternalServerError, 502),
-        (gemini.error_answer(500), openai.InternalServerError, 502),
-        (gemini.error_answer(503), openai.InternalServerError, 503),
-        (gemini.error_answer(504), openai.InternalServerError, 504),
-    ],
-)
-async def test_errors(
-    client: openai.AsyncOpenAI, upstream: ScriptedProvider, answer: Any, kind: Any, status: int
-) -> None:
+@pytest.mark.parametrize("at", range(len(ERRORS)))
+async def test_errors(client: openai.AsyncOpenAI, upstream: ScriptedProvider, at: int) -> None:
+    """Each on an instance of its own, since a limit or a failure is remembered."""
+    answer, kind, status = ERRORS[at]
     upstream.default = answer
 
     with pytest.raises(kind) as found:
-        await client.chat.completions.create(model=MODEL, messages=ASK)
+        await client.chat.completions.create(model=f"failing{at}/{MODEL}", messages=ASK)
 
     assert found.value.status_code == status
     if status == 429:
