@@ -53,10 +53,11 @@ async def upstream() -> AsyncIterator[ScriptedProvider]:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def gateway(upstream: ScriptedProvider) -> AsyncIterator[Gateway]:
+    entry = {"kind": "gemini", "api_key": KEY, "base_url": upstream.url, "max_retries": 0}
     config = {
         "providers": {
-            name: {"kind": "gemini", "api_key": KEY, "base_url": upstream.url, "max_retries": 0}
-            for name in ("gemini", *(f"failing{at}" for at in range(len(ERRORS))))
+            "gemini": entry,
+            **{f"failing{at}": {**entry, "models": [f"m{at}"]} for at in range(len(ERRORS))},
         },
         "resilience": {"circuit_breaker": {"enabled": False}},
     }
@@ -254,7 +255,7 @@ async def test_errors(client: openai.AsyncOpenAI, upstream: ScriptedProvider, at
     upstream.default = answer
 
     with pytest.raises(kind) as found:
-        await client.chat.completions.create(model=f"failing{at}/{MODEL}", messages=ASK)
+        await client.chat.completions.create(model=f"m{at}", messages=ASK)
 
     assert found.value.status_code == status
     if status == 429:
