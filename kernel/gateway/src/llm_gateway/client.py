@@ -130,11 +130,13 @@ class Client:
         """Keep a silent stream alive: headers and a frame that is no event after 15 s."""
         self._keep_alive_frame = keep_alive_frame
         self._last = now
-        self.deadline = now + WARM_SECONDS
+        self.deadline = now + min(WARM_SECONDS, self._timeout)
         self._watchdog.add(self)
 
     def expire(self) -> None:
         """15 s passed, or the client took nothing for too long."""
+        if self.gone:
+            return
         now = monotonic()
         if self.paused:
             if now - self._last >= self._timeout and self._transport is not None:

@@ -114,6 +114,8 @@ class Pipeline:
         """Answer `call`, or raise `GatewayError`. Returns when the last byte is written."""
         call.arrival = await self.arrive(call.arrival)
         call.head = call.frontend.parse(await call.client.body(), call.arrival)
+        if call.head.stream:
+            call.client.watch(call.frontend.keep_alive(), monotonic())
         call.deadline = call.arrival.arrived + (
             self.streaming_seconds if call.head.stream else self.request_seconds
         )
