@@ -37,6 +37,9 @@ def made(data_dir: Path, **settings: object) -> plugin.AuthFilter:
         ({"authorization": f"bearer  {USER} "}, "user"),
         ({"x_api_key": USER}, "user"),
         ({"authorization": "Basic x", "x_api_key": ADMIN}, "admin"),
+        ({"authorization": "Bearer of-something-else", "x_api_key": USER}, "user"),
+        ({"authorization": f"Bearer {USER}", "x_api_key": "of-something-else"}, "user"),
+        ({"authorization": f"Bearer {USER}", "x_api_key": ADMIN}, "user"),
     ],
 )
 async def test_known_key(tmp_path: Path, headers: dict[str, str], role: str) -> None:

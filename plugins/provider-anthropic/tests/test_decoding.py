@@ -34,9 +34,9 @@ TEXT = [
 ]
 FINISH = message_end("tool_use")
 STOP = FINISH[-1]
-SIGNED = gw.ReasoningDelta("", state={"dialect": "anthropic.messages", "signature": "c2ln"})
+SIGNED = gw.ReasoningDelta("", state={"anthropic.messages": {"signature": "c2ln"}})
 EVENTS = [
-    gw.Started("msg_Scripted1", "claude-sonnet-4-5"),
+    gw.Started("msg_Scripted1", "claude-sonnet-4-6"),
     gw.UsageReport(gw.Usage(input=12, output=1)),
     gw.ReasoningDelta("Check t"),
     gw.ReasoningDelta("he tide."),
@@ -154,7 +154,7 @@ def test_redacted_thinking_comes_whole_in_its_start() -> None:
         *FINISH,
     )
 
-    state = {"dialect": "anthropic.messages", "redacted": "b3BhcXVl"}
+    state = {"anthropic.messages": {"redacted": "b3BhcXVl"}}
     assert gw.ReasoningDelta("", state=state) in events
 
 

@@ -201,13 +201,13 @@ def test_prefill_goes_where_the_model_takes_it() -> None:
 
 
 def test_own_thoughts_come_back_byte_for_byte_and_foreign_ones_do_not() -> None:
-    mine = {"dialect": "anthropic.messages"}
+    mine = "anthropic.messages"
     turn = gw.Message(
         "assistant",
         (
-            gw.ReasoningPart("Hm é", {**mine, "signature": "c2ln"}),
-            gw.ReasoningPart("", {**mine, "redacted": "b3A="}),
-            gw.ReasoningPart("foreign", {"dialect": "other", "blob": "x"}),
+            gw.ReasoningPart("Hm é", {mine: {"signature": "c2ln"}}),
+            gw.ReasoningPart("", {mine: {"redacted": "b3A="}}),
+            gw.ReasoningPart("foreign", {"other": {"blob": "x"}}),
             gw.ReasoningPart("unsigned"),
             gw.ToolCallPart("a", "tide_at", "{}"),
         ),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.jsonbody import replaced as replaced
     from llm_gateway_api.jsonbody import top_level as top_level
     from llm_gateway_api.metrics import *
+    from llm_gateway_api.reading import *
     from llm_gateway_api.requests import *
     from llm_gateway_api.settings import *
     from llm_gateway_api.specs import *
@@ -38,6 +39,7 @@ _MODULES = (
     "values",
     "metrics",
     "jsonbody",
+    "reading",
     "contracts",
     "attempts",
     "endpoints",

@@ -58,13 +58,19 @@ class MigrationSpec:
 
 @dataclass(frozen=True, slots=True)
 class FrontendSpec:
-    """A client dialect on one route; its `Frontend` is made without settings."""
+    """A client dialect on one route; its `Frontend` is made without settings.
+
+    `request_id_header` is where its clients look for the request's id, beside
+    ``x-request-id``; `statuses` are those of errors where the dialect's own differ.
+    """
 
     dialect: str
     method: str
     path: str
     operation: Operation
     make: Make
+    request_id_header: str | None = None
+    statuses: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from llm_gateway_api import (
     DirectProvider,
     EmbeddingsRequest,
     FailureClass,
+    Finished,
     Lane,
     Observer,
     Provider,
@@ -28,9 +29,12 @@ from llm_gateway_api import (
     UnsupportedParameterError,
     UpstreamError,
     UpstreamRequest,
+    Usage,
+    UsageReport,
 )
 from msgspec import structs
 
+from llm_gateway import counting
 from llm_gateway.accounting import Accounting
 from llm_gateway.guarding import Guarding
 from llm_gateway.inlining import Inlining
@@ -109,9 +113,13 @@ class Attempts:
     async def run(self, call: "Call", target: Target) -> None:
         """Answer `call` from `target`, or raise; what was committed says `call.client`."""
         bound = self.providers[target.provider]
+        counts = call.head.operation == "count_tokens"  # of a request, and nobody's usage
         call.headers["x-gateway-provider"] = target.provider
         call.headers["x-gateway-model"] = printable(target.model)
         call.headers["x-gateway-attempts"] = str(call.attempts)
+        if counts and bound.can.counting is None:
+            self._estimate(call)
+            return
         if bound.can.inline is not None and call.head.dialect not in bound.relays:
             await self.inlining.apply(call, bound.can.inline)
         if bound.can.direct is not None:
@@ -137,11 +145,21 @@ class Attempts:
                 out = lane.feed(await connection.read(MAX_ANSWER_BYTES))
                 out += await self._further(sent, lane, bound, min(call.deadline, now + limit))
                 out += lane.finish()
-                call.usage, call.events = lane.usage, getattr(lane, "events", ())
+                if not counts:
+                    call.usage, call.events = lane.usage, getattr(lane, "events", ())
                 self.accounting.end(call)
                 call.client.send(200, call.headers, out)
         finally:
             connection.release()
+
+    def _estimate(self, call: "Call") -> None:
+        """A count for a provider that has none, which a header tells."""
+        lane = self._lane(call, None)
+        usage = Usage(input=counting.estimate(call.canonical()), estimated=True)
+        out = lane.render((UsageReport(usage), Finished("stop"))) + lane.finish()
+        call.headers["x-gateway-estimated"] = "input_tokens"
+        self.accounting.end(call)
+        call.client.send(200, call.headers, out)
 
     def _prepare(self, call: "Call", target: Target, bound: Bound) -> tuple[UpstreamRequest, Lane]:
         head, relay = call.head, bound.can.relay

@@ -82,6 +82,8 @@ class Gateway:
         head = RequestHead(spec.dialect, spec.operation, "", False, False, {}, b"")
         call = Call(arrival, frontend, client, head)
         call.headers["x-request-id"] = arrival.request_id
+        if spec.request_id_header is not None:
+            call.headers[spec.request_id_header] = arrival.request_id
         client.warm_headers = call.headers
         if generation.tracing is not None:
             call.trace = generation.tracing.begin(arrival, spec.operation)
@@ -144,7 +146,9 @@ class Gateway:
                 client.fail(frontend.error_frame(error, request_id))
                 return
             headers = {**call.headers, **error_headers(error)}
-            client.send(error.status, headers, frontend.error(error, request_id))
+            spec, _ = generation.frontends[call.arrival.method, call.arrival.path]
+            status = spec.statuses.get(error.status, error.status)
+            client.send(status, headers, frontend.error(error, request_id))
         except ClientGoneError:
             pass
 
@@ -255,12 +259,7 @@ class Gateway:
             pass
         except GatewayError as raised:
             error = self._audited(generation, arrival, raised)
-            frontend = next(iter(generation.frontends.values()), None)
-            text = (
-                frontend[1].error(error, arrival.request_id)
-                if frontend
-                else plain_error(error, arrival.request_id)
-            )
+            text = written(error, arrival, generation.frontends)
             client.send(error.status, {**headers, **error_headers(error)}, text)
         except Exception:
             log.exception("endpoint.failed path=%s", request.path)
@@ -347,6 +346,18 @@ def error_headers(error: GatewayError) -> dict[str, str]:
     if error.status >= 400 and not error.retryable and error.retry_after is None:
         headers["x-should-retry"] = "false"
     return headers
+
+
+def written(
+    error: GatewayError,
+    arrival: Arrival,
+    frontends: Mapping[tuple[str, str], tuple[FrontendSpec, Frontend]],
+) -> bytes:
+    """An error beside the dialects' routes: in the form of the one it lies nearest to."""
+    near = [each for (_, path), each in frontends.items() if arrival.path.startswith(path)]
+    for _, frontend in (*near, *frontends.values()):
+        return frontend.error(error, arrival.request_id)
+    return plain_error(error, arrival.request_id)
 
 
 def plain_error(error: GatewayError, request_id: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, NotRequired, Required, get_origin, get_type_hints
 from llm_gateway_testkit.steps import Answer, Received
 
 ID = "msg_Scripted1"
-MODEL = "claude-sonnet-4-5"
+MODEL = "claude-sonnet-4-6"
 VERSIONS = ("2023-06-01", "2026-10-21")
 COUNT_PATH = "/v1/messages/count_tokens"
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 402: "billing_error"}

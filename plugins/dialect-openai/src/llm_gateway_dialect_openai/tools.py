@@ -17,6 +17,12 @@ def tools_of(
             "The model chosen takes function tools only; make the custom tool a function.",
             param="tools",
         )
+    for each in tools:
+        if each.kind == "vendor":
+            kind = each.extra.get("type", each.name)
+            raise gw.UnsupportedParameterError(
+                f"tool type {kind!r} is not supported by the selected provider", param="tools"
+            )
     if chosen is None or quirks.allowed_tools or not chosen.mode.startswith("allowed"):
         return tools
     return [each for each in tools if each.name in chosen.names]

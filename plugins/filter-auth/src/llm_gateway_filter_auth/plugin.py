@@ -54,13 +54,12 @@ class AuthFilter:
     async def inspect(self, seen: gw.Seen) -> gw.Seen | gw.Refusal:
         if not isinstance(seen, gw.Arrival):
             raise TypeError("the auth filter belongs to the stage identity")
-        key = _presented(seen.headers)
-        if not key:
-            return self._missing
-        principal = self._find(key)
-        if principal is None:
-            return self._unknown
-        return structs.replace(seen, principal=principal)
+        keys = _presented(seen.headers)
+        for key in keys:
+            principal = self._find(key)
+            if principal is not None:
+                return structs.replace(seen, principal=principal)
+        return self._unknown if keys else self._missing
 
 
 _: type[gw.SecurityFilter] = AuthFilter
@@ -96,11 +95,11 @@ def _admin(settings: AuthSettings) -> str | None:
     return checked_admin(settings.admin_key.get_secret_value(), "security.auth.admin_key")
 
 
-def _presented(headers: Mapping[str, str]) -> str:
-    scheme, _, key = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return key.strip()
-    return headers.get("x-api-key", "").strip()
+def _presented(headers: Mapping[str, str]) -> list[str]:
+    """The keys sent: a bearer token first, for some clients send two that differ."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    return [key for key in (bearer, headers.get("x-api-key", "").strip()) if key]
 
 
 def _refusal(message: str) -> gw.Refusal:

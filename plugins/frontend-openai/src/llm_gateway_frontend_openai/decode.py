@@ -3,6 +3,7 @@
 from typing import Any
 
 from llm_gateway_api.errors import UnsupportedParameterError
+from llm_gateway_api.reading import decoded, rest, wrong
 from llm_gateway_api.requests import (
     ChatRequest,
     EmbeddingsRequest,
@@ -11,7 +12,6 @@ from llm_gateway_api.requests import (
     TextPart,
 )
 
-from llm_gateway_frontend_openai.fields import decoded, rest, wrong
 from llm_gateway_frontend_openai.messages import decode_messages
 from llm_gateway_frontend_openai.params import split
 from llm_gateway_frontend_openai.tools import decode_choice, decode_tools

@@ -3,9 +3,8 @@
 import msgspec
 from llm_gateway_api.errors import MalformedBodyError
 from llm_gateway_api.jsonbody import top_level
+from llm_gateway_api.reading import decoded, mapping, wrong
 from llm_gateway_api.requests import Operation, RequestHead
-
-from llm_gateway_frontend_openai.fields import decoded, mapping, wrong
 
 MAX_MODEL_CHARS = 256
 ARRAY = ord("[")

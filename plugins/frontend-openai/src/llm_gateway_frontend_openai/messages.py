@@ -3,6 +3,16 @@
 from collections.abc import Callable
 from typing import Any, cast
 
+from llm_gateway_api.reading import (
+    Object,
+    array,
+    data_url,
+    mapping,
+    optional_text,
+    rest,
+    text,
+    wrong,
+)
 from llm_gateway_api.requests import (
     AudioPart,
     FilePart,
@@ -18,16 +28,6 @@ from llm_gateway_api.requests import (
 )
 
 from llm_gateway_frontend_openai import reasoning
-from llm_gateway_frontend_openai.fields import (
-    Object,
-    array,
-    data_url,
-    mapping,
-    optional_text,
-    rest,
-    text,
-    wrong,
-)
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _CALLING = ("tool_calls", "function_call", "audio", "refusal", "reasoning_content")

@@ -3,8 +3,7 @@
 from typing import Any
 
 from llm_gateway_api.errors import MalformedBodyError
-
-from llm_gateway_frontend_openai.fields import wrong
+from llm_gateway_api.reading import wrong
 
 _NUMBER = ("a number", (int, float))
 _INTEGER = ("an integer", (int,))

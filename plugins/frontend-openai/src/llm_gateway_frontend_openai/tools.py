@@ -2,9 +2,8 @@
 
 from typing import Any
 
+from llm_gateway_api.reading import array, mapping, optional_text, rest, text, wrong
 from llm_gateway_api.requests import Tool, ToolChoice
-
-from llm_gateway_frontend_openai.fields import array, mapping, optional_text, rest, text, wrong
 
 _FUNCTION = ("name", "description", "parameters", "strict")
 _CHOICES = "'none', 'auto', 'required' or an object"

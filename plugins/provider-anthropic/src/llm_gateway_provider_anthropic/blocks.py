@@ -64,13 +64,14 @@ def marks(extra: Mapping[str, Any], dialect: str) -> Block:
 def thought(part: gw.ReasoningPart) -> Block | None:
     """An earlier thought, byte for byte; one of another vendor, or without a signature,
     would be refused and is left out."""
-    if part.state.get("dialect") != DIALECT:
+    own = part.state.get(DIALECT)
+    if not isinstance(own, dict):
         return None
-    if (data := part.state.get("redacted")) is not None:
+    if (data := own.get("redacted")) is not None:
         return {"type": "redacted_thinking", "data": data}
-    if not part.state.get("signature"):
+    if not own.get("signature"):
         return None
-    return {"type": "thinking", "thinking": part.text, "signature": part.state["signature"]}
+    return {"type": "thinking", "thinking": part.text, "signature": own["signature"]}
 
 
 def _picture(part: gw.ImagePart) -> Block:

@@ -132,9 +132,9 @@ class Blocks:
             raise gw.UpstreamTruncatedError("a tool's input is invalid JSON") from error
 
 
-def state(**opaque: str) -> dict[str, str]:
-    """The vendor's opaque part of a thought, marked with the dialect that can read it."""
-    return {"dialect": DIALECT, **opaque}
+def state(**opaque: str) -> dict[str, Any]:
+    """The vendor's opaque part of a thought, under the dialect that can read it."""
+    return {DIALECT: opaque}
 
 
 def ending(stop: Object) -> list[gw.Event]:

@@ -246,8 +246,6 @@ class Writer:
 
 
 def _foreign_thought(part: gw.Part) -> bool:
-    return (
-        isinstance(part, gw.ReasoningPart)
-        and bool(part.state)
-        and part.state.get("dialect") != DIALECT
-    )
+    if not isinstance(part, gw.ReasoningPart):
+        return False
+    return bool(part.state) and DIALECT not in part.state

@@ -1,9 +1,10 @@
-"""Checked reading of decoded JSON: a wrong type is the caller's error, with its path."""
+"""Checked reading of decoded JSON, for frontends: what is wrong is told with its path."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+
 from llm_gateway_api.errors import MalformedBodyError
 
 Object = Mapping[str, Any]
