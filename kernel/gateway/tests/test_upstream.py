@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from llm_gateway.session import Sessions
 from llm_gateway.transport import Transport
-from llm_gateway.upstream import Upstream, wire
+from llm_gateway.upstream import Upstream
 from llm_gateway.watchdog import Watchdog
+from llm_gateway.wire import MAX_KEPT, Heads
 from llm_gateway_api import FailureClass, UpstreamError, UpstreamRequest
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -460,8 +461,37 @@ async def test_tls_with_a_trusted_certificate(
         connection.release()
 
 
-def test_line_break_in_a_header_is_refused() -> None:
-    bad = UpstreamRequest("POST", "http://h/x", {"a": "b\r\nc: d"}, b"", decoder=lambda: None)  # type: ignore[arg-type,return-value]  # not decoded here
+def written(
+    headers: dict[str, str], body: bytes = b"", url: str = "http://h/x?y"
+) -> UpstreamRequest:
+    return UpstreamRequest("POST", url, headers, body, decoder=lambda: None)  # type: ignore[arg-type,return-value]  # not decoded here
 
+
+@pytest.mark.parametrize("bad", ["b\r\nc: d", "b\nc: d", "b\rc: d", "b\0"])
+def test_line_break_in_a_header_is_refused(bad: str) -> None:
     with pytest.raises(ValueError, match="line break"):
-        wire(bad)
+        Heads().wire(written({"a": bad}))
+
+
+def test_head_follows_its_headers_and_its_body() -> None:
+    """Heads are kept by URL, but a changed header or body is what goes out."""
+    heads, headers = Heads(), {"authorization": "one"}
+    first = heads.wire(written(headers, b"12"))
+    headers["authorization"] = "two"
+    second = heads.wire(written(headers, b"123"))
+
+    assert first == (
+        "http://h",
+        b"POST /x?y HTTP/1.1\r\nhost: h\r\nauthorization: one\r\n"
+        b"accept-encoding: identity\r\ncontent-length: 2\r\n\r\n12",
+    )
+    assert second[1] == first[1].replace(b"one", b"two").replace(b": 2", b": 3") + b"3"
+
+
+def test_heads_are_bounded() -> None:
+    heads = Heads()
+    for number in range(2 * MAX_KEPT):
+        origin, data = heads.wire(written({}, url=f"http://h{number}/"))
+        assert (origin, data[:8]) == (f"http://h{number}", b"POST / H")
+
+    assert len(heads._kept) <= MAX_KEPT

@@ -20,6 +20,8 @@ from llm_gateway_api import (
 )
 from msgspec import structs
 
+MAX_MADE = 1000  # targets that are kept: clients name models as they like
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:
@@ -55,6 +57,7 @@ class Router:
     fallback: bool = True
     listed: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
     named_providers: frozenset[str] = frozenset()
+    _made: dict[tuple[str, str], Target] = field(default_factory=dict, compare=False, repr=False)
 
     def plan(self, asked: Asked) -> Sequence[Target]:
         """The targets to try, best first.
@@ -137,9 +140,15 @@ class Router:
         return None
 
     def _target(self, provider: str, model: str) -> Target:
-        known = self.instances[provider]
-        listed = f"{provider}/{model}" in self._known
-        return Target(provider, model, known.weight or 1.0, known.region, known=listed)
+        made = self._made.get((provider, model))
+        if made is None:
+            known = self.instances[provider]
+            listed = f"{provider}/{model}" in self._known
+            made = Target(provider, model, known.weight or 1.0, known.region, known=listed)
+            if len(self._made) >= MAX_MADE:
+                self._made.clear()
+            self._made[provider, model] = made
+        return made
 
     # --- names of the configuration, for plugins (`Targets`) ----------------------------
 

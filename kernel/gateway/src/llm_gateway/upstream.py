@@ -18,6 +18,7 @@ from llm_gateway_api import FailureClass, UpstreamError, UpstreamRequest
 
 from llm_gateway.transport import TIMED_OUT, Sink, collected
 from llm_gateway.watchdog import Watchdog
+from llm_gateway.wire import Heads
 
 IDLE_SECONDS = 50.0
 MAX_HEADERS = 200
@@ -82,6 +83,9 @@ class Connection(asyncio.Protocol):
 
     async def read(self, limit: int) -> bytes:
         """The whole body, at most `limit` bytes."""
+        early = self._early
+        if self._complete and self._error is None and len(early) == 1 and len(early[0]) <= limit:
+            return early.pop()  # the common case: it came with its head
         return await collected(self, limit)
 
     def hold(self) -> None:
@@ -236,10 +240,9 @@ class Pool:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._max = max_connections
 
-    async def get(self, *, fresh: bool, connect_seconds: float) -> Connection:
-        """A connection, kept or new. Raises `UpstreamError` when none can be had."""
-        loop = asyncio.get_running_loop()
-        while not fresh and self._idle:
+    def take(self) -> Connection | None:
+        """The kept connection that was used last, unless all are gone."""
+        while self._idle:
             connection = self._idle.pop()
             if connection.transport is None or connection.transport.is_closing():
                 continue
@@ -247,6 +250,14 @@ class Pool:
                 connection.reused = True
                 return connection
             connection.transport.abort()
+        return None
+
+    async def get(self, *, fresh: bool, connect_seconds: float) -> Connection:
+        """A new connection, or unless `fresh` one that others gave back while it had to wait.
+
+        Raises `UpstreamError` when none can be had.
+        """
+        loop = asyncio.get_running_loop()
         while len(self._open) + self._connecting >= self._max:
             waiter = loop.create_future()
             self._waiters.append(waiter)
@@ -257,8 +268,8 @@ class Pool:
                 raise UpstreamError(
                     FailureClass.CONNECT_TIMEOUT, "all connections to the provider are in use"
                 ) from error
-            if not fresh and self._idle:
-                return await self.get(fresh=False, connect_seconds=connect_seconds)
+            if not fresh and (kept := self.take()) is not None:
+                return kept
         return await self._connect(loop, connect_seconds)
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, seconds: float) -> Connection:
@@ -318,6 +329,7 @@ class Upstream:
         self._watchdog = watchdog
         self._max = max_connections
         self._connect_seconds = connect_seconds
+        self._heads = Heads()
         self._pools: dict[str, Pool] = {}
 
     async def send(self, request: UpstreamRequest, deadline: float) -> Connection:
@@ -326,19 +338,19 @@ class Upstream:
         Raises `UpstreamError`. A kept connection that turns out to be dead before any byte
         of the answer is replaced by a fresh one, once.
         """
-        origin, data = wire(request)
+        origin, data = self._heads.wire(request)
         pool = self._pools.get(origin)
         if pool is None:
             pool = self._pools[origin] = Pool(self._watchdog, request.url, self._max)
+        seconds = self._connect_seconds
+        connection = pool.take() or await pool.get(fresh=False, connect_seconds=seconds)
         try:
-            return await self._exchange(pool, data, deadline, fresh=False)
+            return await self._exchange(connection, data, deadline)
         except StaleConnection:
-            return await self._exchange(pool, data, deadline, fresh=True)
+            connection = await pool.get(fresh=True, connect_seconds=seconds)
+            return await self._exchange(connection, data, deadline)
 
-    async def _exchange(
-        self, pool: Pool, data: bytes, deadline: float, *, fresh: bool
-    ) -> Connection:
-        connection = await pool.get(fresh=fresh, connect_seconds=self._connect_seconds)
+    async def _exchange(self, connection: Connection, data: bytes, deadline: float) -> Connection:
         connection.deadline = deadline
         connection.overdue = FailureClass.NO_FIRST_CONTENT
         self._watchdog.add(connection)
@@ -352,21 +364,3 @@ class Upstream:
     def close(self) -> None:
         for pool in self._pools.values():
             pool.close()
-
-
-def wire(request: UpstreamRequest) -> tuple[str, bytes]:
-    """The origin of `request` and its bytes: head and body in one piece."""
-    scheme, _, rest = request.url.partition("://")
-    host, slash, path = rest.partition("/")
-    lines = [
-        f"{request.method} {slash}{path or ''} HTTP/1.1"
-        if slash
-        else f"{request.method} / HTTP/1.1"
-    ]
-    lines.append(f"host: {host}")
-    lines += [f"{name}: {value}" for name, value in request.headers.items()]
-    lines.append(f"accept-encoding: identity\r\ncontent-length: {len(request.body)}\r\n\r\n")
-    head = "\r\n".join(lines)
-    if head.count("\n") != len(lines) + 2 or "\0" in head:
-        raise ValueError("a header of the upstream request holds a line break")
-    return f"{scheme}://{host}", head.encode("latin-1") + request.body
