@@ -24,7 +24,7 @@ def at(values: Sequence[float], share: float) -> float:
 
 def cpu(rig: Rig, scenario: Scenario, rounds: int) -> Rows:
     """CPU time a request in a closed loop of 32 clients, rounds interleaved, medians."""
-    gateway = rig.gateway(scenario.config)
+    gateway = rig.gateway(scenario.config, scenario.plugins)
     pairs = [(rig.relay, scenario.relayed, rig.relay.name), (gateway, scenario.request, "gateway")]
     costs: dict[str, list[float]] = {"bare relay": [], "gateway": []}
     rates: dict[str, list[float]] = {"bare relay": [], "gateway": []}
@@ -63,7 +63,7 @@ def latency(rig: Rig, rounds: int) -> Rows:
         ("latency: plain at 100/s", chat(), 100, 2.5),
         ("latency: stream at 20/s, 10 ms apart", with_usage, 20, 2.0),
     )
-    systems = (rig.direct, rig.relay, rig.gateway({}))
+    systems = (rig.direct, rig.relay, rig.gateway())
     for name, body, rate, seconds in parts:
         found: dict[str, dict[str, list[float]]] = {each.name: {} for each in systems}
         for number in range(rounds):
@@ -94,7 +94,7 @@ def at_full_rate(rig: Rig, rounds: int) -> Rows:
     lasts: dict[str, list[float]] = {}
     failed = 0
     for _ in range(rounds):
-        for system in (rig.relay, rig.gateway({})):
+        for system in (rig.relay, rig.gateway()):
             before, start = system.process.cpu(), time.perf_counter()
             found = rig.load(system, chat(), rate=1250, seconds=2.5)
             share = (system.process.cpu() - before) / (time.perf_counter() - start)
@@ -118,7 +118,7 @@ def at_full_rate(rig: Rig, rounds: int) -> Rows:
 def memory(rig: Rig) -> Rows:
     """Resident memory: idle, after load, with 1,000 streams open."""
     with ExitStack() as stack:
-        system, process = rig.spawn(stack, {})
+        system, process = rig.spawn(stack)
         process.wait_for(system.port)
         idle = process.rss()
         rig.load(system, chat(), clients=32, total=3000)
@@ -164,7 +164,7 @@ def starting(rig: Rig) -> Rows:
     for _ in range(3):
         with ExitStack() as stack:
             start = time.perf_counter()
-            system, process = rig.spawn(stack, {})
+            system, process = rig.spawn(stack)
             process.wait_for(system.port)
             while not answers(system.port, chat()):
                 time.sleep(0.005)

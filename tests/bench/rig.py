@@ -14,12 +14,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import IO, Any
 
-from scenarios import BASE, KEY, merged
+from scenarios import BASE, CORE, KEY, merged
 
 HERE = Path(__file__).parent
+NOTHING: Mapping[str, Any] = {}
 CORES = sorted(os.sched_getaffinity(0))
 TESTED, LOADING = CORES[0], CORES[-1]
 
@@ -105,24 +107,34 @@ class Rig:
         self._load = load.process
         self._result = self._directory / "result.json"
 
-    def gateway(self, config: Mapping[str, Any]) -> System:
+    def gateway(
+        self, config: Mapping[str, Any] = NOTHING, plugins: frozenset[str] | None = CORE
+    ) -> System:
         """The gateway of this configuration, started when first asked for."""
-        name = json.dumps(config, sort_keys=True)
+        name = json.dumps([config, sorted(plugins or ())], sort_keys=True)
         if name not in self._gateways:
-            found, process = self.spawn(self._stack, config)
+            found, process = self.spawn(self._stack, config, plugins)
             process.wait_for(found.port)
             self._gateways[name] = found
         return self._gateways[name]
 
-    def spawn(self, stack: ExitStack, config: Mapping[str, Any]) -> tuple[System, Process]:
+    def spawn(
+        self,
+        stack: ExitStack,
+        config: Mapping[str, Any] = NOTHING,
+        plugins: frozenset[str] | None = CORE,
+    ) -> tuple[System, Process]:
         """A fresh gateway that need not be up yet."""
+        installed = {each.name for each in entry_points(group="llm_gateway.plugins")}
+        disabled = sorted(installed - plugins) if plugins is not None else []
         port, metrics_port = free_port(), free_port()
         server = {"host": "127.0.0.1", "port": port, "metrics_port": metrics_port}
-        text = json.dumps({**merged(BASE, config), "server": server})
+        parts = {"server": server, "plugins": {"disabled": disabled}}
+        text = json.dumps(merged(merged(BASE, config), parts))
         file = self._directory / f"{port}.yaml"
         file.write_text(text.replace("{mock}", str(self.direct.port)))
         command = (sys.executable, "-m", "llm_gateway", "start", "-c", str(file))
-        data = str(self._directory / "data")
+        data = str(self._directory / f"data-{port}")
         process = Process(stack, *command, core=TESTED, LLM_GATEWAY_DATA_DIR=data)
         return System("gateway", process, port, metrics_port), process
 

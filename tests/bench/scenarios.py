@@ -11,6 +11,16 @@ from typing import Any
 KEY = "bench-key-0123456789abcdef"
 MOCK = "http://127.0.0.1:{mock}"  # filled in when the mock has its port
 
+# What takes part unless a scenario says otherwise; other installed plugins are disabled.
+CORE = frozenset(
+    {
+        "filter_auth",
+        "frontend_openai",
+        "provider_openai",
+        "routing_basic",
+        "telemetry_prometheus",
+    }
+)
 # Keys, rules, metrics, log line and usage counts are on in every scenario.
 BASE: Mapping[str, Any] = {
     "providers": {
@@ -46,8 +56,8 @@ class Scenario:
     """CPU time of `request` in a closed loop, compared with the bare relay's.
 
     `relayed` is what the relay is asked: the same work without a gateway. `config` is merged
-    into `BASE`; scenarios with the same configuration share a gateway. `target` is the ratio
-    to the relay that is wanted.
+    into `BASE` and `plugins` take part (None: every one installed); scenarios that have both in
+    common share a gateway. `target` is the ratio to the relay that is wanted.
     """
 
     name: str
@@ -57,6 +67,7 @@ class Scenario:
     target: float | None = None
     path: str = "/v1/chat/completions"
     config: Mapping[str, Any] = field(default_factory=dict)
+    plugins: frozenset[str] | None = CORE
 
 
 SCENARIOS = (
@@ -69,6 +80,7 @@ SCENARIOS = (
         300,
         target=1.0,
     ),
+    Scenario("plain, every installed plugin on", chat(), chat(), 3000, plugins=None),
 )
 
 
