@@ -404,6 +404,18 @@ def test_one_call_at_a_time() -> None:
     assert "toolConfig" not in body([HI], NOVA, params=serial)
 
 
+def test_schema_of_a_family_that_takes_little() -> None:
+    """Nova refuses other keywords on the first level; what is left out is told."""
+    given = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+
+    sent = encoded([HI], NOVA, tools=(gw.Tool("x", None, given),))
+
+    (row,) = json.loads(sent.body)["toolConfig"]["tools"]
+    assert set(row["toolSpec"]["inputSchema"]["json"]) == {"type", "properties", "required"}
+    assert sent.dropped == ("tools.parameters.additionalProperties",)
+    assert encoded([HI], tools=(gw.Tool("x", None, given),)).dropped == ()
+
+
 def test_strict_tools() -> None:
     strict = msgspec.structs.replace(TOOL, strict=True)
 
@@ -568,6 +580,10 @@ def test_schema_by_a_tool() -> None:
     assert found["toolConfig"]["toolChoice"] == {"tool": {"name": "json_answer"}}
     assert refusal([HI], NOVA, tools=(TOOL,), params={"response_format": FORM}) == "response_format"
     assert refusal([HI], LLAMA, params={"response_format": FORM}) == "response_format"
+    only = body([HI], GPT, params={"response_format": FORM})
+    assert only["toolConfig"]["toolChoice"] == {"any": {}}
+    empty = {"response_format": {"type": "json_schema", "json_schema": {"name": "A"}}}
+    assert refusal([HI], params=empty) == "response_format"
 
 
 def test_json_without_a_schema() -> None:

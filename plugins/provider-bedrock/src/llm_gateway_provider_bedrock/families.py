@@ -29,9 +29,10 @@ class Family(msgspec.Struct, frozen=True):
     `sampling` is what it takes of temperature and top_p; `thinking` how reasoning is asked
     for, `efforts` the words it takes; `choices` the forced tool choices; `top_k` where that
     parameter goes, as a path into the additional fields; `alone` refuses anything beside
-    tool results; `replays` takes its own reasoning back; `results_status` takes the status
+    tool results; `plain_schema` takes of a tool's schema the first level's type, properties
+    and required only; `replays` takes its own reasoning back; `results_status` takes the status
     of a tool result; `mid_system` a system message in the middle; `prefill` a last turn of
-    the assistant. `first_output` bounds what a call without a limit reserves.
+    the assistant.
     """
 
     name: str
@@ -46,13 +47,13 @@ class Family(msgspec.Struct, frozen=True):
     cache_points: bool = False
     cache_ttl: bool = False
     alone: bool = False
+    plain_schema: bool = False
     replays: bool = False
     results_status: bool = False
     mid_system: bool = False
     prefill: bool = True
     structured: bool = False
     serial_calls: bool = False
-    stop: bool = True
 
 
 _FORCED = frozenset({"any", "tool"})
@@ -72,7 +73,7 @@ _CLAUDE_5 = msgspec.structs.replace(_CLAUDE_47, mid_system=True)
 _CLAUDE_55 = msgspec.structs.replace(_CLAUDE_5, thinking="always", choices=frozenset())
 _NOVA = Family(
     "nova", choices=_FORCED, top_k=("inferenceConfig", "topK"), images=True, documents=True,
-    cache_points=True, results_status=True,
+    cache_points=True, results_status=True, plain_schema=True,
 )  # fmt: skip
 
 FAMILIES: tuple[tuple[re.Pattern[str], Family], ...] = tuple(

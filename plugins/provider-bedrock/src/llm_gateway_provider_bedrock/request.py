@@ -183,19 +183,18 @@ def form(
             out.dropped.append("response_format")  # the prompt asks for JSON as well
         return
     given = wanted.get("json_schema") if isinstance(wanted, Mapping) else None
-    if kind != "json_schema" or not isinstance(given, Mapping) or "schema" not in given:
+    schema = given.get("schema") if isinstance(given, Mapping) else None
+    if kind != "json_schema" or not isinstance(given, Mapping) or not isinstance(schema, Mapping):
         raise gw.UnsupportedParameterError(
             "response_format is text, json_object, or json_schema with a schema.",
             param="response_format",
         )
     if family.structured:
         inner = {k: given[k] for k in ("name", "description") if given.get(k)}
-        schema = msgspec.json.encode(given["schema"]).decode()  # a string, not an object
-        structure = {"jsonSchema": {**inner, "schema": schema}}
+        text = msgspec.json.encode(schema).decode()  # a string, not an object
+        structure = {"jsonSchema": {**inner, "schema": text}}
         out.output["textFormat"] = {"type": "json_schema", "structure": structure}
-    elif out.thinks or not tools.answer_tool(
-        given["schema"], given.get("description"), tooling, blocks
-    ):
+    elif out.thinks or not tools.answer_tool(schema, given.get("description"), tooling, blocks):
         raise gw.UnsupportedParameterError(
             "The model chosen has no structured output beside tools or reasoning; "
             "leave one of them out or choose another model.",

@@ -1,7 +1,7 @@
 """Tools, the choice among them, and an answer's form where only a tool can give it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import llm_gateway_api as gw
@@ -13,7 +13,8 @@ from llm_gateway_provider_bedrock.turns import Turn, tool_names, uses_tools
 ANSWER = "json_answer"
 NO_CALLS = "Do not call a tool in this turn; answer in text."
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_OPEN = {"type": "object", "properties": {}}
+_OPEN: Mapping[str, Any] = {"type": "object", "properties": {}}
+_PLAIN = frozenset({"type", "properties", "required", "$defs", "definitions"})
 
 
 class Tooling:
@@ -75,7 +76,7 @@ def written(tool: gw.Tool, blocks: Blocks) -> list[Block]:
         raise gw.UnsupportedParameterError(
             "A tool's name has 1 to 64 letters, digits, hyphens or underscores.", param="tools"
         )
-    schema = tool.parameters if tool.parameters else _OPEN
+    schema = taken(tool.parameters or _OPEN, blocks)
     row = spec(tool.name, tool.description, schema)
     if tool.strict and blocks.family.structured:
         row["toolSpec"]["strict"] = True
@@ -84,6 +85,15 @@ def written(tool: gw.Tool, blocks: Blocks) -> list[Block]:
     blocks.dropped += [f"tools.{name}" for name in tool.extra if name != "cache_control"]
     point = blocks.cache_point(tool.extra)
     return [row, point] if point else [row]
+
+
+def taken(schema: Mapping[str, Any], blocks: Blocks) -> Mapping[str, Any]:
+    """`schema` without what the family refuses on its first level (definitions stay: what
+    points to them would point nowhere, and that is for the vendor to say)."""
+    if not blocks.family.plain_schema:
+        return schema
+    blocks.dropped += [f"tools.parameters.{name}" for name in schema if name not in _PLAIN]
+    return {name: value for name, value in schema.items() if name in _PLAIN}
 
 
 def spec(name: str, description: str | None, schema: object) -> Block:
@@ -132,11 +142,15 @@ def serial(request: gw.ChatRequest, config: Block, out: Outcome, blocks: Blocks)
     out.fields["tool_choice"] = {"type": kind, **chosen[kind], "disable_parallel_tool_use": True}
 
 
-def answer_tool(schema: object, description: str | None, result: Tooling, blocks: Blocks) -> bool:
+def answer_tool(
+    schema: Mapping[str, Any], description: str | None, result: Tooling, blocks: Blocks
+) -> bool:
     """Make a forced tool of the answer's form; whether this family and request allow it."""
-    if "tool" not in blocks.family.choices or result.config is not None:
+    able = blocks.family.choices
+    if not able or result.config is not None:
         return False
-    row = spec(ANSWER, description or "Give the answer.", schema)
-    result.config = {"tools": [row], "toolChoice": {"tool": {"name": ANSWER}}}
+    row = spec(ANSWER, description or "Give the answer.", taken(schema, blocks))
+    forced: Block = {"tool": {"name": ANSWER}} if "tool" in able else {"any": {}}
+    result.config = {"tools": [row], "toolChoice": forced}
     result.answer = ANSWER
     return True
