@@ -260,6 +260,34 @@ async def test_reasoning_effort(site: Site) -> None:
     assert set(raw.headers["x-gateway-dropped"].split(",")) == {"seed", "temperature"}
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_reasoning_comes_back_with_its_signature(site: Site, streamed: bool) -> None:
+    """What the client sends back of a turn is what the vendor signed, word for word."""
+    thought = bedrock.Reasoning(("Che", "ck"))
+    site.vendor.enqueue(
+        bedrock.streamed(bedrock.converse_stream(reasoning=thought))
+        if streamed
+        else bedrock.converse_answer(reasoning=thought),
+        bedrock.converse_answer(),
+    )
+    chat = site.client.chat.completions
+
+    if streamed:
+        async with chat.stream(model=MODEL, messages=ASKED) as stream:
+            first = await stream.get_final_completion()
+        turn: Any = first.choices[0].message.model_dump(exclude_none=True)
+    else:
+        whole = await chat.create(model=MODEL, messages=ASKED)
+        turn = whole.choices[0].message.model_dump(exclude_none=True)
+    turn.pop("parsed", None)
+    await chat.create(model=MODEL, messages=[*ASKED, turn, *ASKED])
+
+    block, text = site.vendor.received[1].json["messages"][1]["content"]
+    inner = block["reasoningContent"]["reasoningText"]
+    assert inner == {"text": "Check", "signature": "c2ln"}
+    assert text == {"text": "Low tide"}
+
+
 async def test_embeddings_of_three_texts(site: Site) -> None:
     """Titan takes one text a call: three calls in their order, their usage summed."""
     site.vendor.enqueue(*(bedrock.titan_answer((float(at), 1.0), 3) for at in range(3)))
@@ -362,8 +390,8 @@ async def test_models_have_their_abilities(site: Site) -> None:
 
 
 async def test_credentials_of_a_container() -> None:
-    """A real gateway takes them from the container's endpoint, and asks again when the vendor
-    calls them expired."""
+    """A real gateway takes them from the container's endpoint, and asks again and once
+    more when the vendor calls them expired."""
 
     def described(key: str) -> Answer:
         found = {"AccessKeyId": key, "SecretAccessKey": f"secret-{key}", "Token": "T"}
@@ -380,14 +408,14 @@ async def test_credentials_of_a_container() -> None:
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "AWS_CONFIG_FILE": "/dev/null",
         }
-        provider = {"region": "us-east-1", "base_url": vendor.url, "max_retries": 0}
+        provider = {"region": "us-east-1", "base_url": vendor.url, "max_retries": 1}
         vendor.enqueue(
             bedrock.error_answer("ExpiredTokenException"), bedrock.converse_answer("Low tide")
         )
         async with (
             running_gateway({"providers": {"bedrock": provider}}, environ) as gateway,
             sdk.AsyncOpenAI(
-                base_url=f"{gateway.url}/v1", api_key=gateway.api_key, max_retries=2
+                base_url=f"{gateway.url}/v1", api_key=gateway.api_key, max_retries=0
             ) as client,
         ):
             answer = await client.chat.completions.create(model=MODEL, messages=ASKED)
