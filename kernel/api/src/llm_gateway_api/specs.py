@@ -41,7 +41,10 @@ class SettingsSpec:
 
 @dataclass(frozen=True, slots=True)
 class CommandSpec:
-    """A command of ``llm-gateway``: `load` is ``module:attribute`` of a click command."""
+    """A command of ``llm-gateway``: `load` is ``module:attribute`` of a click command.
+
+    A `name` of two words adds to a group of the kernel's: ``plugins new``.
+    """
 
     name: str
     load: str

@@ -89,22 +89,45 @@ class LazyGroup(click.RichGroup):
         name, stub, rest = super().resolve_command(ctx, args)
         if name is None or stub is None:
             return name, stub, rest
-        load = self._table(ctx)[name][0]
-        try:
-            module, _, attribute = load.partition(":")
-            command = getattr(import_module(module), attribute)
-        except Exception as error:
-            text = f"{name} cannot be loaded from {load}: {type(error).__name__}: {error}"
-            raise click.ClickException(text) from error
-        return name, command, rest
+        return name, _loaded(name, self._table(ctx)[name][0]), rest
 
     def _table(self, ctx: click.Context) -> dict[str, tuple[str, str]]:
         """Name to what loads it and its help; the kernel's own names come first."""
         table: dict[str, tuple[str, str]] | None = ctx.meta.get(__name__)
         if table is None:
-            table = {**_of_plugins(), **_COMMANDS}
+            added = {name: each for name, each in _of_plugins().items() if " " not in name}
+            table = {**added, **_COMMANDS}
             ctx.meta[__name__] = table
         return table
+
+
+class OpenGroup(click.RichGroup):
+    """A group of the kernel's that plugins may add to: ``plugins new`` adds ``new``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._added()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        added = self._added().get(cmd_name) if own is None else None
+        return own if added is None else _loaded(f"{self.name} {cmd_name}", added)
+
+    def _added(self) -> dict[str, str]:
+        start = f"{self.name} "
+        table = _of_plugins()
+        return {
+            name.removeprefix(start): table[name][0] for name in table if name.startswith(start)
+        }
+
+
+def _loaded(name: str, load: str) -> click.Command:
+    try:
+        module, _, attribute = load.partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+    except Exception as error:
+        text = f"{name} cannot be loaded from {load}: {type(error).__name__}: {error}"
+        raise click.ClickException(text) from error
+    return command
 
 
 def _of_plugins() -> dict[str, tuple[str, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from llm_gateway.cli import CONTEXT, config_option, json_option
+from llm_gateway.cli import CONTEXT, OpenGroup, config_option, json_option
 from llm_gateway.cli.output import examined, installed, print_json, print_table
 
 GROUP = "llm_gateway.plugins"
@@ -44,9 +44,12 @@ def info(ctx: click.Context, detailed: bool, path: str | None) -> None:
         print_table((title, ""), list(rows.items()))
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(cls=OpenGroup, context_settings=CONTEXT)
 def plugins() -> None:
-    """List and check the installed plugins."""
+    """List and check the installed plugins.
+
+    `plugins new` comes with the package llm-gateway-testkit.
+    """
 
 
 @plugins.command("list", context_settings=CONTEXT)

@@ -1,0 +1,1 @@
+{{name}} is a {{kind}} of the LLM gateway.

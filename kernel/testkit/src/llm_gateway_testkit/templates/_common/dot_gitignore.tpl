@@ -1,0 +1,6 @@
+.venv/
+dist/
+__pycache__/
+.mypy_cache/
+.pytest_cache/
+.ruff_cache/

@@ -1,0 +1,1 @@
+"""{{name}}: a {{kind}} of the LLM gateway."""
