@@ -65,7 +65,7 @@ class Choice:
 
     def _logprobs(self, given: dict[str, Any], text: str) -> object:
         found = given.get("logprobs")
-        return self._reading.logprobs(found, text) if found else None
+        return None if found is None or found == {} else self._reading.logprobs(found, text)
 
     def _grown(self, message: dict[str, Any]) -> dict[str, Any]:
         """`message` without the text that has been sent: some servers repeat it whole."""

@@ -1,0 +1,1 @@
+"""Together AI as an upstream of the LLM gateway."""
