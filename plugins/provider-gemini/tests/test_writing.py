@@ -370,6 +370,30 @@ def test_reasoning_effort(model: str, effort: str, config: dict[str, Any]) -> No
     assert body["generationConfig"]["thinkingConfig"] == config
 
 
+@pytest.mark.parametrize("first", ["thinking", "reasoning_effort"])
+@pytest.mark.parametrize(
+    ("model", "thinking", "effort", "config"),
+    [
+        (M25, {"type": "enabled", "budget_tokens": 2000}, "low", {"thinkingBudget": 2000}),
+        (M25, {"type": "enabled", "budget_tokens": 99999}, None, {"thinkingBudget": 24576}),
+        (M3, {"type": "enabled", "budget_tokens": 2000}, "high", {"thinkingLevel": "HIGH"}),
+        (M3, {"type": "enabled", "budget_tokens": 2000}, None, {"thinkingLevel": "MEDIUM"}),
+        (M3, {"type": "adaptive"}, None, {}),
+        (M3, {"type": "disabled"}, None, {"thinkingLevel": "MINIMAL"}),
+    ],
+)
+def test_thinking_in_tokens_wins_where_the_model_counts_them(
+    first: str, model: str, thinking: Any, effort: str | None, config: dict[str, Any]
+) -> None:
+    given = {"thinking": thinking, "reasoning_effort": effort}
+    params = {first: given[first], **given}
+
+    found = sent(chat(model=model, params=params))["generationConfig"]["thinkingConfig"]
+
+    shown = {} if thinking["type"] == "disabled" else {"includeThoughts": True}
+    assert found == {**config, **shown}
+
+
 def test_unknown_effort_is_refused() -> None:
     assert refused(chat(params={"reasoning_effort": "huge"})).param == "reasoning_effort"
 

@@ -189,6 +189,8 @@ class Writing:
         if not family.thinks:
             self.lost.add("reasoning_effort")
             return
+        if "thinkingConfig" in self.generation:
+            return  # `thinking` said it in a finer form
         config: dict[str, Any] = {}
         if family.budgets is not None:
             step = "xhigh" if value == "max" else value
@@ -199,6 +201,24 @@ class Writing:
         if value != "none":
             config["includeThoughts"] = True
         self.generation["thinkingConfig"] = config
+
+    def _param_thinking(self, value: Mapping[str, Any]) -> None:
+        """``{type, budget_tokens}``; tokens where the model counts them, else the nearest level."""
+        family, tokens = self._family, value.get("budget_tokens")
+        effort = self._request.params.get("reasoning_effort")
+        if not family.thinks:
+            self.lost.add("thinking")
+        elif value.get("type") == "disabled":
+            self._param_reasoning_effort("none")
+        elif type(tokens) is int and family.budgets is not None:
+            budget = max(family.budgets.none, min(tokens, family.budgets.xhigh))
+            config = {"thinkingBudget": budget, "includeThoughts": True}
+            self.generation["thinkingConfig"] = config
+        elif type(tokens) is int and effort is None:
+            near = "low" if tokens <= 1024 else "medium" if tokens <= 8192 else "high"
+            self._param_reasoning_effort(near)
+        elif effort is None:
+            self.generation["thinkingConfig"] = {"includeThoughts": True}
 
     # --- members of no dialect ----------------------------------------------------------
 
