@@ -6,9 +6,10 @@ too). What the kernel offers by name: ``clock`` (the event loop's time as a call
 ``metrics`` (`Metrics`), ``catalog`` (`Catalog`), ``fetch`` (`Fetch`),
 ``data_dir`` (`Path`), ``health`` (a callable that returns the detailed health document),
 ``providers`` (the settings of each provider in service, by name), ``targets`` (`Targets`),
-``store`` (`Store`), ``state`` (`StateBackend`), ``ledger`` (`Ledger`), ``prices`` (`Prices`)
-and ``audit`` (`Audit`), ``migrations`` (all `MigrationSpec`). What no installed plugin
-brings is None.
+``store`` (`Store`), ``state`` (`StateBackend`), ``local_state`` (the one of this process alone,
+for when ``state`` cannot be reached), ``workers`` (their number on this host), ``ledger``
+(`Ledger`), ``prices`` (`Prices`), ``audit`` (`Audit`) and ``migrations`` (all `MigrationSpec`).
+What no installed plugin brings is None.
 
 What `make` returned is kept over a reload while its settings and needs are the same
 objects or equal, with what it has learned; so ask an offer each time instead of copying.

@@ -30,6 +30,8 @@ def offers(maker: Maker, workers: int, armed: Armed) -> dict[str, Any]:
         if spec.early:
             maker.make(plugin, "services", spec)
     found["state"] = _state(maker, workers, armed)
+    found["local_state"] = _local(maker, found["state"])
+    found["workers"] = workers
     auditors = tuple(made for _, made in maker.all("auditors"))
     found["audit"] = maker.keep(("audit",), auditors, lambda: audit(auditors))
     maker.offers.update(found)
@@ -81,6 +83,14 @@ def _state(maker: Maker, workers: int, armed: Armed) -> Any:
     plugin, spec = declared[wanted]
     armed("state", wanted, plugin, f"shared by the {spec.reach}")
     return maker.make(plugin, "state_backends", spec)
+
+
+def _local(maker: Maker, chosen: Any) -> Any:
+    """The state of this process alone, for when the chosen one cannot be reached."""
+    for plugin, spec in maker.plugins.declared("state_backends"):
+        if spec.reach == "process" and chosen is not None:
+            return maker.make(plugin, "state_backends", spec)
+    return None
 
 
 def _ledger(maker: Maker, armed: Armed) -> Ledger | None:

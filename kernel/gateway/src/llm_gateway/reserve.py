@@ -90,6 +90,7 @@ class Reserving:
                 ) from error
             if isinstance(answer, Refusal):
                 self.settle(taken, NOTHING)
+                call.headers.update(answer.headers)
                 raise refused_error(answer)
             call.headers.update(answer.headers)
             taken.append((limiter, answer))

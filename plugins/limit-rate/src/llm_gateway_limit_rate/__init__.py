@@ -1,0 +1,1 @@
+"""Limits of callers: requests and tokens a minute, requests at once."""
