@@ -12,7 +12,7 @@ import pytest_asyncio
 from llm_gateway_testkit import anthropic_dialect as claude
 from llm_gateway_testkit import openai_dialect as gpt
 from llm_gateway_testkit.gateway import Gateway, running_gateway
-from llm_gateway_testkit.rawclient import call
+from llm_gateway_testkit.rawclient import call, exchange
 from llm_gateway_testkit.scripted import Cut, Hang, Received, ScriptedProvider, Stream
 from pydantic import BaseModel
 
@@ -72,6 +72,7 @@ async def running() -> AsyncIterator[Site]:
             "providers": {
                 "claude": common,
                 "limited": common,  # a limit that was reached keeps it out for a while
+                "failing": common,
                 "translated": {**common, "relay": False},
                 "gpt": {**theirs_too, "base_url": f"{theirs.url}/v1"},
                 "sim": {"kind": "simulated"},
@@ -81,8 +82,13 @@ async def running() -> AsyncIterator[Site]:
                     {
                         "name": "claude-alias",
                         "deployments": [{"provider": "claude", "model": claude.MODEL}],
-                    }
-                ]
+                    },
+                    {
+                        "name": "claude-or-other",
+                        "deployments": [{"provider": "failing", "model": claude.MODEL}],
+                    },
+                ],
+                "fallbacks": {"claude-or-other": [GPT]},
             },
         }
         async with running_gateway(config) as gateway:
@@ -462,6 +468,36 @@ async def test_tool_of_the_vendor_is_refused_elsewhere(
 
     with pytest.raises(sdk.BadRequestError, match="web_search_20260318"):
         await client.messages.create(model=GPT, max_tokens=5, messages=ASKED, tools=tools)
+
+
+async def test_error_before_content_lets_another_vendor_answer(
+    site: Site, client: sdk.AsyncAnthropic
+) -> None:
+    """The client sees one clean stream, whose dialect nobody can tell from the vendor's."""
+    frames = [*claude.message_stream()[:2], claude.error_event()]
+    site.claude.default = Stream(frames)
+    site.gpt.enqueue(Stream(gpt.chat_stream(include_usage=True)))
+
+    rest: Any = {"model": "claude-or-other", "max_tokens": 50, "messages": ASKED}
+    async with client.messages.stream(**rest) as stream:
+        answer = await stream.get_final_message()
+
+    assert (said(answer), answer.model) == ("Low tide", "claude-or-other")
+    assert answer.id.startswith("msg_")
+
+
+@pytest.mark.parametrize("model", [MODEL, TRANSLATED])
+async def test_client_that_leaves_ends_the_call(site: Site, model: str) -> None:
+    site.claude.enqueue(Hang("between", 4, Stream(claude.message_stream())))
+    body = {"model": model, "max_tokens": 50, "messages": ASKED, "stream": True}
+    headers = {"anthropic-version": "2023-06-01"}
+
+    url = f"{site.gateway.url}/v1/messages"
+    async with exchange(url, body, key=site.gateway.api_key, headers=headers) as answer:
+        await answer.until(b"text_delta")
+        open_before = site.claude.connections_open
+
+    await site.claude.wait_closed(open_before - 1)
 
 
 # --- the OpenAI SDK with Anthropic behind it -------------------------------------------

@@ -6,6 +6,8 @@ from typing import Any
 
 import llm_gateway_api as gw
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 from llm_gateway_frontend_anthropic.plugin import COUNT_TOKENS, MESSAGES
 
 USAGE = gw.UsageReport(gw.Usage(150, 64, 3, 2, output=27, reasoning=11))
@@ -323,3 +325,34 @@ def test_error_frame_and_ping_say_their_names_twice() -> None:
 
     for name, data in gw.SSEParser().feed_events(frames):
         assert json.loads(data)["type"] == name.decode()
+
+
+WORDS = some.sampled_from(["", "a", "é", '"'])
+OWN_STATES = [{"redacted": "b3A="}, {"signature": "c2ln"}]
+STATES = some.sampled_from(
+    [{}, {"x": {"s": 1}}, *({"anthropic.messages": each} for each in OWN_STATES)]
+)
+EVENTS = some.one_of(
+    some.builds(gw.TextDelta, WORDS),
+    some.builds(gw.ReasoningDelta, WORDS, state=STATES),
+    some.builds(gw.RefusalDelta, WORDS),
+    some.builds(gw.Finished, some.sampled_from(["stop", "length", "tool_calls"])),
+    some.builds(gw.ToolCallDelta, some.integers(0, 2), some.just("id"), some.just("n")),
+    some.just(USAGE),
+    some.just(gw.Started("msg_1")),
+    some.just(gw.Unknown("anthropic.messages", {"break": True})),
+)
+
+
+@given(some.lists(EVENTS, max_size=12))
+def test_any_events_make_a_well_formed_answer_or_an_error(events: list[gw.Event]) -> None:
+    """Streamed and whole come to the same content; calls that end and go on are refused."""
+    try:
+        shown = streamed(*events)
+    except gw.UpstreamTruncatedError:
+        with pytest.raises(gw.UpstreamTruncatedError):
+            whole(*events)
+        return
+    message = whole(*events)
+    assert message["content"] == content(shown)
+    assert message["stop_reason"] == shown[-2]["delta"]["stop_reason"]
