@@ -299,15 +299,23 @@ async def test_fallback_chain(enabled: bool) -> None:
 
 
 async def test_too_long_goes_to_the_larger_window() -> None:
-    """And only there."""
-    routing = {"fallbacks": {"first/m-1": ["second/small", "second/large"]}}
-    sizes = [{"id": "m-1", "context_window": 1000}]
+    """And to nobody whose window is not known to be larger."""
+    routing = {"fallbacks": {"first/m-1": ["second/unknown", "first/large"]}}
+    sizes = [
+        {"id": "m-1", "context_window": 1000},
+        {"id": "large", "context_window": 9000},
+    ]
+    too_long = openai.error_answer(400, "context_length_exceeded")
     async with paired({"models": sizes}, routing=routing) as pair:
-        pair.first.enqueue(openai.error_answer(400, "context_length_exceeded"))
-        unknown = await pair.chat("first/m-1")
+        pair.first.enqueue(too_long, ANSWER, too_long)
 
-        assert unknown.status == 400
-        assert unknown.json["error"]["code"] == "context_length_exceeded"
+        larger = await pair.chat("first/m-1")
+        largest = await pair.chat("first/large")
+
+        assert larger.status == 200
+        assert larger.headers["x-gateway-model"] == "large"
+        assert largest.status == 400
+        assert largest.json["error"]["code"] == "context_length_exceeded"
         assert pair.second.received == []
 
 

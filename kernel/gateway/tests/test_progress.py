@@ -35,7 +35,7 @@ def onward(*says: Callable[[gw.Plan], gw.Attempt | None]) -> Onward:
 def progress(targets: Sequence[gw.Target], failure: str | None, **known: float) -> Progress:
     """A request whose first attempt ended like that."""
     made = Progress(ASKED, list(targets), targets[0])
-    made.add(gw.Outcome(targets[0], failure, **known), refused=failure is None)  # type: ignore[arg-type]  # fields by name
+    made.add(gw.Outcome(targets[0], failure, **known), monotonic(), refused=failure is None)  # type: ignore[arg-type]  # fields by name
     return made
 
 
@@ -49,7 +49,7 @@ async def test_plan_goes_on_without_policies() -> None:
 
     await onward().move(made, soon(), [error])
     assert made.target is B
-    made.add(gw.Outcome(B, F.SERVER_ERROR))
+    made.add(gw.Outcome(B, F.SERVER_ERROR), monotonic())
     with pytest.raises(gw.UpstreamError):
         await onward().move(made, soon(), [error])
 
@@ -138,7 +138,7 @@ async def test_policy_that_never_ends_is_ended() -> None:
     with pytest.raises(gw.UpstreamError):
         for _ in range(MAX_PROPOSED + 1):
             await again.move(made, soon(), [error])
-            made.add(gw.Outcome(A, F.SERVER_ERROR))
+            made.add(gw.Outcome(A, F.SERVER_ERROR), monotonic())
 
     assert len(made.made) == MAX_PROPOSED + 1
     assert again.retrying == 0

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import TypeAlias
@@ -21,11 +21,17 @@ class Guarding:
     guards: tuple[Guard, ...]
     seconds: Mapping[str, float]
     answering: Mapping[int, SupportsAnswered]
+    clock: Callable[[], float] = monotonic
 
     @classmethod
-    def of(cls, guards: Sequence[Guard], seconds: Mapping[str, float]) -> "Guarding":
+    def of(
+        cls,
+        guards: Sequence[Guard],
+        seconds: Mapping[str, float],
+        clock: Callable[[], float] = monotonic,
+    ) -> "Guarding":
         told = {id(each): each for each in guards if isinstance(each, SupportsAnswered)}
-        return cls(tuple(guards), seconds, told)
+        return cls(tuple(guards), seconds, told, clock)
 
     async def admit(self, target: Target, asked: Asked, deadline: float) -> Leases | Refusal:
         """A lease of each guard, or the first refusal. What was taken in vain is given back,
@@ -67,7 +73,7 @@ class Guarding:
         try:
             answer = guard.admit(target, asked)
             if isinstance(answer, asyncio.Future):
-                until = min(deadline, monotonic() + self.seconds[target.provider])
+                until = min(deadline, self.clock() + self.seconds[target.provider])
                 return await self._queued(guard, answer, until)
             return answer
         except Exception:
@@ -80,7 +86,7 @@ class Guarding:
         """Wait for `place` until `until`; leaving gives it up, or back if it came just now."""
         taken = False
         try:
-            await asyncio.wait((place,), timeout=max(0.0, until - monotonic()))
+            await asyncio.wait((place,), timeout=max(0.0, until - self.clock()))
             if not place.done():
                 return Refusal(503, "queue_timeout", "its queue did not move in time")
             taken = True

@@ -6,7 +6,7 @@ may answer; afterwards a failure is an explicit error frame, never a clean end.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from time import monotonic
@@ -109,6 +109,7 @@ class Pipeline:
     counts: Counts
     request_seconds: float
     streaming_seconds: float
+    clock: Callable[[], float] = monotonic
 
     async def execute(self, call: Call) -> None:
         """Answer `call`, or raise `GatewayError`. Returns when the last byte is written."""
@@ -165,11 +166,11 @@ class Pipeline:
         if isinstance(leases, Refusal):
             call.failures.append(unavailable(target, leases))
             outcome = Outcome(target, None, status=leases.status, retry_after=leases.retry_after)
-            progress.add(outcome, refused=True)
+            progress.add(outcome, self.clock(), refused=True)
             return False
         call.attempts += 1
         call.target, call.leases = target, leases
-        started = monotonic()
+        started = self.clock()
         outcome = Outcome(target, None, cancelled=True)
         if call.trace is not None:
             call.trace.attempt(target, call.attempts)
@@ -186,11 +187,11 @@ class Pipeline:
             outcome = self._failed(call, progress, error)
         finally:
             outcome = structs.replace(
-                outcome, duration=monotonic() - started, headers=call.answered
+                outcome, duration=self.clock() - started, headers=call.answered
             )
             self._report(call, leases, outcome)
             if outcome.failure is not None:
-                progress.add(outcome)
+                progress.add(outcome, self.clock())
         if call.client.committed or outcome.failure == FailureClass.CALLER_FAULT:
             raise call.failures[-1]
         return False

@@ -6,7 +6,7 @@ Nothing here runs while first attempts succeed.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -46,8 +46,8 @@ class Progress:
     proposed: int = 0
     retrying: bool = False
 
-    def add(self, outcome: Outcome, refused: bool = False) -> None:
-        """Keep how the current target failed."""
+    def add(self, outcome: Outcome, ended: float, refused: bool = False) -> None:
+        """Keep how the current target failed, and when on the clock."""
         failure = None if refused else FailureClass(outcome.failure or FailureClass.SERVER_ERROR)
         self.made.append(
             Attempted(
@@ -56,7 +56,7 @@ class Progress:
                 outcome.status,
                 outcome.retry_after,
                 outcome.duration,
-                monotonic(),
+                ended,
                 self.waited,
             )
         )
@@ -73,6 +73,7 @@ class Onward:
     policies: tuple[tuple[str, AttemptPolicy], ...]
     counts: Counts
     retrying: int = 0
+    clock: Callable[[], float] = monotonic
 
     async def move(self, progress: Progress, deadline: float, failures: list[GatewayError]) -> None:
         """Make `progress.target` the one to try now, after its wait.
@@ -81,7 +82,7 @@ class Onward:
             GatewayError: nobody is left, or nobody may be asked: what the client gets.
         """
         self.leave(progress)
-        time_left = deadline - monotonic()
+        time_left = deadline - self.clock()
         if time_left <= 0:
             raise failed(failures)
         step = self._proposal(progress, time_left) or following(progress)
@@ -116,7 +117,7 @@ class Onward:
                 continue
             if step is None or not permitted(step, plan):
                 continue
-            wait = max(step.wait, floor(step.target, plan))
+            wait = max(step.wait, floor(step.target, plan, self.clock()))
             if wait < time_left:
                 progress.proposed += 1
                 return structs.replace(step, wait=wait)
@@ -155,12 +156,12 @@ def permitted(step: Attempt, plan: Plan) -> bool:
     return policy.try_next or (policy.larger and step.mode == "fallback")
 
 
-def floor(target: Target, plan: Plan) -> float:
+def floor(target: Target, plan: Plan, now: float) -> float:
     """Seconds that `target` itself still asks to be left alone."""
     ready = (
         each.ended + each.retry_after for each in plan.times(target) if each.retry_after is not None
     )
-    return max(0.0, max(ready, default=0.0) - monotonic())
+    return max(0.0, max(ready, default=0.0) - now)
 
 
 def failed(failures: Sequence[GatewayError]) -> GatewayError:
