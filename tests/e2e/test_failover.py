@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import llm_gateway_api as gw
 import pytest
 import pytest_asyncio
 from llm_gateway_testkit import openai_dialect as openai
@@ -150,6 +151,7 @@ async def test_plain_fault_is_answered_by_the_other(pair: Pair, name: str) -> No
     assert (reply.status, reply.json["choices"][0]["message"]["content"]) == (200, "Low tide")
     assert reply.headers["x-gateway-provider"] == "second"
     assert reply.headers["x-gateway-attempts"] == "2"
+    assert reply.headers["x-gateway-fallback"] in set(gw.FailureClass)
     assert [len(each.received) for each in (pair.first, pair.second)] == [1, 1]
 
 
@@ -265,6 +267,7 @@ async def test_bulkhead_queues_overflows_and_frees() -> None:
         pair.first.release()
 
         assert third.headers["x-gateway-provider"] == "second"
+        assert third.headers["x-gateway-fallback"] == "unavailable"
         assert (refused.status, refused.json["error"]["code"]) == (503, "bulkhead_full")
         assert [(await each).status for each in (first, waiting)] == [200, 200]
 

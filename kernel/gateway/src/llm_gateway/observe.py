@@ -44,6 +44,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     ttft_ms: float | None = None
     trace_id: str | None = None
     error: str | None = None
+    fallback: str | None = None
 
 
 class Counts:

@@ -65,6 +65,7 @@ class Call:
     request: CanonicalRequest | None = None
     target: Target | None = None
     attempts: int = 0
+    fallback: str | None = None
     usage: Usage | None = None
     cost: Decimal | None = None
     cache: str | None = None
@@ -156,6 +157,9 @@ class Pipeline:
                 await self.onward.move(progress, call.deadline, call.failures)
                 call.headers.pop("x-gateway-dropped", None)
                 call.answered = {}
+                call.fallback = progress.reason()
+                if call.fallback is not None:
+                    call.headers["x-gateway-fallback"] = call.fallback
         finally:
             self.onward.leave(progress)
 

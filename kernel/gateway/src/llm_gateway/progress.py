@@ -61,6 +61,13 @@ class Progress:
             )
         )
 
+    def reason(self) -> str | None:
+        """Why another target than the first is asked; None while it is the first."""
+        first = self.made[0]
+        if first.target.name == self.target.name:
+            return None
+        return str(first.failure) if first.failure is not None else "unavailable"
+
     def repeats(self, failure: str) -> bool:
         """Whether this request has met the same kind of failure before."""
         return any(each.failure == failure for each in self.made)

@@ -218,6 +218,7 @@ class Gateway:
                 ttft_ms=ttft,
                 trace_id=call.trace.trace_id if call.trace is not None else None,
                 error=call.error.code if call.error is not None else None,
+                fallback=call.fallback,
             )
         )
         outcome = Outcome(
