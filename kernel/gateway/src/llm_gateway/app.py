@@ -145,6 +145,8 @@ class Worker:
             server.max_connections,
             access_log=None,
             max_field_size=server.max_header_bytes,
+            max_headers=server.max_headers,
+            max_line_size=server.max_url_bytes,
         )
         main = await loop.create_server(
             http, server.host, server.port, ssl=_tls(server.tls), backlog=4096, reuse_address=True

@@ -179,6 +179,7 @@ class Binder:
             counts=kernel.counts,
             request_seconds=timeout.request_seconds,
             streaming_seconds=timeout.streaming_seconds,
+            max_json_depth=self.settings.server.max_json_depth,
         )
         self._check_exposure(filters)
         self.all("services")

@@ -86,6 +86,9 @@ class Client:
         try:
             if content.is_eof() and content.total_bytes <= limit:
                 return bytes(content.read_nowait())  # the common case: it came with its head
+            if int(request.headers.get("content-length", 0)) > limit:
+                self.keep_alive = False
+                raise BodyTooLargeError(_too_large(limit))
             if request.headers.get("expect", "").lower() == "100-continue":
                 self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
             body = bytearray()
@@ -106,9 +109,7 @@ class Client:
             ) from error
         if len(body) > limit:
             self.keep_alive = False
-            raise BodyTooLargeError(
-                f"The body is larger than {limit} bytes (server.max_body_bytes)."
-            )
+            raise BodyTooLargeError(_too_large(limit))
         return bytes(body)
 
     # --- out ---------------------------------------------------------------------------
@@ -250,3 +251,7 @@ class Client:
         if head.count("\n") != len(lines) + 1 + extra.count("\n"):
             raise ValueError("a header of the answer holds a line break")
         return head.encode("latin-1", "replace") + b"\r\n\r\n"
+
+
+def _too_large(limit: int) -> str:
+    return f"The body is larger than {limit} bytes (server.max_body_bytes)."

@@ -16,6 +16,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
+from llm_gateway import malformed
+
 log = logging.getLogger("llm_gateway.connection")
 
 
@@ -93,6 +95,16 @@ class Protocol(RequestHandler):
         super().resume_writing()
         if self.on_resume is not None:
             self.on_resume()
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what aiohttp could not read."""
+        return malformed.answer(exc, status)
 
     async def start(self) -> None:
         """Answer what comes, one request after another, until the connection ends."""

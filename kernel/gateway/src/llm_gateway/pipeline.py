@@ -44,6 +44,7 @@ from llm_gateway.accounting import Accounting
 from llm_gateway.attempt import Attempts
 from llm_gateway.client import Client
 from llm_gateway.guarding import Guarding, Leases
+from llm_gateway.malformed import refuse_deep
 from llm_gateway.observe import Counts
 from llm_gateway.progress import Onward, Progress
 from llm_gateway.reserve import Caching, Reserving, refused_error
@@ -110,12 +111,15 @@ class Pipeline:
     counts: Counts
     request_seconds: float
     streaming_seconds: float
+    max_json_depth: int
     clock: Callable[[], float] = monotonic
 
     async def execute(self, call: Call) -> None:
         """Answer `call`, or raise `GatewayError`. Returns when the last byte is written."""
         call.arrival = await self.arrive(call.arrival)
-        call.head = call.frontend.parse(await call.client.body(), call.arrival)
+        body = await call.client.body()
+        refuse_deep(body, self.max_json_depth)
+        call.head = call.frontend.parse(body, call.arrival)
         if call.head.stream:
             call.client.watch(call.frontend.keep_alive(), monotonic())
         call.deadline = call.arrival.arrived + (

@@ -43,7 +43,10 @@ class Server(Section):
     )
     metrics_port: Port = Field(default=9090, description="port of the metrics")
     max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="size of a request's body")
-    max_header_bytes: int = Field(default=65536, ge=1024, description="size of a request's head")
+    max_header_bytes: int = Field(default=65536, ge=1024, description="size of one header")
+    max_headers: int = Field(default=128, ge=8, description="number of a request's headers")
+    max_url_bytes: int = Field(default=8192, ge=256, description="size of a request's address")
+    max_json_depth: int = Field(default=256, ge=8, description="how deep a body's JSON may nest")
     drain_seconds: Seconds = Field(
         default=30, description="seconds that requests under way get at shutdown"
     )

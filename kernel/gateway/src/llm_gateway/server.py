@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-import msgspec
 from llm_gateway_api import (
     Arrival,
     AuditEvent,
@@ -35,6 +34,7 @@ from llm_gateway import auditing
 from llm_gateway.binding import Generation, Kernel
 from llm_gateway.client import Client
 from llm_gateway.connection import Answered, Incoming
+from llm_gateway.errorbody import error_headers, plain_error
 from llm_gateway.observe import AccessLog, Line, Tokens
 from llm_gateway.pipeline import Call
 
@@ -339,16 +339,6 @@ def matched(pattern: str, path: str) -> Mapping[str, str] | None:
     return found if len(parts) == len(pattern.split("/")) else None
 
 
-def error_headers(error: GatewayError) -> dict[str, str]:
-    """What tells an SDK whether and when to try again."""
-    headers: dict[str, str] = {}
-    if error.retry_after is not None:
-        headers["retry-after"] = str(max(1, round(error.retry_after)))
-    if error.status >= 400 and not error.retryable and error.retry_after is None:
-        headers["x-should-retry"] = "false"
-    return headers
-
-
 def written(
     error: GatewayError,
     arrival: Arrival,
@@ -359,17 +349,3 @@ def written(
     for _, frontend in (*near, *frontends.values()):
         return frontend.error(error, arrival.request_id)
     return plain_error(error, arrival.request_id)
-
-
-def plain_error(error: GatewayError, request_id: str) -> bytes:
-    """The error body where no dialect is installed."""
-    return msgspec.json.encode(
-        {
-            "error": {
-                "message": error.message,
-                "type": error.type,
-                "param": error.param,
-                "code": error.code,
-            }
-        }
-    )
