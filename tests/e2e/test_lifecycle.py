@@ -12,16 +12,32 @@ from llm_gateway_testkit.rawclient import call, exchange
 
 SLOW = {"providers": {"sim": {"kind": "simulated", "chunk_delay_ms": 50}}}
 
+SLOWER = {"providers": {"sim": {"kind": "simulated", "chunk_delay_ms": 300, "words": 40}}}
+
 
 def body(text: str = "a few words to say again", **more: Any) -> dict[str, Any]:
     message = {"role": "user", "content": text}
     return {"model": "simulated", "messages": [message], **more}
 
 
-async def stream(gateway: Gateway) -> bytes:
+async def stream(gateway: Gateway, begun: asyncio.Event) -> bytes:
     url = f"{gateway.url}/v1/chat/completions"
+    seen = b""
     async with exchange(url, body(stream=True), key=API_KEY) as answer:
-        return await answer.body()
+        async for piece in answer.pieces():
+            seen += piece
+            begun.set()
+    return seen
+
+
+async def streams(gateway: Gateway, count: int) -> list["asyncio.Task[bytes]"]:
+    """So many streams, each of which has begun to come."""
+    begun = [asyncio.Event() for _ in range(count)]
+    tasks = [asyncio.create_task(stream(gateway, each)) for each in begun]
+    async with asyncio.timeout(60):
+        for each in begun:
+            await each.wait()
+    return tasks
 
 
 async def config_path(gateway: Gateway) -> Path:
@@ -38,11 +54,10 @@ async def said(gateway: Gateway, words: str) -> None:
 async def test_sigterm_lets_open_streams_finish() -> None:
     """What was begun is finished, and the process ends with 0."""
     async with running_gateway(SLOW) as gateway:
-        streams = [asyncio.create_task(stream(gateway)) for _ in range(50)]
-        await asyncio.sleep(0.4)
+        under_way = await streams(gateway, 50)
 
         gateway.process.send_signal(signal.SIGTERM)
-        bodies = await asyncio.gather(*streams)
+        bodies = await asyncio.gather(*under_way)
 
         assert all(each.endswith(b"data: [DONE]\n\n") for each in bodies)
         assert await gateway.process.wait() == 0
@@ -52,8 +67,7 @@ async def test_streams_left_at_the_end_of_the_drain_get_an_error_frame() -> None
     """A stream is never cut in silence."""
     config = {"server": {"drain_seconds": 0.2}, **SLOW}
     async with running_gateway(config) as gateway:
-        one = asyncio.create_task(stream(gateway))
-        await asyncio.sleep(0.3)
+        (one,) = await streams(gateway, 1)
 
         gateway.process.send_signal(signal.SIGTERM)
         text = await one
@@ -65,8 +79,7 @@ async def test_streams_left_at_the_end_of_the_drain_get_an_error_frame() -> None
 async def test_reload_under_load_drops_nothing_and_a_bad_file_changes_nothing() -> None:
     async with running_gateway(SLOW) as gateway:
         path = await config_path(gateway)
-        streams = [asyncio.create_task(stream(gateway)) for _ in range(50)]
-        await asyncio.sleep(0.3)
+        under_way = await streams(gateway, 50)
 
         path.write_text("providers: {sim: {kind: simulated}, two: {kind: simulated}}")
         gateway.process.send_signal(signal.SIGHUP)
@@ -74,7 +87,7 @@ async def test_reload_under_load_drops_nothing_and_a_bad_file_changes_nothing() 
         path.write_text("providers: {sim: {kind: simulated, chunk_dely_ms: 1}}")
         gateway.process.send_signal(signal.SIGHUP)
         await said(gateway, "reload.refused")
-        bodies = await asyncio.gather(*streams)
+        bodies = await asyncio.gather(*under_way)
         after = await call(f"{gateway.url}/v1/chat/completions", body(), key=API_KEY)
         second = await call(
             f"{gateway.url}/v1/chat/completions", body() | {"model": "two/simulated"}, key=API_KEY
@@ -87,12 +100,12 @@ async def test_reload_under_load_drops_nothing_and_a_bad_file_changes_nothing() 
 
 async def test_a_thousand_open_streams_on_one_worker() -> None:
     """All are served whole, in less memory than promised."""
-    async with running_gateway(SLOW) as gateway:
-        streams = [asyncio.create_task(stream(gateway)) for _ in range(1000)]
-        await asyncio.sleep(1.0)
+    async with running_gateway(SLOWER) as gateway:
+        under_way = await streams(gateway, 1000)
+        assert not any(each.done() for each in under_way)
         lines = Path(f"/proc/{gateway.process.pid}/status").read_text().splitlines()
         resident = next(int(each.split()[1]) for each in lines if each.startswith("VmRSS"))
-        bodies = await asyncio.gather(*streams)
+        bodies = await asyncio.gather(*under_way)
 
     assert sum(each.endswith(b"data: [DONE]\n\n") for each in bodies) == 1000
     assert resident < 120 * 1024

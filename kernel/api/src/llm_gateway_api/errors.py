@@ -118,6 +118,8 @@ class MalformedBodyError(ClientError):
 
 
 class BodyTooLargeError(ClientError):
+    """The body is larger than `server.max_body_bytes`, or than a filter allows."""
+
     status, code = 413, "request_too_large"
 
 
@@ -128,22 +130,32 @@ class UnsupportedParameterError(ClientError):
 
 
 class AuthenticationError(ClientError):
+    """No key, or none that is known."""
+
     status, code, type = 401, "invalid_api_key", "authentication_error"
 
 
 class PermissionDeniedError(ClientError):
+    """The key is known and may not do this."""
+
     status, code, type = 403, "permission_denied", "permission_error"
 
 
 class ModelNotFoundError(ClientError):
+    """Nobody is configured to serve the model."""
+
     status, code = 404, "model_not_found"
 
 
 class NotFoundError(ClientError):
+    """There is no such route, or nothing of that name."""
+
     status, code = 404, "not_found"
 
 
 class MethodNotAllowedError(ClientError):
+    """The route takes other methods."""
+
     status, code = 405, "method_not_allowed"
 
 

@@ -7,6 +7,7 @@ same shape as every other error and without its own bytes in it.
 import logging
 import os
 import re
+from typing import NamedTuple
 
 from aiohttp import http_exceptions as http
 from aiohttp import web
@@ -17,36 +18,42 @@ from llm_gateway.errorbody import error_headers, plain_error
 log = logging.getLogger("llm_gateway.malformed")
 _TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
+
+class _Said(NamedTuple):
+    raised: type[BaseException]
+    text: str
+    code: str = "invalid_http"
+    status: int = 400
+
+
 # By what aiohttp raises, the most special first.
-_SAID: tuple[tuple[type[BaseException], int, str, str], ...] = (
-    (
+_SAID = (
+    _Said(
         http.LineTooLong,
-        431,
-        "head_too_large",
         "The address or a header is too long (server.max_url_bytes, server.max_header_bytes).",
+        code="head_too_large",
+        status=431,
     ),
-    (http.BadHttpMethod, 400, "invalid_http", "The method is none of HTTP."),
-    (http.InvalidURLError, 400, "invalid_http", "The address cannot be read."),
-    (http.InvalidHeader, 400, "invalid_http", "A header cannot be read."),
-    (http.TransferEncodingError, 400, "invalid_http", "The chunks of the body cannot be read."),
-    (http.ContentLengthError, 400, "invalid_http", "The body has not the length it claims."),
-    (
+    _Said(http.BadHttpMethod, "The method is none of HTTP."),
+    _Said(http.InvalidURLError, "The address cannot be read."),
+    _Said(http.InvalidHeader, "A header cannot be read."),
+    _Said(http.TransferEncodingError, "The chunks of the body cannot be read."),
+    _Said(http.ContentLengthError, "The body has not the length it claims."),
+    _Said(
         http.BadHttpMessage,
-        400,
-        "invalid_http",
         "The request is not valid HTTP/1.1, or has more headers than server.max_headers.",
+        code="invalid_http",
     ),
 )
 
 
 def answer(error: BaseException | None, status: int) -> web.Response:
     """What a client is told whose request could not be read; the connection ends."""
-    known = next((said for said in _SAID if isinstance(error, said[0])), None)
+    known = next((said for said in _SAID if isinstance(error, said.raised)), None)
     if known is not None:
-        _, status, code, text = known
-        told = GatewayError(text, status=status, code=code)
+        told = GatewayError(known.text, status=known.status, code=known.code)
         told.type = "invalid_request_error"
-        log.info("request.malformed code=%s error=%s", code, type(error).__name__)
+        log.info("request.malformed code=%s error=%s", known.code, type(error).__name__)
     else:
         told = GatewayError("The gateway failed; its log says why.")
         log.error("connection.failed", exc_info=error)

@@ -1,0 +1,155 @@
+"""Writes settings.md, metrics.md, hooks.md and errors.md from the kernel's declarations.
+
+    uv run --all-packages python kernel/gateway/docs/generate.py
+
+What a plugin declares stands in its own README. A test fails where a page is not what this
+would write.
+"""
+
+import ast
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import llm_gateway
+import llm_gateway_api
+import llm_gateway_api.errors as errors
+import llm_gateway_api.hookspecs as hookspecs
+from llm_gateway.observe import Counts
+from llm_gateway.sections import CONTRACTS, KERNEL
+from llm_gateway_api import Metrics, ProviderSettings
+from pydantic import BaseModel, SecretStr
+from pydantic_core import PydanticUndefined
+
+FOLDER = Path(__file__).parent
+MADE = "Made by `generate.py` from the declarations; change those and run it.\n"
+HEAD = "| key | default | meaning |\n| --- | --- | --- |\n"
+
+
+def settings() -> str:
+    """Every key that the kernel and its contracts own."""
+    text = f"# Settings of the kernel\n\n{MADE}"
+    for name, model in KERNEL.items():
+        text += f"\n## `{name}`\n\n{HEAD}" + "".join(_rows(name, model))
+    for name, (hook, model) in CONTRACTS.items():
+        text += f"\n## `{name}`, while a plugin brings `llm_gateway_{hook}`\n\n{HEAD}"
+        text += "".join(_rows(name, model))
+    text += f"\n## `providers.<name>`, beside what its kind adds\n\n{HEAD}"
+    return text + "".join(_rows("", ProviderSettings))
+
+
+def _rows(path: str, model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        key = f"{path}.{name}" if path else name
+        value = field.get_default(call_default_factory=True)
+        inner = next((each for each in _models(field.annotation)), None)
+        about = " ".join((field.description or "").split()).replace("|", "\\|")
+        if isinstance(value, BaseModel):
+            yield from _rows(key, type(value))
+        else:
+            yield f"| `{key}` | {_default(value)} | {about} |\n"
+            if inner is not None:
+                yield from _rows(f"{key}[]" if isinstance(value, tuple) else key, inner)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for each in getattr(annotation, "__args__", ()):
+        yield from _models(each)
+
+
+def _default(value: object) -> str:
+    if value is PydanticUndefined:
+        return "required"
+    if value is None:
+        return ""
+    return f"`{json.dumps(value, default=list)}`" if not isinstance(value, SecretStr) else ""
+
+
+def metrics() -> str:
+    """Every metric that the kernel counts; on the page of ``telemetry-prometheus``."""
+    declared = Metrics()
+    Counts(declared)
+    text = f"# Metrics of the kernel\n\n{MADE}\n"
+    text += "| metric | kind | labels | meaning |\n| --- | --- | --- | --- |\n"
+    for each in sorted(declared.families(), key=lambda family: family.name):
+        labels = ", ".join(f"`{label}`" for label in each.labels)
+        text += f"| `{each.name}` | {each.kind} | {labels} | {each.help} |\n"
+    return text
+
+
+def hooks() -> str:
+    """Every hook with its contract."""
+    text = f"# Hooks\n\n{MADE}\n" + inspect.cleandoc(hookspecs.__doc__ or "") + "\n"
+    for name, each in sorted(inspect.getmembers(hookspecs, inspect.isfunction)):
+        if name.startswith("llm_gateway_"):
+            returns = str(each.__annotations__["return"]).replace("specs.", "")
+            about = re.sub(r"(?m)^(Returns|Raises):$", r"**\1**\n", inspect.getdoc(each) or "")
+            about = re.sub(r"(?m)^    ", "", about)
+            text += f"\n## `{name}`\n\n`{returns}`\n\n{about}\n"
+    return text
+
+
+def error_page() -> str:
+    """Every error with its code; what follows from each way in which an attempt fails."""
+    text = f"# Errors\n\n{MADE}\nThe code is stable; the message is for people.\n\n"
+    text += "| status | code | type | retry | when |\n| --- | --- | --- | --- | --- |\n"
+    for each in _tree(errors.GatewayError):
+        about = (inspect.getdoc(each) if each.__doc__ else "") or ""
+        about = about.split("\n\n")[0].replace("\n", " ")
+        retry = "yes" if each.retryable else ""
+        text += f"| {each.status} | `{each.code}` | `{each.type}` | {retry} | {about} |\n"
+    text += "\nRaised where it happens, with a code of its own:\n\n"
+    text += "".join(f"- `{code}` ({where})\n" for code, where in sorted(_codes().items()))
+    text += "\n## When an attempt fails\n\n"
+    text += "| failure | status | code | same target again | next target | breaker counts |\n"
+    text += "| --- | --- | --- | --- | --- | --- |\n"
+    for failure, policy in errors.FAILURES.items():
+        said = [
+            policy.status or "the vendor's",
+            f"`{policy.code}`" if policy.code else "the vendor's",
+        ]
+        said += [
+            "yes" if each else "" for each in (policy.retry_same, policy.try_next, policy.breaker)
+        ]
+        text += f"| `{failure}` | {' | '.join(map(str, said))} |\n"
+    return text
+
+
+def _tree(root: type[errors.GatewayError]) -> Iterator[type[errors.GatewayError]]:
+    own = vars(errors)
+    yield root
+    for each in root.__subclasses__():
+        if own.get(each.__name__) is each:
+            yield from _tree(each)
+
+
+def _codes() -> dict[str, str]:
+    """The literals given as `code` in the kernel, with the module that gives each."""
+    found: dict[str, str] = {}
+    for package in (llm_gateway, llm_gateway_api):
+        for path in sorted(Path(package.__file__ or "").parent.rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.keyword) and node.arg == "code":
+                    for each in ast.walk(node.value):
+                        if isinstance(each, ast.Constant) and re.fullmatch(
+                            "[a-z]+(_[a-z]+)+", str(each.value)
+                        ):
+                            found.setdefault(str(each.value), path.stem)
+    return found
+
+
+PAGES = {
+    "settings.md": settings,
+    "metrics.md": metrics,
+    "hooks.md": hooks,
+    "errors.md": error_page,
+}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page(), encoding="utf-8")

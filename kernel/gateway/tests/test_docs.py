@@ -1,0 +1,32 @@
+"""The pages made from declarations are what the declarations say now."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "docs"
+COMMAND = "uv run --all-packages python kernel/gateway/docs/generate.py"
+
+
+def generator() -> Any:
+    spec = importlib.util.spec_from_file_location("generate", FOLDER / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["settings.md", "metrics.md", "hooks.md", "errors.md"])
+def test_page_is_up_to_date(name: str) -> None:
+    """Every setting, metric, hook and error code of the kernel has its line."""
+    page = generator().PAGES[name]()
+
+    assert (FOLDER / name).read_text(encoding="utf-8") == page, f"run: {COMMAND}"
+
+
+def test_every_setting_says_what_it_means() -> None:
+    lines = generator().settings().splitlines()
+
+    assert [line for line in lines if line.startswith("| `") and line.endswith("|  |")] == []
