@@ -179,3 +179,24 @@ def test_start_is_refused_with_78_and_says_why(tmp_path: Path) -> None:
     assert run.returncode == 78
     assert "server" in run.stderr
     assert "llm-gateway-provider-nobody" in run.stderr
+
+
+def test_start_is_refused_without_the_strict_parser(tmp_path: Path) -> None:
+    """What reads requests is the parser that the tests of malformed ones were run with."""
+    path = tmp_path / "good.yaml"
+    path.write_text("providers: {sim: {kind: simulated}}\n")
+
+    run = subprocess.run(
+        [sys.executable, "-m", "llm_gateway", "start", "-c", str(path), "-H", "127.0.0.1"],
+        env={
+            "LLM_GATEWAY_DATA_DIR": str(tmp_path / "data"),
+            "PATH": "/usr/bin:/bin",
+            "AIOHTTP_NO_EXTENSIONS": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+    assert run.returncode == 78
+    assert "C parser" in run.stderr

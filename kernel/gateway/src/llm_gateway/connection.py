@@ -13,8 +13,10 @@ from typing import Any, TypeAlias
 from aiohttp import web
 from aiohttp.helpers import set_exception
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
+from llm_gateway_api import ConfigurationError
 
 from llm_gateway import malformed
 
@@ -178,6 +180,11 @@ class HttpServer(web.Server):
     def __init__(
         self, handler: Handler, max_body_bytes: int, max_connections: int, **kwargs: Any
     ) -> None:
+        if HttpRequestParser is HttpRequestParserPy:
+            raise ConfigurationError(
+                "aiohttp runs without its C parser, and the other one is laxer with malformed "
+                "requests: install aiohttp from its wheel, without AIOHTTP_NO_EXTENSIONS."
+            )
         made_for_aiohttp: Any = self._handle
         super().__init__(made_for_aiohttp, handler_cancellation=True, **kwargs)
         self.handler = handler
