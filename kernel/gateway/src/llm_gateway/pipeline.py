@@ -111,7 +111,7 @@ class Pipeline:
     counts: Counts
     request_seconds: float
     streaming_seconds: float
-    max_json_depth: int
+    max_json_depth: int = 256
     clock: Callable[[], float] = monotonic
 
     async def execute(self, call: Call) -> None:
