@@ -109,6 +109,8 @@ def at_full_rate(rig: Rig, rounds: int) -> Rows:
             "p50_ms": at(lasts["gateway"], 0.5),
             "p95_ms": at(lasts["gateway"], 0.95),
             "p99_ms": at(lasts["gateway"], 0.99),
+            "relay_p50_ms": at(lasts["bare relay"], 0.5),
+            "relay_p99_ms": at(lasts["bare relay"], 0.99),
             "error_rate": failed / len(lasts["gateway"]),
             "ratio": ours / relay,
         }

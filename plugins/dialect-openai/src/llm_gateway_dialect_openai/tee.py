@@ -16,6 +16,7 @@ from llm_gateway_dialect_openai.errors import inside
 from llm_gateway_dialect_openai.reading import OPENAI, Reading, objects
 
 END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+NO_USAGE = re.compile(rb'"usage"\s*:\s*null')
 NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null')
 USAGE = re.compile(rb'"usage"\s*:\s*[^n\s]')
 MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
@@ -71,9 +72,8 @@ class StreamTee:
             self._buffer, whole = whole[cut:], whole[:cut]
             if len(self._buffer) > MAX_FRAME:
                 raise gw.UpstreamTruncatedError("an event is larger than 32 MiB")
-        if self._strip and b'"usage"' in whole:
-            whole = whole.replace(b',"usage":null', b"")
-            whole = NULL_USAGE.sub(b"", whole) if b'"usage"' in whole else whole
+        if self._strip and (at := whole.find(b'"usage"')) >= 0 and NO_USAGE.search(whole, at):
+            whole = NULL_USAGE.sub(b"", whole.replace(b',"usage":null', b""))
         if self._rename is not None:
             whole = self._renamed(whole, self._rename)
         return self._block(whole) if self.committed else self._beginning(whole)
@@ -182,7 +182,8 @@ class StreamTee:
 
 def _last_end(whole: bytes) -> int:
     """Where the last whole frame ends; 0 if none does."""
-    lf, crlf = whole.rfind(b"\n\n"), whole.rfind(b"\r\n\r\n")
+    lf = whole.rfind(b"\n\n")
+    crlf = whole.rfind(b"\r\n\r\n", max(lf, 0))
     return max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
 
 
