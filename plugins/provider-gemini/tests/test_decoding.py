@@ -177,7 +177,7 @@ def test_pictures_and_notes_go_to_the_client_that_has_a_place_for_them() -> None
 def test_the_vendors_delay_is_that_of_its_details(
     answer: Any, failure: str, wait: float | None
 ) -> None:
-    error = refused(answer.status, answer.body)
+    error = refused(answer.status, {}, answer.body)
 
     assert (error.failure, error.retry_after) == (failure, wait)
 
@@ -185,7 +185,7 @@ def test_the_vendors_delay_is_that_of_its_details(
 def test_words_of_the_vendor_lose_what_is_secret() -> None:
     words = "Bad AIzaSyA1234567890 of projects/p-1 by x@y.example, see https://console.example/p"
 
-    message = refused(400, gemini.error_answer(400, words).body).message
+    message = refused(400, {}, gemini.error_answer(400, words).body).message
 
     for secret in ("AIza", "p-1", "y.example", "console"):
         assert secret not in message

@@ -41,7 +41,7 @@ ERRORS: list[tuple[Any, Any, int]] = [
     (gemini.error_answer(404), openai.InternalServerError, 502),
     (gemini.error_answer(500), openai.InternalServerError, 502),
     (gemini.error_answer(503), openai.InternalServerError, 503),
-    (gemini.error_answer(504), openai.InternalServerError, 504),
+    (gemini.error_answer(504), openai.InternalServerError, 502),
 ]
 
 

@@ -37,7 +37,7 @@ STATUSES = {
     "INTERNAL": F.SERVER_ERROR,
     "UNKNOWN": F.SERVER_ERROR,
     "UNAVAILABLE": F.OVERLOADED,
-    "DEADLINE_EXCEEDED": F.NO_FIRST_CONTENT,
+    "DEADLINE_EXCEEDED": F.SERVER_ERROR,
 }
 CODES = {
     401: F.CREDENTIAL_REFUSED,
@@ -49,7 +49,7 @@ CODES = {
     429: F.RATE_LIMITED,
     499: F.SERVER_ERROR,
     503: F.OVERLOADED,
-    504: F.NO_FIRST_CONTENT,
+    504: F.SERVER_ERROR,
 }
 FIXED = {
     F.CREDENTIAL_REFUSED: "The provider refused the gateway's credential.",
@@ -57,7 +57,6 @@ FIXED = {
     F.SERVER_ERROR: "The provider failed.",
     F.OVERLOADED: "The provider is overloaded.",
     F.MODEL_GONE: "The provider does not have this model, or not for this account and region.",
-    F.NO_FIRST_CONTENT: "The provider did not answer in time.",
     F.RATE_LIMITED: "The provider limits the gateway's account; try again later.",
 }
 # Words, where the vendor has no code for it: all of a row must stand in the message.
@@ -74,9 +73,13 @@ SIGNATURE_HELP = (
 )
 
 
-def refused(status: int, body: bytes) -> gw.UpstreamError:
-    """The error of an answer with `status` and `body`."""
-    return meaning(status, parsed(body))
+def refused(status: int, headers: Mapping[str, str], body: bytes) -> gw.UpstreamError:
+    """The error of an answer; a delay of its details goes before that of its headers."""
+    error = meaning(status, parsed(body))
+    given = headers.get("retry-after", "")
+    if error.retry_after is None and error.failure in (F.RATE_LIMITED, F.OVERLOADED):
+        error.retry_after = float(given) if re.fullmatch(r"\d{1,5}(\.\d+)?", given) else None
+    return error
 
 
 def parsed(body: bytes) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class GeminiProvider:
     def classify(self, status: int, headers: gw.Headers, body: bytes) -> gw.UpstreamError:
         if status == 401 and self._credentials is not None:
             self._credentials.refused()
-        return refused(status, body)
+        return refused(status, headers, body)
 
     def encode(self, request: gw.ChatRequest) -> gw.UpstreamRequest:
         """Always a stream: the vendor caps what it answers in one piece."""
