@@ -58,6 +58,7 @@ async def running() -> AsyncIterator[Site]:
         config = {
             "providers": {
                 "azure_openai": {**common, "api_key": "k-1", "deployments": chat},
+                "quiet": {**common, "api_key": "k-1", "content_filter_results": False},
                 "classic": {**common, "api_key": "k-1", "api_version": "2024-02-01"},
                 "entra": {**common, "entra": entra},
                 "missing": {**common, "api_key": "k-1"},
@@ -145,6 +146,21 @@ async def test_text(site: Site, model: str) -> None:
     assert answer.choices[0].message.content == "Low tide"
     assert answer.usage is not None and answer.usage.total_tokens == 11
     assert site.vendor.received[0].json["max_tokens"] == 9
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_notes_of_the_filter(site: Site, shown: bool) -> None:
+    """They stand where the vendor puts them, or nowhere."""
+    site.vendor.enqueue(azure.chat_answer(), Stream(azure.chat_stream()))
+    model = "chat" if shown else "quiet/chat"
+
+    plain: Any = await site.client.chat.completions.create(model=model, messages=ASKED)
+    stream = await site.client.chat.completions.create(model=model, messages=ASKED, stream=True)
+    chunks: list[Any] = [chunk async for chunk in stream]
+
+    assert ("prompt_filter_results" in plain.model_extra) is shown
+    assert ("content_filter_results" in plain.choices[0].model_extra) is shown
+    assert any("prompt_filter_results" in each.model_extra for each in chunks) is shown
 
 
 async def test_a_token_in_place_of_a_key(site: Site) -> None:

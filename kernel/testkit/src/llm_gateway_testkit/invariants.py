@@ -28,7 +28,7 @@ TABLE: Mapping[int, frozenset[F]] = {
     500: frozenset({F.SERVER_ERROR}),
     502: frozenset({F.SERVER_ERROR, F.OVERLOADED}),
     503: frozenset({F.OVERLOADED, F.SERVER_ERROR}),
-    504: frozenset({F.SERVER_ERROR, F.OVERLOADED}),
+    504: frozenset({F.SERVER_ERROR, F.OVERLOADED, F.NO_FIRST_CONTENT}),
     529: frozenset({F.OVERLOADED, F.SERVER_ERROR}),
 }
 
