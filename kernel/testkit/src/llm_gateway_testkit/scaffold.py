@@ -46,7 +46,7 @@ def new(kind: str, name: str, base_url: str | None, output: Path | None) -> None
         raise click.ClickException(f"{folder} exists and is not empty; name another with -o.")
     written = write(kind, words, folder)
     click.echo(f"{folder}: {len(written)} files")
-    click.echo(f"    cd {folder}\n    pip install -e . --group dev\n    pytest")
+    click.echo(f"    cd {folder}\n    pip install -e '.[dev]'\n    pytest")
 
 
 def words_for(kind: str, name: str, base_url: str | None = None) -> dict[str, str]:

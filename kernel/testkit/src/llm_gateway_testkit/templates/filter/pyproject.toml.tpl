@@ -13,7 +13,7 @@ dependencies = ["llm-gateway-api>=0.1,<0.2"]
 [project.entry-points."llm_gateway.plugins"]
 {{plugin}} = "{{module}}.plugin"
 
-[dependency-groups]
+[project.optional-dependencies]
 dev = ["build>=1", "llm-gateway-testkit>=0.1,<0.2", "mypy>=1.18", "pytest>=8", "pytest-asyncio>=1", "ruff>=0.14"]
 
 [tool.uv.build-backend]

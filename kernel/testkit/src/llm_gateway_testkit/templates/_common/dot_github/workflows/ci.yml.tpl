@@ -12,7 +12,7 @@ jobs:
         with:
           python-version: ${{ matrix.python-version }}
       - run: pip install --upgrade pip
-      - run: pip install -e . --group dev
+      - run: pip install -e '.[dev]'
       - run: ruff format --check .
       - run: ruff check .
       - run: mypy -p {{module}}
