@@ -140,11 +140,13 @@ class Price(msgspec.Struct, frozen=True):
     per_request: Decimal = Decimal(0)
 
     def cost(self, usage: Usage) -> Decimal | None:
-        """USD, exact; None when a meter that was used has no price."""
+        """USD, exact; None when a meter that was used has no price. `search_units` are a
+        meter too, in USD per million of them."""
         meters = self.rates(usage.input_total)
         total = self.per_request
-        for name in METERS:
-            used = getattr(usage, name)
+        charged = usage.charged
+        for name in (*METERS, "search_units"):
+            used = getattr(charged, name)
             if used:
                 rate = meters.get(name)
                 if rate is None:

@@ -45,6 +45,19 @@ class Usage(_Value, frozen=True):
     def output_total(self) -> int:
         return self.output + self.reasoning + self.audio_output
 
+    @property
+    def charged(self) -> "Usage":
+        """The meters that are paid for: the vendor's own sums where it charges by others."""
+        if self.billed_input is None and self.billed_output is None:
+            return self
+        changes: dict[str, int] = {}
+        if self.billed_input is not None:
+            changes |= dict.fromkeys(("cache_read", "cache_write", "cache_write_1h"), 0)
+            changes["input"] = self.billed_input
+        if self.billed_output is not None:
+            changes |= {"output": self.billed_output, "reasoning": 0}
+        return msgspec.structs.replace(self, **changes)
+
 
 class Started(_Value, frozen=True, gc=False):
     """The vendor's own `id`, `model` and `created` (Unix seconds) of the answer."""
