@@ -94,6 +94,7 @@ def test_report_has_a_level_for_each_capability() -> None:
     levels = {each: found.level("acme", each) for each in ("chat", "stream", "tools", "vision")}
 
     assert levels == {"chat": "proven", "stream": "claimed", "tools": "failing", "vision": "absent"}
+    assert "| tools | failing |" in found.markdown()
     assert json.loads(found.json())["acme"]["capabilities"]["tools"]["failing"] == ["call"]
 
 

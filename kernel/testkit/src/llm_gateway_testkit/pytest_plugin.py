@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--llm-gateway-report",
         metavar="FILE",
-        help="write a level for each capability, as JSON",
+        help="write a level for each capability, as JSON or (.md) as a table",
     )
 
 
@@ -71,7 +71,8 @@ class _Reporter:
             return
         file = self._config.getoption("--llm-gateway-report")
         if file:
-            Path(file).write_text(self._report.json(), encoding="utf-8")
+            told = self._report.markdown() if file.endswith(".md") else self._report.json()
+            Path(file).write_text(told, encoding="utf-8")
         if file or self._config.getoption("--llm-gateway-plugin"):
             terminalreporter.section("conformance")
             for line in self._report.text():

@@ -68,6 +68,14 @@ class Report:
     def json(self) -> str:
         return json.dumps(self.document(), indent=2, sort_keys=False) + "\n"
 
+    def markdown(self) -> str:
+        """A table of kinds and capabilities, for a page of documentation."""
+        kinds = sorted(self.rows)
+        rows = [("capability", *kinds), ("---", *("---" for _ in kinds))]
+        named = dict.fromkeys(each for kind in kinds for each in self._columns(kind))
+        rows += [(each, *(self.level(kind, each) for kind in kinds)) for each in named]
+        return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
     def text(self) -> list[str]:
         lines: list[str] = []
         for kind in sorted(self.rows):
