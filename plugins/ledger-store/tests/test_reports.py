@@ -1,7 +1,7 @@
 """The reports say what the records say, on both databases."""
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -11,14 +11,17 @@ import msgspec
 import pytest
 from llm_gateway_api import (
     DatabaseSettings,
+    LedgerOpening,
     LedgerRecord,
     MalformedBodyError,
+    Metrics,
     MigrationSpec,
     Store,
     Usage,
 )
 from llm_gateway_ledger_store import reports
-from llm_gateway_ledger_store.rows import INSERT, row
+from llm_gateway_ledger_store.ledger import StoreLedger
+from llm_gateway_ledger_store.rows import insert
 from llm_gateway_migrations.files import collect
 from llm_gateway_migrations.plugin import SQL
 from llm_gateway_migrations.runner import Runner
@@ -88,9 +91,13 @@ def records(many: int) -> list[LedgerRecord]:
     return found
 
 
+async def keep(store: Store, records: Sequence[LedgerRecord]) -> None:
+    await insert(store, [msgspec.json.encode(each) for each in records])
+
+
 async def test_cost_is_the_exact_sum_of_the_records(store: Store) -> None:
     kept = records(500)
-    await store.execute_many(INSERT, [row(each) for each in kept])
+    await keep(store, kept)
     since = NOW - 24 * reports.HOUR_MS
     asked = reports.Asked(since, None, None, "a")
 
@@ -112,7 +119,7 @@ async def test_cost_is_the_exact_sum_of_the_records(store: Store) -> None:
 
 
 async def test_hours_and_days_are_groups_in_order(store: Store) -> None:
-    await store.execute_many(INSERT, [row(each) for each in records(300)])
+    await keep(store, records(300))
     asked = reports.Asked(0, None, None, None)
 
     days = await reports.cost(store, asked, ("day",), breakdown=True)
@@ -125,7 +132,7 @@ async def test_hours_and_days_are_groups_in_order(store: Store) -> None:
 
 async def test_tokens_add_up(store: Store) -> None:
     kept = records(200)
-    await store.execute_many(INSERT, [row(each) for each in kept])
+    await keep(store, kept)
     asked = reports.Asked(0, "p1", None, None)
 
     rows = await reports.tokens(store, asked, ("model",), detailed=True)
@@ -139,7 +146,7 @@ async def test_tokens_add_up(store: Store) -> None:
 async def test_percentiles_are_values_that_were_measured(store: Store) -> None:
     """Nearest rank, checked against a sorted list."""
     kept = [each for each in records(400) if each.status == 200]
-    await store.execute_many(INSERT, [row(each) for each in kept])
+    await keep(store, kept)
 
     rows = await reports.latency(store, reports.Asked(0, None, None, None))
 
@@ -159,8 +166,8 @@ async def test_percentiles_are_values_that_were_measured(store: Store) -> None:
 async def test_the_same_record_twice_is_one_row(store: Store) -> None:
     kept = records(10)
     later = [msgspec.structs.replace(each, status=500) for each in kept]
-    await store.execute_many(INSERT, [row(each) for each in kept])
-    await store.execute_many(INSERT, [row(each) for each in later])
+    await keep(store, kept)
+    await keep(store, later)
 
     rows = await store.fetch("SELECT COUNT(*) AS n FROM usage_records")
     assert rows[0]["n"] == 10
@@ -184,3 +191,22 @@ def test_money_is_written_exactly() -> None:
         "1.5",
         "1000",
     ]
+
+
+async def test_a_record_that_no_database_takes_holds_up_no_other(
+    store: Store, tmp_path: Path
+) -> None:
+    """PostgreSQL keeps no NUL in a text; such a record is kept in a file instead."""
+    ledger = StoreLedger(store, tmp_path / "spool", Metrics(), 0.05, None)
+    async with ledger.open():
+        for number, each in enumerate(records(7)):
+            model = "a\0b" if number == 3 else "m"
+            kept = msgspec.structs.replace(each, model=model)
+            names = LedgerOpening.__struct_fields__
+            ledger.begin(LedgerOpening(*(getattr(kept, name) for name in names)))
+            ledger.end(kept)
+    found = await store.fetch("SELECT COUNT(*) AS n FROM usage_records")
+    rejected = tmp_path / "spool" / "rejected.jsonl"
+    lines = rejected.read_text().splitlines() if rejected.exists() else []
+
+    assert (found[0]["n"], len(lines)) == ((7, 0) if store.dialect == "sqlite" else (6, 1))

@@ -3,8 +3,10 @@
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from llm_gateway_api import LedgerOpening, LedgerRecord, Usage
 from llm_gateway_ledger_store.spool import Spool, entries, orphans, recovered, release
@@ -41,6 +43,10 @@ def record(number: int) -> LedgerRecord:
     )
 
 
+def records_of(lines: Sequence[bytes]) -> list[LedgerRecord]:
+    return [msgspec.json.decode(each, type=LedgerRecord) for each in lines]
+
+
 def test_ended_requests_are_read_once_and_their_file_goes(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 64 * 1024)
     for number in range(3):
@@ -49,11 +55,11 @@ def test_ended_requests_are_read_once_and_their_file_goes(tmp_path: Path) -> Non
     segment = spool.segments[0]
 
     found, end = spool.read(segment, 2)
-    assert [each.id for each in found] == ["led_0", "led_1"]
+    assert [each.id for each in records_of(found)] == ["led_0", "led_1"]
     segment.shipped = end
     found, end = spool.read(segment, 2)
-    assert [each.id for each in found] == ["led_2"]
-    assert found[0].usage == Usage(input=3, output=4)
+    assert [each.id for each in records_of(found)] == ["led_2"]
+    assert records_of(found)[0].usage == Usage(input=3, output=4)
     segment.shipped = end
     spool.close()
     assert list(tmp_path.iterdir()) == []
@@ -90,7 +96,7 @@ def test_a_dead_process_leaves_records_and_abandoned_requests(tmp_path: Path) ->
     assert done.returncode == -9
 
     ((segment, records),) = orphans(tmp_path)
-    assert [(each.id, each.status, each.error) for each in records] == [
+    assert [(each.id, each.status, each.error) for each in records_of(records)] == [
         ("led_1", 200, None),
         ("led_2", 0, "abandoned"),
     ]
@@ -119,7 +125,7 @@ def test_a_torn_entry_is_where_reading_ends(tmp_path: Path) -> None:
         torn = whole[:cut] + bytes(64)
         expected = (cut >= first) + (cut >= len(whole))
         assert len([*entries(torn)]) == expected
-    assert recovered(data)[0].id == "led_1"
+    assert records_of(recovered(data))[0].id == "led_1"
 
 
 def test_a_full_disk_refuses_new_requests_and_ends_the_others(tmp_path: Path) -> None:
@@ -158,6 +164,6 @@ def test_long_names_are_cut_to_an_entry(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spool.begin(opening(1, "m" * 10_000))
 
-    ((entry, length),) = entries(spool.segments[0].path.read_bytes())
+    ((entry, length, _),) = entries(spool.segments[0].path.read_bytes())
     assert length <= 4096
     assert entry.model == "m" * 200

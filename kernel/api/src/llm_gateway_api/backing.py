@@ -193,7 +193,7 @@ class Prices(Protocol):
     def price(self, target: Target) -> Price | None: ...
 
 
-class LedgerOpening(msgspec.Struct, frozen=True):
+class LedgerOpening(msgspec.Struct, frozen=True, tag="begun"):
     """A request that was admitted. `id` is the gateway's own, `at` Unix milliseconds."""
 
     id: str
@@ -205,7 +205,7 @@ class LedgerOpening(msgspec.Struct, frozen=True):
     operation: str
 
 
-class LedgerRecord(msgspec.Struct, frozen=True):
+class LedgerRecord(msgspec.Struct, frozen=True, tag="ended"):
     """How a request ended; the same `id` as its opening, so that both make one record.
 
     `status` is the client's, ``499`` when it left. `cost_nano` is in nano-dollars, None when

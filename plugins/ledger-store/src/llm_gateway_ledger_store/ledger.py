@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from time import time
 
-from llm_gateway_api import GatewayError, LedgerRecord, Metrics, Store
+from llm_gateway_api import GatewayError, Metrics, Store
 
-from llm_gateway_ledger_store.rows import INSERT, row
-from llm_gateway_ledger_store.spool import Segment, Spool, orphans, release
+from llm_gateway_ledger_store.rows import insert
+from llm_gateway_ledger_store.spool import Segment, Spool, leave, orphans, release
 
 log = logging.getLogger("llm_gateway_ledger_store")
 BATCH = 500
+REJECTED = "rejected.jsonl"
 CLOSE_SECONDS = 5.0
 DAY_MS = 24 * 3600 * 1000
 RETENTION_SECONDS = 3600.0
@@ -84,7 +85,7 @@ class StoreLedger:
             try:
                 await self._insert(records)
             except BaseException:
-                os.close(segment.handle)
+                leave(segment)
                 raise
             release(segment)
         self._waiting.value = sum(each.written - each.shipped for each in self._spool.segments)
@@ -101,11 +102,31 @@ class StoreLedger:
             segment.shipped = end
         self._spool.forget(segment)
 
-    async def _insert(self, records: Sequence[LedgerRecord]) -> None:
+    async def _insert(self, records: Sequence[bytes]) -> None:
         for at in range(0, len(records), BATCH):
-            rows = [row(each) for each in records[at : at + BATCH]]
-            await self._store.execute_many(INSERT, rows)
-            self._shipped.inc(len(rows))
+            await self._insert_batch(records[at : at + BATCH])
+
+    async def _insert_batch(self, records: Sequence[bytes]) -> None:
+        """One that the database takes from nobody must not hold up the others: it is found by
+        halving, and kept in a file for a person to see."""
+        try:
+            await insert(self._store, records)
+        except GatewayError:
+            if not await self._store.healthy():
+                raise
+            if len(records) == 1:
+                self._reject(records[0])
+                return
+            half = len(records) // 2
+            await self._insert_batch(records[:half])
+            await self._insert_batch(records[half:])
+        else:
+            self._shipped.inc(len(records))
+
+    def _reject(self, record: bytes) -> None:
+        log.error("ledger.rejected the record is kept in %s", self._folder / REJECTED)
+        with (self._folder / REJECTED).open("ab") as file:
+            file.write(record + b"\n")
 
     async def _retire(self) -> None:
         """Delete in pieces what is too old: one host at a time, no long lock on the table."""
@@ -122,5 +143,5 @@ class StoreLedger:
                 )
 
 
-def _orphans(folder: Path) -> list[tuple[Segment, list[LedgerRecord]]]:
+def _orphans(folder: Path) -> list[tuple[Segment, list[bytes]]]:
     return list(orphans(folder))

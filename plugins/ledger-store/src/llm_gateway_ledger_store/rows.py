@@ -1,43 +1,67 @@
-"""A ledger record as a row of ``usage_records``."""
+"""Ledger records as rows of ``usage_records``, each batch in the way its database is quickest.
 
-from llm_gateway_api import METERS, LedgerRecord, SQLParams, SQLValue
+PostgreSQL gets a batch as one JSON text, as it stands in the spool, and takes it apart itself.
+SQLite would do that in this very process, at twice the cost of rows made here.
+"""
 
-PLAIN = (
-    "id",
-    "request_id",
-    "at",
-    "tenant",
-    "key_id",
-    "model",
-    "operation",
-    "provider",
-    "upstream_model",
-    "region",
-    "status",
-    "error",
-    "stream",
-    "cache",
-    "attempts",
-    "duration_ms",
-    "first_content_ms",
-    "cost_nano",
-    "saved_nano",
-    "price_version",
-)
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from llm_gateway_api import METERS, Store
+
+# The columns that are members of the record itself, and their types in PostgreSQL.
+_RECORD = {
+    "id": "text",
+    "request_id": "text",
+    "at": "bigint",
+    "tenant": "text",
+    "key_id": "text",
+    "model": "text",
+    "operation": "text",
+    "provider": "text",
+    "upstream_model": "text",
+    "region": "text",
+    "status": "integer",
+    "error": "text",
+    "stream": "boolean",
+    "cache": "text",
+    "attempts": "integer",
+    "duration_ms": "bigint",
+    "first_content_ms": "bigint",
+    "cost_nano": "bigint",
+    "saved_nano": "bigint",
+    "price_version": "text",
+}
+# Those of its usage, and the member that each comes from; null where usage is not known.
+_USAGE = {f"{meter}_tokens": (meter, "bigint") for meter in METERS}
+_USAGE["estimated"] = ("estimated", "boolean")
 METER_COLUMNS = tuple(f"{meter}_tokens" for meter in METERS)
-COLUMNS = (*PLAIN, *METER_COLUMNS, "estimated")
+
+_NAMES = (*_RECORD, *_USAGE)
 # The same record twice is one row: what is shipped again after a crash changes nothing.
-INSERT = (
-    f"INSERT INTO usage_records ({', '.join(COLUMNS)}) "
-    f"VALUES ({', '.join(':' + each for each in COLUMNS)}) ON CONFLICT (id) DO NOTHING"
+_INSERT = f"INSERT INTO usage_records ({', '.join(_NAMES)})"
+_ONCE = "ON CONFLICT (id) DO NOTHING"
+_ROW = f"{_INSERT} VALUES ({', '.join(f':{each}' for each in _NAMES)}) {_ONCE}"
+_VALUES = ", ".join(
+    [f"(r ->> '{name}')::{kind}" for name, kind in _RECORD.items()]
+    + [f"(r -> 'usage' ->> '{member}')::{kind}" for member, kind in _USAGE.values()]
 )
+_BATCH = f"{_INSERT} SELECT {_VALUES} FROM jsonb_array_elements(CAST(:batch AS jsonb)) AS r {_ONCE}"
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def row(record: LedgerRecord) -> SQLParams:
-    """Meters of unknown usage are null, not zero."""
-    usage = record.usage
-    found: dict[str, SQLValue] = {name: getattr(record, name) for name in PLAIN}
-    for meter, column in zip(METERS, METER_COLUMNS, strict=True):
-        found[column] = getattr(usage, meter) if usage is not None else None
-    found["estimated"] = usage.estimated if usage is not None else None
+async def insert(store: Store, records: Sequence[bytes]) -> None:
+    """Insert `records`, which are JSON, all or none."""
+    if store.dialect == "postgresql":
+        await store.execute(_BATCH, {"batch": f"[{b','.join(records).decode()}]"})
+    else:
+        await store.execute_many(_ROW, [_row(each) for each in records])
+
+
+def _row(record: bytes) -> dict[str, Any]:
+    found = _decode(record)
+    usage = found.pop("usage") or {}
+    for column, (member, _) in _USAGE.items():
+        found[column] = usage.get(member)
     return found

@@ -6,6 +6,7 @@ is room for its end too: a full disk refuses requests and loses none.
 """
 
 import fcntl
+import mmap
 import os
 import time
 from collections.abc import Iterator
@@ -21,16 +22,9 @@ ENTRY_BYTES = 4096
 SUFFIX = ".spool"
 
 
-class Begun(LedgerOpening, frozen=True, tag="begun"):
-    pass
-
-
-class Ended(LedgerRecord, frozen=True, tag="ended"):
-    pass
-
-
+ENDED = b'{"type":"ended"'
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Begun | Ended).decode
+_decode = msgspec.json.Decoder(LedgerOpening | LedgerRecord).decode
 
 
 @dataclass(slots=True)
@@ -39,7 +33,7 @@ class Segment:
 
     path: Path
     handle: int
-    size: int
+    map: mmap.mmap
     written: int = 0
     shipped: int = 0
     open_ids: set[str] = field(default_factory=set)
@@ -50,7 +44,8 @@ class Segment:
 
 
 class Spool:
-    """The segments of this process; plain calls, each one `pwrite`.
+    """The segments of this process. An entry is copied into the mapped file, without a call of
+    the system: what is there outlives the process.
 
     Raises `OSError` from `begin` where the disk is full or gone.
     """
@@ -67,33 +62,28 @@ class Spool:
         return tuple(self._segments)
 
     def begin(self, opening: LedgerOpening) -> None:
-        fields = {name: getattr(opening, name) for name in opening.__struct_fields__}
-        entry = _cut(Begun(**fields))
+        entry = _line(opening)
         segment = self._room(len(entry) + ENTRY_BYTES * (len(self._where) + 1))
         self._append(segment, entry)
         segment.open_ids.add(opening.id)
         self._where[opening.id] = segment
 
     def end(self, record: LedgerRecord) -> None:
-        fields = {name: getattr(record, name) for name in record.__struct_fields__}
-        self._append(self._segments[-1], _cut(Ended(**fields)))
+        self._append(self._segments[-1], _line(record))
         began = self._where.pop(record.id, None)
         if began is not None:
             began.open_ids.discard(record.id)
 
-    def read(self, segment: Segment, limit: int) -> tuple[list[LedgerRecord], int]:
-        """Up to `limit` ended records that were not shipped, and where the next ones begin."""
-        records: list[LedgerRecord] = []
+    def read(self, segment: Segment, limit: int) -> tuple[list[bytes], int]:
+        """Up to `limit` records that ended and were not shipped, as they are written, and
+        where the next ones begin."""
+        records: list[bytes] = []
         at = segment.shipped
-        data = os.pread(segment.handle, segment.written - at, at)
-        for entry, length in entries(data):
-            if len(records) >= limit:
-                break
-            at += length
-            if isinstance(entry, Ended):
-                records.append(entry)
-        else:
-            at = segment.written
+        while at < segment.written and len(records) < limit:
+            end = segment.map.find(b"\n", at, segment.written) + 1
+            if segment.map[at : at + len(ENDED)] == ENDED:
+                records.append(segment.map[at : end - 1])
+            at = end
         return records, at
 
     def forget(self, segment: Segment) -> None:
@@ -108,16 +98,17 @@ class Spool:
             if segment.done:
                 release(segment)
             else:
-                os.close(segment.handle)
+                leave(segment)
         self._segments.clear()
 
     def _append(self, segment: Segment, entry: bytes) -> None:
-        os.pwrite(segment.handle, entry, segment.written)
-        segment.written += len(entry)
+        end = segment.written + len(entry)
+        segment.map[segment.written : end] = entry
+        segment.written = end
 
     def _room(self, needed: int) -> Segment:
         """The segment to write to, a new one where the last has no room for `needed`."""
-        if self._segments and self._segments[-1].size - self._segments[-1].written >= needed:
+        if self._segments and len(self._segments[-1].map) - self._segments[-1].written >= needed:
             return self._segments[-1]
         self._number += 1
         name = f"{time.time_ns()}-{os.getpid()}-{self._number}{SUFFIX}"
@@ -137,10 +128,10 @@ def create(path: Path, size: int) -> Segment:
         os.close(handle)
         path.unlink()
         raise
-    return Segment(path, handle, size)
+    return Segment(path, handle, mmap.mmap(handle, size))
 
 
-def orphans(folder: Path) -> Iterator[tuple[Segment, list[LedgerRecord]]]:
+def orphans(folder: Path) -> Iterator[tuple[Segment, list[bytes]]]:
     """Segments whose process is gone, each with its records.
 
     What began and never ended is a record too: ``abandoned``, without usage.
@@ -155,44 +146,48 @@ def orphans(folder: Path) -> Iterator[tuple[Segment, list[LedgerRecord]]]:
         except BlockingIOError:  # its process lives
             os.close(handle)
             continue
-        size = os.fstat(handle).st_size
-        segment = Segment(path, handle, size, written=size)
-        yield segment, recovered(os.pread(handle, size, 0))
+        data = os.pread(handle, os.fstat(handle).st_size, 0)
+        yield Segment(path, handle, mmap.mmap(-1, 1), written=len(data)), recovered(data)
 
 
-def recovered(data: bytes) -> list[LedgerRecord]:
-    begun: dict[str, Begun] = {}
-    records: list[LedgerRecord] = []
-    for entry, _ in entries(data):
-        if isinstance(entry, Begun):
+def recovered(data: bytes) -> list[bytes]:
+    begun: dict[str, LedgerOpening] = {}
+    records: list[bytes] = []
+    for entry, length, at in entries(data):
+        if isinstance(entry, LedgerOpening):
             begun[entry.id] = entry
         else:
             begun.pop(entry.id, None)
-            records.append(entry)
-    return records + [_abandoned(each) for each in begun.values()]
+            records.append(data[at : at + length - 1])
+    return records + [_encode(_abandoned(each)) for each in begun.values()]
 
 
 def release(segment: Segment) -> None:
     """Delete the file, then let go of its lock."""
     segment.path.unlink(missing_ok=True)
+    leave(segment)
+
+
+def leave(segment: Segment) -> None:
+    """Let go of the file: whoever comes next finds its records."""
+    segment.map.close()
     os.close(segment.handle)
 
 
-def entries(data: bytes) -> Iterator[tuple[Begun | Ended, int]]:
-    """Whole entries and their lengths. A torn one, which only a dying process leaves, is the
-    last; the space behind it was never written."""
+def entries(data: bytes) -> Iterator[tuple[LedgerOpening | LedgerRecord, int, int]]:
+    """Whole entries, their lengths and places. A torn one, which only a dying process leaves,
+    is the last; the space behind it was never written."""
     at = 0
     while (end := data.find(b"\n", at)) >= 0:
-        line = data[at:end]
         try:
-            entry = _decode(line.lstrip(b"\0"))
+            entry = _decode(data[at:end])
         except msgspec.DecodeError:
             return
-        yield entry, end + 1 - at
+        yield entry, end + 1 - at, at
         at = end + 1
 
 
-def _cut(entry: Begun | Ended) -> bytes:
+def _line(entry: LedgerOpening | LedgerRecord) -> bytes:
     """The line of `entry`; names that make it too long are cut."""
     line: bytes = _encode(entry) + b"\n"
     if len(line) <= ENTRY_BYTES:
@@ -201,7 +196,7 @@ def _cut(entry: Begun | Ended) -> bytes:
     return _encode(short) + b"\n"
 
 
-def _abandoned(begun: Begun) -> LedgerRecord:
+def _abandoned(begun: LedgerOpening) -> LedgerRecord:
     return LedgerRecord(
         id=begun.id,
         request_id=begun.request_id,
