@@ -8,7 +8,8 @@ too). What the kernel offers by name: ``clock`` (the event loop's time as a call
 ``providers`` (the settings of each provider in service, by name), ``targets`` (`Targets`),
 ``store`` (`Store`), ``state`` (`StateBackend`), ``local_state`` (the one of this process alone,
 for when ``state`` cannot be reached), ``workers`` (their number on this host), ``ledger``
-(`Ledger`), ``prices`` (`Prices`), ``audit`` (`Audit`) and ``migrations`` (all `MigrationSpec`).
+(`Ledger`), ``prices`` (`Prices`), ``audit`` (`Audit`), ``migrations`` (all `MigrationSpec`) and
+``routes`` (all `FrontendSpec` and `EndpointSpec`).
 What no installed plugin brings is None.
 
 What `make` returned is kept over a reload while its settings and needs are the same
@@ -65,7 +66,8 @@ class FrontendSpec:
     """A client dialect on one route; its `Frontend` is made without settings.
 
     `request_id_header` is where its clients look for the request's id, beside
-    ``x-request-id``; `statuses` are those of errors where the dialect's own differ.
+    ``x-request-id``; `statuses` are those of errors where the dialect's own differ. `doc` is
+    the route's OpenAPI operation as far as it is more than what the kernel knows.
     """
 
     dialect: str
@@ -75,6 +77,7 @@ class FrontendSpec:
     make: Make
     request_id_header: str | None = None
     statuses: Mapping[int, int] = field(default_factory=dict)
+    doc: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +269,7 @@ class EndpointSpec:
     """A route. `path` may hold ``{name}`` and, last, ``{name:path}``.
 
     `role` None needs no key. `listener` ``metrics`` is the port of its own. `make` returns
-    an `EndpointHandler`.
+    an `EndpointHandler`. `doc` is the route's OpenAPI operation (summary, parameters, body).
     """
 
     method: str
@@ -276,3 +279,4 @@ class EndpointSpec:
     listener: Literal["main", "metrics"] = "main"
     settings: str | None = None
     needs: tuple[str, ...] = ()
+    doc: Mapping[str, Any] = field(default_factory=dict)

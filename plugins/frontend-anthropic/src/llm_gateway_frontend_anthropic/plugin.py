@@ -1,6 +1,7 @@
 """Declarations of this plugin, and the dialect that its routes share."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from llm_gateway_api import EndpointRequest, EndpointResponse
 from llm_gateway_api.contracts import Frontend, Renderer
@@ -60,7 +61,17 @@ class Hello:
         return EndpointResponse(200, b"")
 
 
-def _spec(dialect: Dialect, path: str) -> FrontendSpec:
+def _spec(dialect: Dialect, path: str, summary: str, *required: str) -> FrontendSpec:
+    properties: dict[str, Any] = {
+        "model": {"type": "string", "description": "A public name, or `provider/model`."},
+        "messages": {"type": "array", "minItems": 1, "items": {"type": "object"}},
+        "system": {"type": ["string", "array"]},
+        "tools": {"type": "array", "items": {"type": "object"}},
+    }
+    if dialect.operation == "chat":
+        properties |= {"max_tokens": {"type": "integer"}, "stream": {"type": "boolean"}}
+    schema = {"type": "object", "required": ["model", *required], "properties": properties}
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
     return FrontendSpec(
         dialect.name,
         "POST",
@@ -69,17 +80,29 @@ def _spec(dialect: Dialect, path: str) -> FrontendSpec:
         lambda: dialect,
         request_id_header="request-id",
         statuses=STATUSES,
+        doc={"summary": summary, "requestBody": body},
     )
 
 
 @hookimpl
 def llm_gateway_frontends() -> list[FrontendSpec]:
     return [
-        _spec(MESSAGES, "/v1/messages"),
-        _spec(COUNT_TOKENS, "/v1/messages/count_tokens"),
+        _spec(
+            MESSAGES,
+            "/v1/messages",
+            "Chat, in Anthropic's form, from any provider",
+            "messages",
+            "max_tokens",
+        ),
+        _spec(
+            COUNT_TOKENS,
+            "/v1/messages/count_tokens",
+            "How many tokens a request is; nothing is generated",
+            "messages",
+        ),
     ]
 
 
 @hookimpl
 def llm_gateway_endpoints() -> list[EndpointSpec]:
-    return [EndpointSpec("GET", "/api/hello", None, Hello)]
+    return [EndpointSpec("GET", "/api/hello", None, Hello, doc={"summary": "An empty answer"})]

@@ -1,0 +1,1 @@
+"""``GET /openapi.json``: what the gateway answers, made from what its plugins declare."""
