@@ -20,6 +20,8 @@ from llm_gateway.cli import cli
 from llm_gateway_testkit.gateway import API_KEY, running_gateway
 from llm_gateway_testkit.rawclient import call
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ADMIN = "admin-key-0123456789abcdef"
