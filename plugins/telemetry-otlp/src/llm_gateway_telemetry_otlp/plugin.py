@@ -1,0 +1,32 @@
+"""Declares the recorder of traces and its settings."""
+
+from typing import TYPE_CHECKING
+
+from llm_gateway_api import SettingsSpec, TracerSpec, hookimpl
+
+from llm_gateway_telemetry_otlp.settings import TracingSettings, target
+
+if TYPE_CHECKING:
+    from llm_gateway_telemetry_otlp.exporting import Exporting
+
+PATH = "telemetry.tracing"
+
+
+@hookimpl
+def llm_gateway_settings() -> list[SettingsSpec]:
+    return [SettingsSpec(PATH, TracingSettings)]
+
+
+@hookimpl
+def llm_gateway_tracers() -> list[TracerSpec]:
+    return [TracerSpec("otlp", make, settings=PATH)]
+
+
+def make(settings: TracingSettings) -> "Exporting | None":
+    """None where there is nowhere to send traces: then nothing is recorded, and costs nothing."""
+    url, warning = target(settings)
+    if url is None:
+        return None
+    from llm_gateway_telemetry_otlp.exporting import Exporting
+
+    return Exporting(settings, url, warning)
