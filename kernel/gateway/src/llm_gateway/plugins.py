@@ -336,8 +336,6 @@ def _claims(found: Plugins) -> Iterator[tuple[str, str, str]]:
         for plugin, spec in found.declared(hook):
             listener = " (metrics)" if getattr(spec, "listener", "main") == "metrics" else ""
             yield plugin, what, label(spec) + listener
-    for plugin, _ in found.declared("tracers"):
-        yield plugin, "recording of", "traces"
     for plugin, spec in found.declared("frontends"):
         yield plugin, "dialect", spec.dialect
 

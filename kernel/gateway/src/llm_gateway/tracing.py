@@ -12,7 +12,15 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from llm_gateway_api import Arrival, Outcome, Target, TracerProvider, UpstreamRequest, Value
+from llm_gateway_api import (
+    Arrival,
+    ConfigurationError,
+    Outcome,
+    Target,
+    TracerProvider,
+    UpstreamRequest,
+    Value,
+)
 from msgspec import structs
 
 from llm_gateway.making import Maker
@@ -57,7 +65,11 @@ def tracer_provider(declared: Sequence[TracerProvider]) -> TracerProvider | None
 
 def bound(maker: Maker, errors: Value, armed: list[tuple[str, str, str, str]]) -> "Tracing | None":
     """What begins the traces of a generation's requests; None where nobody records."""
-    provider = tracer_provider([made for _, made in maker.all("tracers")])
+    pairs = maker.all("tracers")
+    if len(pairs) > 1:
+        names = " and ".join(spec.name for spec, _ in pairs)
+        raise ConfigurationError(f"{names} both record traces; switch one of them off.")
+    provider = tracer_provider([made for _, made in pairs])
     if provider is None:
         return None
     names = {spec.kind: spec.telemetry_name for _, spec in maker.plugins.declared("providers")}
