@@ -67,8 +67,8 @@ def bound(maker: Maker, errors: Value, armed: list[tuple[str, str, str, str]]) -
     """What begins the traces of a generation's requests; None where nobody records."""
     pairs = maker.all("tracers")
     if len(pairs) > 1:
-        names = " and ".join(spec.name for spec, _ in pairs)
-        raise ConfigurationError(f"{names} both record traces; switch one of them off.")
+        both = " and ".join(spec.name for spec, _ in pairs)
+        raise ConfigurationError(f"{both} both record traces; switch one of them off.")
     provider = tracer_provider([made for _, made in pairs])
     if provider is None:
         return None
