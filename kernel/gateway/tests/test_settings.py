@@ -176,6 +176,28 @@ def test_layers(loading: Loading) -> None:
     assert "server.host" in settings.named
 
 
+def test_a_variable_for_a_contract_that_nobody_meets_is_passed_over(loading: Loading) -> None:
+    """Many platforms set it for every program; that refuses no start."""
+    settings = loading("", {"DATABASE_URL": "postgresql://db/x"})
+
+    assert settings.section("database") is None
+    assert [each for each in settings.warnings if "DATABASE_URL" in each]
+
+
+def test_addresses_of_what_lies_behind_come_from_their_variables(tmp_path: Path) -> None:
+    """Over the file; with the plugins that are installed here."""
+    file = tmp_path / "gateway.yaml"
+    file.write_text("state: {redis_url: 'redis://file'}")
+    env = {"DATABASE_URL": "postgresql://u:$p@db/x", "REDIS_URL": "redis://cache:6379/1"}
+
+    settings = load(file, env, discover(selected(None, {})))
+
+    database: Any = settings.section("database")
+    state: Any = settings.section("state")
+    assert database.url == "postgresql://u:$p@db/x"
+    assert state.redis_url == "redis://cache:6379/1"
+
+
 def test_variable_problem_names_variable(loading: Loading) -> None:
     """A wrong value that the file does not hold is blamed on its variable."""
     (problem,) = loading.problems("server: {port: 1}", {"SERVER_PORT": "x"})

@@ -77,8 +77,10 @@ def _state(maker: Maker, workers: int, armed: Armed) -> Any:
         needed = "fleet" if section.redis_url else "host" if workers > 1 else "process"
         fit = [n for n, (_, s) in declared.items() if _REACH.index(s.reach) >= _REACH.index(needed)]
         if not fit:
+            why = "state.redis_url is set" if needed == "fleet" else f"there are {workers} workers"
             raise ConfigurationError(
-                f"state.backend: no installed plugin shares state over the {needed}."
+                f"state.backend: {why}, but no installed plugin shares state over the {needed}; "
+                f"install one, or name a backend ({', '.join(sorted(declared))})."
             )
         wanted = min(fit, key=lambda name: (_REACH.index(declared[name][1].reach), name))
     if wanted not in declared:

@@ -22,6 +22,8 @@ VARIABLES = {
     "SERVER_PORT": "server.port",
     "METRICS_PORT": "server.metrics_port",
     "LOG_LEVEL": "telemetry.logging.level",
+    "DATABASE_URL": "database.url",
+    "REDIS_URL": "state.redis_url",
 }
 _OLD_LOG_LEVEL = "RUST_LOG"
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
@@ -58,6 +60,7 @@ class Layers:
         self.origins: dict[Key, str] = {}  # of what did not come from the file
         self.problems: dict[Key, Problem] = {}
         self.warnings: list[str] = []
+        self.absent: frozenset[str] = frozenset()  # sections whose contract nobody meets
 
     def merge(self, path: Path | None, overrides: Mapping[str, object]) -> None:
         """Read the file and lay variables, then flags, over it."""
@@ -71,8 +74,11 @@ class Layers:
                 reason = getattr(error, "strerror", None) or str(error)
                 raise SettingsError([Problem(str(path), None, reason)]) from error
         for name, dotted in VARIABLES.items():
-            if value := self.environ.get(name):
+            section = dotted.split(".")[0]
+            if (value := self.environ.get(name)) and section not in self.absent:
                 self._override(dotted.split("."), value, name)
+            elif value:
+                self.warnings.append(f"{name} is set, but no installed plugin takes {section}")
         old = self.environ.get(_OLD_LOG_LEVEL)
         if old and not self.environ.get("LOG_LEVEL"):
             self.warnings.append(f"{_OLD_LOG_LEVEL} is read as LOG_LEVEL; set LOG_LEVEL instead")

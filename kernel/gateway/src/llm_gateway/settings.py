@@ -106,6 +106,7 @@ class Loader(Layers):
         self.contracts = {
             name: model for name, (hook, model) in CONTRACTS.items() if plugins.declared(hook)
         }
+        self.absent = frozenset(CONTRACTS.keys() - self.contracts.keys())
 
     def load(self, path: Path | None, overrides: Mapping[str, object]) -> Settings:
         self.merge(path, overrides)

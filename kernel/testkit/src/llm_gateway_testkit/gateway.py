@@ -100,7 +100,8 @@ def _environment(folder: str, api_key: str, extra: Mapping[str, str]) -> dict[st
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.endswith("_API_KEY") and not name.startswith("LLM_GATEWAY_")
+        if not name.endswith(("_API_KEY", "DATABASE_URL", "REDIS_URL"))
+        and not name.startswith("LLM_GATEWAY_")
     }
     kept["LLM_GATEWAY_DATA_DIR"] = str(Path(folder) / "data")
     kept["LLM_GATEWAY_API_KEYS"] = api_key

