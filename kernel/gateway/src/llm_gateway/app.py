@@ -26,6 +26,7 @@ from llm_gateway_api import (
 from llm_gateway import auditing
 from llm_gateway.binding import Generation, Kernel, new_kernel
 from llm_gateway.connection import HttpServer
+from llm_gateway.dependencies import Dependencies
 from llm_gateway.generations import opened
 from llm_gateway.hosting import Hosting
 from llm_gateway.layers import SettingsError
@@ -89,6 +90,7 @@ class Worker:
             return REFUSED
         self._kernel = new_kernel(directory, self._health)
         self._hosting = Hosting()
+        self._dependencies = Dependencies(lambda: self._live[-1].maker.offers)
         self._reloading = asyncio.Lock()
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._close_services)
@@ -160,11 +162,15 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        watcher = loop.create_task(self._watch_file(), name="watch configuration")
+        watchers = (
+            loop.create_task(self._watch_file(), name="watch configuration"),
+            loop.create_task(self._dependencies.watch(), name="watch dependencies"),
+        )
         settle_memory()
         log.info("gateway.started http://%s:%s", server.host, server.port)
         await self._stop.wait()
-        watcher.cancel()
+        for each in watchers:
+            each.cancel()
         await self._drain(listeners, servers, server.drain_seconds)
         return 0
 
@@ -249,12 +255,15 @@ class Worker:
         gateway = getattr(self, "_gateway", None)
         draining = gateway is not None and gateway.draining
         states = self._hosting.states
-        worse = any(state != "open" for state in states.values()) or self._plugins.set_aside_ones
+        behind = self._dependencies
+        failed = any(state != "open" for state in states.values())
+        worse = failed or behind.down or self._plugins.set_aside_ones
         return {
             "status": "draining" if draining else "degraded" if worse else "ok",
             "generation": gateway.generation.number if gateway is not None else 0,
             "reload_error": self._last_error or None,
             "providers": {n: {"state": "ok"} for n in self._provider_names()},
+            "dependencies": {name: {"state": state} for name, state in behind.states.items()},
             "services": {name: {"state": state} for name, state in states.items()},
             "plugins": {
                 p.name: {
@@ -279,7 +288,7 @@ class Worker:
             if request.query.get("detailed") != "true":
                 return _json(200, {"status": document["status"]})
             if request.arrival.principal.role != "admin":
-                for part in ("providers", "services", "plugins"):
+                for part in ("providers", "dependencies", "services", "plugins"):
                     rows: Any = document[part]
                     document[part] = {n: {"state": row["state"]} for n, row in rows.items()}
                 document["reload_error"] = bool(document["reload_error"])
@@ -291,7 +300,10 @@ class Worker:
         async def ready(request: EndpointRequest) -> EndpointResponse:
             failed = any(state != "open" for state in self._hosting.states.values())
             ok = not self._gateway.draining and not failed and bool(self._provider_names())
-            return _json(200 if ok else 503, {"status": "ready" if ok else "not ready"})
+            document: dict[str, object] = {"status": "ready" if ok else "not ready"}
+            if self._dependencies.down:  # requests are served all the same
+                document["down"] = self._dependencies.down
+            return _json(200 if ok else 503, document)
 
         routes = (("/health", health), ("/health/live", live), ("/health/ready", ready))
         return [
