@@ -18,6 +18,7 @@ from llm_gateway.observe import Counts
 from llm_gateway.pipeline import Call, Pipeline
 from llm_gateway.progress import Onward
 from llm_gateway.routing import Router
+from llm_gateway.screening import Screens
 from llm_gateway_guard_bulkhead.guard import Bulkhead
 from llm_gateway_guard_bulkhead.settings import BulkheadSettings
 from llm_gateway_guard_circuit_breaker.guard import CircuitBreaker
@@ -137,9 +138,7 @@ class World:
         unused: Any = None
         self.pipeline = Pipeline(
             generation=1,
-            arrival_filters=(),
-            admission_filters=(),
-            content_filters=(),
+            screens=Screens(),
             reserving=unused,
             accounting=unused,
             caching=self,  # type: ignore[arg-type]  # only `keep` is asked

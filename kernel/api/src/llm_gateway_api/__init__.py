@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.errors import *
     from llm_gateway_api.events import *
     from llm_gateway_api.fetching import *
+    from llm_gateway_api.filtering import *
     from llm_gateway_api.hookspecs import hookimpl as hookimpl
     from llm_gateway_api.jsonbody import replaced as replaced
     from llm_gateway_api.jsonbody import top_level as top_level
@@ -41,6 +42,7 @@ _MODULES = (
     "jsonbody",
     "reading",
     "contracts",
+    "filtering",
     "attempts",
     "endpoints",
     "backing",

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -201,45 +201,6 @@ class Frontend(Protocol):
 
     def keep_alive(self) -> bytes:
         """Bytes that are no event, for a stream that is silent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """What an ADMISSION filter sees: the head and the raw bytes as they were received."""
-
-    arrival: Arrival
-    head: RequestHead
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a CONTENT filter sees; it may return one with another `request`."""
-
-    arrival: Arrival
-    request: CanonicalRequest
-
-
-Seen: TypeAlias = Arrival | Admission | Content
-
-
-class EventFilter(Protocol):
-    """Sees the events of one answer on their way to the client. Raising: the answer fails."""
-
-    def feed(self, events: Sequence[Event]) -> list[Event]: ...
-
-    def finish(self) -> list[Event]: ...
-
-
-class SecurityFilter(Protocol):
-    """Lets pass, replaces, or refuses. Fails closed: an exception refuses the request."""
-
-    async def inspect(self, seen: Seen) -> Seen | Refusal: ...
-
-
-@runtime_checkable
-class SupportsWatch(Protocol):
-    def watch(self, arrival: Arrival) -> EventFilter:
-        """An event filter for this request's answer; binds the translate lane."""
 
 
 class Asked(msgspec.Struct, frozen=True):

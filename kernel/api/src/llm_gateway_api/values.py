@@ -64,8 +64,9 @@ ANONYMOUS = Principal()
 class Arrival(msgspec.Struct, frozen=True):
     """A request before its body is read: what CONNECTION and IDENTITY filters see.
 
-    `headers` have lower-case names; a repeated header keeps its first value. `peer` is
-    the socket's address as text, `arrived` the event loop's clock in seconds.
+    `headers` have lower-case names; a repeated header keeps its first value (`every` gives
+    all). `peer` is the caller's address as text: the socket's, unless a filter knows better;
+    `arrived` the event loop's clock in seconds.
     """
 
     request_id: str
@@ -76,6 +77,15 @@ class Arrival(msgspec.Struct, frozen=True):
     peer: str
     arrived: float
     principal: Principal = ANONYMOUS
+
+
+def every(headers: Headers, name: str) -> tuple[str, ...]:
+    """All values of a header in their order. Who believes the first of two can be told
+    one thing while the proxy in front was told another."""
+    getall = getattr(headers, "getall", None)
+    if getall is not None:
+        return tuple(getall(name, ()))
+    return (headers[name],) if name in headers else ()
 
 
 @dataclass(frozen=True, slots=True)

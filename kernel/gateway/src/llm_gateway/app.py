@@ -145,6 +145,7 @@ class Worker:
             self._gateway.handle,
             server.max_body_bytes,
             server.max_connections,
+            lambda: self._gateway.generation.pipeline.screens.outgoing.added,
             access_log=None,
             max_field_size=server.max_header_bytes,
             max_headers=server.max_headers,

@@ -10,7 +10,6 @@ from time import monotonic
 from typing import Any
 
 from llm_gateway_api import (
-    ALL_SURFACES,
     Audit,
     ConfigurationError,
     EndpointSpec,
@@ -18,9 +17,9 @@ from llm_gateway_api import (
     FrontendSpec,
     Metrics,
     ProviderSettings,
+    SecurityFilterSpec,
     Service,
     SupportsTarget,
-    SupportsWatch,
     Target,
 )
 
@@ -33,13 +32,14 @@ from llm_gateway.guarding import Guarding
 from llm_gateway.inlining import Inlining
 from llm_gateway.making import Maker
 from llm_gateway.observe import Counts
-from llm_gateway.ordering import in_turn, ordered_filters
+from llm_gateway.ordering import in_turn
 from llm_gateway.pipeline import Pipeline
 from llm_gateway.plugins import Plugins, label
 from llm_gateway.progress import Onward
 from llm_gateway.proxies import Proxied, configured, proxy_for
 from llm_gateway.reserve import Caching, Reserving, Scope
 from llm_gateway.routing import Instance, Router, instance, listed
+from llm_gateway.screening import Screens, in_order, watchers
 from llm_gateway.session import Sessions
 from llm_gateway.settings import Settings
 from llm_gateway.tracing import Tracing
@@ -135,10 +135,10 @@ class Binder:
         self.maker.offers |= {"catalog": router, "targets": router}
         self.maker.offers["providers"] = {n: self.settings.providers[n] for n in providers}
         filters = self._filters({spec.dialect for spec, _ in frontends.values()})
+        screens = Screens.of(filters)
         observers = tuple(made for _, made in self.all("observers"))
-        watchers = tuple(each for _, _, each in filters if isinstance(each, SupportsWatch))
-        content = tuple((n, f) for stage, n, f in filters if stage == "content")
-        if content or watchers or self._caches_declared():
+        watching = watchers(filters)
+        if screens.content or watching or self._caches_declared():
             providers = {n: replace(b, relays=frozenset()) for n, b in providers.items()}
         timeout = self.settings.resilience.timeout
         kernel = self.kernel
@@ -149,15 +149,8 @@ class Binder:
         )
         pipeline = Pipeline(
             generation=number,
-            arrival_filters=tuple(
-                (n, f) for stage, n, f in filters if stage in ("connection", "identity")
-            ),
-            admission_filters=tuple((n, f) for stage, n, f in filters if stage == "admission"),
-            content_filters=content,
-            reserving=Reserving(
-                tuple((spec.name, made, spec.fail) for spec, made in self.all("limiters")),
-                kernel.scope,
-            ),
+            screens=screens,
+            reserving=Reserving(self._limiters(), kernel.scope),
             accounting=accounting,
             caching=self._caching(accounting),
             router=router,
@@ -168,7 +161,7 @@ class Binder:
             ),
             attempts=Attempts(
                 providers,
-                watchers,
+                watching,
                 observers,
                 kernel.counts,
                 accounting,
@@ -181,7 +174,7 @@ class Binder:
             streaming_seconds=timeout.streaming_seconds,
             max_json_depth=self.settings.server.max_json_depth,
         )
-        self._check_exposure(filters)
+        self._check_exposure(bool(screens.identity))
         self.all("services")
         traced = tracing.bound(self.maker, kernel.counts.tracing_errors, self.armed)
         endpoints = [(spec, made) for spec, made in self.all("endpoints")]
@@ -326,28 +319,33 @@ class Binder:
             )
         return None
 
-    def _filters(self, dialects: set[str]) -> list[tuple[str, str, Any]]:
+    def _filters(self, dialects: set[str]) -> list[tuple[SecurityFilterSpec, Any]]:
         if not self.settings.security.enabled:
             self.armed.append(("filter", "all", "security.enabled: false", "off"))
             return []
-        pairs = self.all("security_filters")
-        for spec, _ in pairs:
-            missing = dialects - spec.surfaces
-            if spec.surfaces != ALL_SURFACES and missing:
-                raise ConfigurationError(
-                    f"The filter {spec.name} does not cover {', '.join(sorted(missing))}; "
-                    "uninstall it or the dialect."
-                )
-        ordered = ordered_filters([spec for spec, _ in pairs])
-        made = {spec.name: each for spec, each in pairs}
-        for spec in ordered:
+        ordered = in_order(self.all("security_filters"), dialects)
+        for spec, _ in ordered:
             self.armed.append(("filter", spec.name, spec.stage, "fails closed"))
-        return [(spec.stage, spec.name, made[spec.name]) for spec in ordered]
+        return ordered
 
-    def _check_exposure(self, filters: Sequence[tuple[str, str, Any]]) -> None:
+    def _limiters(self) -> tuple[tuple[str, Any, Any], ...]:
+        """Those of the section `security` are off with it."""
+        on = self.settings.security.enabled
+        return tuple(
+            (spec.name, made, spec.fail)
+            for spec, made in self.all("limiters")
+            if on or not (spec.settings or "").startswith("security.")
+        )
+
+    def _check_exposure(self, identified: bool) -> None:
         host = self.settings.server.host
-        if any(stage == "identity" for stage, _, _ in filters) or loopback(host):
+        if identified or loopback(host):
             return
+        if not self.settings.security.enabled:
+            raise ConfigurationError(
+                "security.enabled: false disarms every filter and limit, authentication too, and "
+                f"the address {host} is not loopback: bind to 127.0.0.1, or switch security on."
+            )
         raise ConfigurationError(
             f"No authentication is armed and the address {host} is not loopback: install and "
             "enable a filter that identifies callers, or bind to 127.0.0.1."

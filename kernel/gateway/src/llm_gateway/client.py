@@ -13,6 +13,7 @@ from aiohttp.web import RequestPayloadError
 from llm_gateway_api import BodyTooLargeError, ClientGoneError, GatewayError
 
 from llm_gateway.connection import Incoming
+from llm_gateway.screening import UNTOUCHED, Outgoing
 from llm_gateway.watchdog import Watchdog
 
 WARM_SECONDS = 15.0
@@ -48,6 +49,7 @@ class Client:
         "_chunked",
         "_keep_alive_frame",
         "_last",
+        "_outgoing",
         "_protocol",
         "_request",
         "_timeout",
@@ -61,12 +63,19 @@ class Client:
         "warm_headers",
     )
 
-    def __init__(self, request: Incoming, watchdog: Watchdog, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        request: Incoming,
+        watchdog: Watchdog,
+        timeout_seconds: float,
+        outgoing: Outgoing = UNTOUCHED,
+    ) -> None:
         self._request = request
         self._protocol = request.protocol
         self._transport = request.protocol.transport
         self._watchdog = watchdog
         self._timeout = timeout_seconds
+        self._outgoing = outgoing
         self._chunked = True
         self._keep_alive_frame = b""
         self._last = 0.0
@@ -243,7 +252,7 @@ class Client:
         self, status: int, headers: Mapping[str, str], content_type: str, extra: str
     ) -> bytes:
         lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += self._outgoing.lines(headers)
         lines.append(f"content-type: {content_type}\r\ncache-control: private, no-store\r\n{extra}")
         if not self.keep_alive:
             lines.append("connection: close")

@@ -7,7 +7,7 @@ and the answers to malformed requests stay aiohttp's.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -106,7 +106,8 @@ class Protocol(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The answer to what aiohttp could not read."""
-        return malformed.answer(exc, status)
+        server: Any = self._manager
+        return malformed.answer(exc, status, server.added())
 
     async def start(self) -> None:
         """Answer what comes, one request after another, until the connection ends."""
@@ -178,7 +179,12 @@ class HttpServer(web.Server):
     """aiohttp's low-level server with our protocol, body cap and number of connections."""
 
     def __init__(
-        self, handler: Handler, max_body_bytes: int, max_connections: int, **kwargs: Any
+        self,
+        handler: Handler,
+        max_body_bytes: int,
+        max_connections: int,
+        added: Callable[[], Mapping[str, str]] = lambda: malformed.NOTHING,
+        **kwargs: Any,
     ) -> None:
         if HttpRequestParser is HttpRequestParserPy:
             raise ConfigurationError(
@@ -190,6 +196,7 @@ class HttpServer(web.Server):
         self.handler = handler
         self.max_body_bytes = max_body_bytes
         self._max_connections = max_connections
+        self.added = added  # headers of the answer to what is no request
 
     async def _handle(self, request: BaseRequest) -> Answered:
         """A request that aiohttp's own loop handles: one that asked for an upgrade."""

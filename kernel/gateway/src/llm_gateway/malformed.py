@@ -7,6 +7,8 @@ same shape as every other error and without its own bytes in it.
 import logging
 import os
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from aiohttp import http_exceptions as http
@@ -16,6 +18,7 @@ from llm_gateway_api import GatewayError, MalformedBodyError
 from llm_gateway.errorbody import error_headers, plain_error
 
 log = logging.getLogger("llm_gateway.malformed")
+NOTHING: Mapping[str, str] = MappingProxyType({})
 _TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
@@ -47,7 +50,9 @@ _SAID = (
 )
 
 
-def answer(error: BaseException | None, status: int) -> web.Response:
+def answer(
+    error: BaseException | None, status: int, added: Mapping[str, str] = NOTHING
+) -> web.Response:
     """What a client is told whose request could not be read; the connection ends."""
     known = next((said for said in _SAID if isinstance(error, said.raised)), None)
     if known is not None:
@@ -62,6 +67,7 @@ def answer(error: BaseException | None, status: int) -> web.Response:
         "x-request-id": request_id,
         "cache-control": "private, no-store",
         "server": "llm-gateway",
+        **added,
         **error_headers(told),
     }
     response = web.Response(

@@ -12,12 +12,10 @@ from decimal import Decimal
 from time import monotonic
 
 from llm_gateway_api import (
-    Admission,
     Arrival,
     Asked,
     CanonicalRequest,
     ClientGoneError,
-    Content,
     Event,
     FailureClass,
     Frontend,
@@ -28,11 +26,8 @@ from llm_gateway_api import (
     Observer,
     Outcome,
     Refusal,
-    RefusedError,
     RequestHead,
     RoutingStrategy,
-    SecurityFilter,
-    Seen,
     Settlement,
     Target,
     UpstreamError,
@@ -47,8 +42,9 @@ from llm_gateway.guarding import Guarding, Leases
 from llm_gateway.malformed import refuse_deep
 from llm_gateway.observe import Counts
 from llm_gateway.progress import Onward, Progress
-from llm_gateway.reserve import Caching, Reserving, refused_error
+from llm_gateway.reserve import Caching, Reserving
 from llm_gateway.routing import Router
+from llm_gateway.screening import Screens
 from llm_gateway.tracing import Trace
 
 log = logging.getLogger("llm_gateway.pipeline")
@@ -97,9 +93,7 @@ class Pipeline:
     """
 
     generation: int
-    arrival_filters: tuple[tuple[str, SecurityFilter], ...]
-    admission_filters: tuple[tuple[str, SecurityFilter], ...]
-    content_filters: tuple[tuple[str, SecurityFilter], ...]
+    screens: Screens
     reserving: Reserving
     accounting: Accounting
     caching: Caching
@@ -116,7 +110,8 @@ class Pipeline:
 
     async def execute(self, call: Call) -> None:
         """Answer `call`, or raise `GatewayError`. Returns when the last byte is written."""
-        call.arrival = await self.arrive(call.arrival)
+        call.arrival = await self.screens.connect(call.arrival)
+        call.arrival = await self.screens.identify(call.arrival)
         body = await call.client.body()
         refuse_deep(body, self.max_json_depth)
         call.head = call.frontend.parse(body, call.arrival)
@@ -125,31 +120,17 @@ class Pipeline:
         call.deadline = call.arrival.arrived + (
             self.streaming_seconds if call.head.stream else self.request_seconds
         )
-        for name, each in self.admission_filters:
-            await screen(name, each, Admission(call.arrival, call.head))
+        call.head = await self.screens.admit(call.arrival, call.head)
         reserved = await self.reserving.reserve(call)
         try:
             self.accounting.begin(call)
-            await self._content(call)
+            if self.screens.content:
+                call.request = await self.screens.read(call.arrival, call.canonical())
             if await self.caching.replay(call):
                 return
             await self._answer(call)
         finally:
             self.reserving.settle(reserved, Settlement(call.target, call.usage, call.cost))
-
-    async def arrive(self, arrival: Arrival) -> Arrival:
-        """CONNECTION and IDENTITY: what needs no body. Every route passes here."""
-        for name, each in self.arrival_filters:
-            seen = await screen(name, each, arrival)
-            assert isinstance(seen, Arrival), f"{name} returned no Arrival"
-            arrival = seen
-        return arrival
-
-    async def _content(self, call: Call) -> None:
-        for name, each in self.content_filters:
-            seen = await screen(name, each, Content(call.arrival, call.canonical()))
-            assert isinstance(seen, Content), f"{name} returned no Content"
-            call.request = seen.request
 
     async def _answer(self, call: Call) -> None:
         """Attempts, best target first, until one has answered or nobody may be asked."""
@@ -244,22 +225,6 @@ class Pipeline:
                 observer.attempt(call.arrival, target, outcome)
             except Exception:
                 self.counts.observer_errors.inc()
-
-
-async def screen(name: str, each: SecurityFilter, seen: Seen) -> Seen:
-    """Ask one filter; a refusal becomes its error, and so does a broken filter."""
-    try:
-        answer = await each.inspect(seen)
-    except GatewayError:
-        raise
-    except Exception as error:
-        log.exception("filter.failed name=%s", name)
-        raise RefusedError(
-            f"The filter {name} failed; the request was refused.", status=500, code="filter_failed"
-        ) from error
-    if isinstance(answer, Refusal):
-        raise refused_error(answer)
-    return answer
 
 
 def asked(call: Call, looked_into: bool) -> Asked:

@@ -175,6 +175,7 @@ PACKAGES: dict[str, str] = {
     "routing.fallbacks": "policy-fallback",
     "routing.rules": "routing-basic",
     "security.auth": "filter-auth",
+    "security.client_address": "filter-ip",
     "security.headers": "filter-headers",
     "security.ip_filter": "filter-ip",
     "security.rate_limit": "limit-rate",

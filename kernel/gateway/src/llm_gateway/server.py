@@ -76,8 +76,7 @@ class Gateway:
     async def _dialect(
         self, request: Incoming, generation: Generation, spec: FrontendSpec, frontend: Frontend
     ) -> Answered:
-        client = Client(request, self.kernel.watchdog, generation.settings.server.timeout_seconds)
-        client.keep_alive = client.keep_alive and not self.draining
+        client = self._client(request, generation)
         arrival = self._arrival(request)
         head = RequestHead(spec.dialect, spec.operation, "", False, False, {}, b"")
         call = Call(arrival, frontend, client, head)
@@ -99,6 +98,12 @@ class Gateway:
             while self._ended:
                 _wake(self._ended.pop())
         return Answered(client.status, client.keep_alive and not self.draining)
+
+    def _client(self, request: Incoming, generation: Generation) -> Client:
+        seconds, outgoing = generation.settings.server.timeout_seconds, generation.pipeline.screens
+        client = Client(request, self.kernel.watchdog, seconds, outgoing.outgoing)
+        client.keep_alive = client.keep_alive and not self.draining
+        return client
 
     async def ended(self, generation: Generation | None, seconds: float | None = None) -> bool:
         """Wait until no request, or none of `generation`, is under way; False: time is over."""
@@ -241,15 +246,18 @@ class Gateway:
     # --- other routes ------------------------------------------------------------------
 
     async def _endpoint(self, request: Incoming, generation: Generation, listener: str) -> Answered:
-        client = Client(request, self.kernel.watchdog, generation.settings.server.timeout_seconds)
-        client.keep_alive = client.keep_alive and not self.draining
+        client = self._client(request, generation)
         arrival = self._arrival(request)
         headers: dict[str, str] = {"x-request-id": arrival.request_id}
         try:
+            if listener == "main":
+                arrival = await generation.pipeline.screens.connect(arrival)
             spec, handler, match = self._match(request, generation, listener)
             if spec.role is not None or "detailed" in arrival.query:
                 arrival = await self._identified(generation, arrival, spec)
             body = await client.body()
+            if spec.role is not None:
+                await generation.pipeline.screens.admit_endpoint(arrival, body)
             query = dict(parse_qsl(arrival.query))
             answer = await handler(EndpointRequest(arrival, match, query, body))
             if spec.role is not None and request.method not in ("GET", "HEAD"):
@@ -271,7 +279,7 @@ class Gateway:
         self, generation: Generation, arrival: Arrival, spec: EndpointSpec
     ) -> Arrival:
         try:
-            arrival = await generation.pipeline.arrive(arrival)
+            arrival = await generation.pipeline.screens.identify(arrival)
         except GatewayError:
             if spec.role is None:
                 return arrival

@@ -1,0 +1,173 @@
+"""Asking the security filters, stage by stage, and what they want of every answer's head.
+
+A refusal is a value and final; a filter that breaks refuses the request (fails closed).
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from llm_gateway_api import (
+    ALL_SURFACES,
+    Admission,
+    Arrival,
+    CanonicalRequest,
+    ConfigurationError,
+    Content,
+    GatewayError,
+    Headers,
+    Refusal,
+    RefusedError,
+    RequestHead,
+    SecurityFilter,
+    SecurityFilterSpec,
+    Seen,
+    SupportsAnswerHeaders,
+    SupportsEndpoints,
+    SupportsWatch,
+)
+
+from llm_gateway.ordering import ordered_filters
+from llm_gateway.reserve import refused_error
+
+log = logging.getLogger("llm_gateway.screening")
+Named: TypeAlias = tuple[str, SecurityFilter]
+
+
+class Outgoing:
+    """The headers of every answer, as the filters want them."""
+
+    def __init__(self, filters: Iterable[SecurityFilter] = ()) -> None:
+        wanted = [
+            each.answer_headers() for each in filters if isinstance(each, SupportsAnswerHeaders)
+        ]
+        self.added: dict[str, str] = {n: v for each in wanted for n, v in each.added.items()}
+        self._removed = frozenset(name for each in wanted for name in each.removed)
+        self._lines = [f"{name}: {value}" for name, value in self.added.items()]
+
+    def lines(self, headers: Headers) -> list[str]:
+        """One line for each header; what an answer says itself is not said twice."""
+        if not (self._removed or self._lines):
+            return [f"{name}: {value}" for name, value in headers.items()]
+        names = {name.lower() for name in headers}
+        if not self._removed.isdisjoint(names):
+            headers = {n: v for n, v in headers.items() if n.lower() not in self._removed}
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        if self.added.keys().isdisjoint(names):
+            return lines + self._lines
+        return lines + [f"{n}: {v}" for n, v in self.added.items() if n not in names]
+
+
+UNTOUCHED = Outgoing()
+
+
+@dataclass(frozen=True, slots=True)
+class Screens:
+    """The filters of each stage, in their order."""
+
+    connection: tuple[Named, ...] = ()
+    identity: tuple[Named, ...] = ()
+    admission: tuple[Named, ...] = ()
+    content: tuple[Named, ...] = ()
+    endpoints: tuple[tuple[str, SupportsEndpoints], ...] = ()
+    outgoing: Outgoing = UNTOUCHED
+
+    @staticmethod
+    def of(specs: Sequence[tuple[SecurityFilterSpec, Any]]) -> "Screens":
+        """From (spec, object) in the order in which they are asked."""
+
+        def stage(name: str) -> tuple[Named, ...]:
+            return tuple((spec.name, made) for spec, made in specs if spec.stage == name)
+
+        return Screens(
+            stage("connection"),
+            stage("identity"),
+            stage("admission"),
+            stage("content"),
+            tuple((s.name, made) for s, made in specs if isinstance(made, SupportsEndpoints)),
+            Outgoing(made for _, made in specs),
+        )
+
+    async def connect(self, arrival: Arrival) -> Arrival:
+        """CONNECTION: what needs neither key nor body. Every route of the main port."""
+        return await _passed(self.connection, arrival)
+
+    async def identify(self, arrival: Arrival) -> Arrival:
+        """IDENTITY: who calls. Every route that demands a role, and every dialect."""
+        return await _passed(self.identity, arrival)
+
+    async def admit(self, arrival: Arrival, head: RequestHead) -> RequestHead:
+        """ADMISSION: the head and the raw bytes of a dialect's request."""
+        for name, each in self.admission:
+            seen = await screen(name, each, Admission(arrival, head))
+            assert isinstance(seen, Admission), f"{name} returned no Admission"
+            head = seen.head
+        return head
+
+    async def admit_endpoint(self, arrival: Arrival, body: bytes) -> None:
+        """The raw bytes of a call to a route that demands a role."""
+        for name, each in self.endpoints:
+            try:
+                refusal = await each.inspect_endpoint(arrival, body)
+            except GatewayError:
+                raise
+            except Exception as error:
+                raise _broken(name) from error
+            if refusal is not None:
+                raise refused_error(refusal)
+
+    async def read(self, arrival: Arrival, request: CanonicalRequest) -> CanonicalRequest:
+        """CONTENT: the canonical request."""
+        for name, each in self.content:
+            seen = await screen(name, each, Content(arrival, request))
+            assert isinstance(seen, Content), f"{name} returned no Content"
+            request = seen.request
+        return request
+
+
+async def _passed(filters: tuple[Named, ...], arrival: Arrival) -> Arrival:
+    for name, each in filters:
+        seen = await screen(name, each, arrival)
+        assert isinstance(seen, Arrival), f"{name} returned no Arrival"
+        arrival = seen
+    return arrival
+
+
+async def screen(name: str, each: SecurityFilter, seen: Seen) -> Seen:
+    """Ask one filter; a refusal becomes its error, and so does a broken filter."""
+    try:
+        answer = await each.inspect(seen)
+    except GatewayError:
+        raise
+    except Exception as error:
+        raise _broken(name) from error
+    if isinstance(answer, Refusal):
+        raise refused_error(answer)
+    return answer
+
+
+def _broken(name: str) -> RefusedError:
+    log.exception("filter.failed name=%s", name)
+    return RefusedError(
+        f"The filter {name} failed; the request was refused.", status=500, code="filter_failed"
+    )
+
+
+def in_order(
+    pairs: Sequence[tuple[SecurityFilterSpec, Any]], dialects: set[str]
+) -> list[tuple[SecurityFilterSpec, Any]]:
+    """Raises `ConfigurationError` where a filter misses one of `dialects`."""
+    for spec, _ in pairs:
+        missing = dialects - spec.surfaces
+        if spec.surfaces != ALL_SURFACES and missing:
+            raise ConfigurationError(
+                f"The filter {spec.name} does not cover {', '.join(sorted(missing))}; "
+                "uninstall it or the dialect."
+            )
+    made = {spec.name: each for spec, each in pairs}
+    return [(spec, made[spec.name]) for spec in ordered_filters([spec for spec, _ in pairs])]
+
+
+def watchers(pairs: Sequence[tuple[SecurityFilterSpec, Any]]) -> tuple[SupportsWatch, ...]:
+    return tuple(made for _, made in pairs if isinstance(made, SupportsWatch))
