@@ -7,7 +7,7 @@ are made once per configuration generation and shared by all requests.
 from asyncio import Future
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -244,8 +244,7 @@ class RoutingStrategy(Protocol):
     def report(self, target: Target, outcome: Outcome) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """A place that a guard gave; handed back with `Guard.report`."""
 
     target: Target
@@ -271,12 +270,11 @@ class SupportsAnswered(Protocol):
         """`headers` are those of the provider's answer. Raising is logged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(msgspec.Struct, frozen=True):
     """What a limiter took; `headers` go to the client (``x-ratelimit-…``)."""
 
     token: object = None
-    headers: Headers = field(default_factory=dict)
+    headers: Headers = {}
 
 
 class Settlement(msgspec.Struct, frozen=True):

@@ -1,9 +1,10 @@
 """What each request cost and that it is recorded once: priced, then closed in the ledger."""
 
 import logging
-import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
+from random import Random
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ class Accounting:
     ledger: Ledger | None
     prices: Prices | None
     failures: Value
+    bits: Callable[[int], int] = field(default_factory=lambda: Random().getrandbits)
 
     def begin(self, call: "Call") -> None:
         """An admitted request; from here on it leaves a record, whatever happens.
@@ -42,7 +44,7 @@ class Accounting:
             return
         principal = call.arrival.principal
         opening = LedgerOpening(
-            "led_" + os.urandom(12).hex(),
+            f"led_{self.bits(96):024x}",
             call.arrival.request_id,
             int(time() * 1000),
             principal.tenant,

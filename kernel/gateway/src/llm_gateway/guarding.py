@@ -12,6 +12,7 @@ from llm_gateway_api import Asked, Guard, Headers, Lease, Outcome, Refusal, Supp
 log = logging.getLogger("llm_gateway.guarding")
 
 Leases: TypeAlias = list[tuple[Guard, Lease]]
+Place: TypeAlias = asyncio.Future[Lease | Refusal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,10 @@ class Guarding:
         admitted = False
         try:
             for guard in self.guards:
-                answer = await self._ask(guard, target, asked, deadline)
+                answer = self._ask(guard, target, asked)
+                if isinstance(answer, asyncio.Future):
+                    until = min(deadline, self.clock() + self.seconds[target.provider])
+                    answer = await self._queued(guard, target, answer, until)
                 if isinstance(answer, Refusal):
                     return answer
                 leases.append((guard, answer))
@@ -67,21 +71,14 @@ class Guarding:
                 except Exception:
                     log.exception("guard.failed target=%s", lease.target.name)
 
-    async def _ask(
-        self, guard: Guard, target: Target, asked: Asked, deadline: float
-    ) -> Lease | Refusal:
+    def _ask(self, guard: Guard, target: Target, asked: Asked) -> Lease | Refusal | Place:
         try:
-            answer = guard.admit(target, asked)
-            if isinstance(answer, asyncio.Future):
-                until = min(deadline, self.clock() + self.seconds[target.provider])
-                return await self._queued(guard, answer, until)
-            return answer
+            return guard.admit(target, asked)
         except Exception:
-            log.exception("guard.failed target=%s", target.name)
-            return Refusal(503, "no_target_available", "a guard failed")
+            return _broken(target)
 
     async def _queued(
-        self, guard: Guard, place: "asyncio.Future[Lease | Refusal]", until: float
+        self, guard: Guard, target: Target, place: Place, until: float
     ) -> Lease | Refusal:
         """Wait for `place` until `until`; leaving gives it up, or back if it came just now."""
         taken = False
@@ -91,8 +88,15 @@ class Guarding:
                 return Refusal(503, "queue_timeout", "its queue did not move in time")
             taken = True
             return place.result()
+        except Exception:
+            return _broken(target)
         finally:
             if not taken and not place.cancel() and place.exception() is None:
                 lease = place.result()
                 if isinstance(lease, Lease):
                     self.report([(guard, lease)], Outcome(lease.target, None, cancelled=True))
+
+
+def _broken(target: Target) -> Refusal:
+    log.exception("guard.failed target=%s", target.name)
+    return Refusal(503, "no_target_available", "a guard failed")

@@ -13,6 +13,9 @@ KNOWN = frozenset(
 )  # fmt: skip
 
 
+_NONE: Mapping[str, Any] = {}
+
+
 def number(value: object) -> int:
     if type(value) is int:
         return value
@@ -21,7 +24,7 @@ def number(value: object) -> int:
 
 def details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = usage.get(name)
-    return value if isinstance(value, dict) else {}
+    return value if isinstance(value, dict) else _NONE
 
 
 def meters(usage: Mapping[str, Any]) -> gw.Usage:
@@ -33,6 +36,8 @@ def meters(usage: Mapping[str, Any]) -> gw.Usage:
     prompt = details(usage, "prompt_tokens_details")
     detail = details(usage, "completion_tokens_details")
     asked, made = number(usage.get("prompt_tokens")), number(usage.get("completion_tokens"))
+    if not prompt and not detail and "prompt_cache_hit_tokens" not in usage:
+        return gw.Usage(input=asked, output=made)
     total = number(usage.get("total_tokens"))
     cached = number(prompt.get("cached_tokens")) or number(usage.get("prompt_cache_hit_tokens"))
     written, sound = number(prompt.get("cache_write_tokens")), number(prompt.get("audio_tokens"))
