@@ -1,0 +1,1 @@
+"""Who may call, by address, and who calls behind a proxy."""
