@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.jsonbody import replaced as replaced
     from llm_gateway_api.jsonbody import top_level as top_level
     from llm_gateway_api.metrics import *
+    from llm_gateway_api.opaque import *
     from llm_gateway_api.reading import *
     from llm_gateway_api.requests import *
     from llm_gateway_api.settings import *
@@ -41,6 +42,7 @@ _MODULES = (
     "metrics",
     "jsonbody",
     "reading",
+    "opaque",
     "contracts",
     "filtering",
     "attempts",

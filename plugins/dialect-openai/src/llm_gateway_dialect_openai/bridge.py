@@ -11,21 +11,24 @@ import llm_gateway_api as gw
 from llm_gateway_dialect_openai.parameters import neutral
 
 PATH = "/responses"
-STATE = "openai.responses"  # the key of a reasoning item in an opaque state
+DIALECT = "openai.responses"
+STATE = DIALECT  # the key of a reasoning item in an opaque state
 MIN_OUTPUT = 16
 SAME = frozenset(
     {
         "temperature", "top_p", "top_logprobs", "parallel_tool_calls", "metadata", "user",
         "safety_identifier", "prompt_cache_key", "prompt_cache_options",
         "prompt_cache_retention", "service_tier", "moderation", "stream_options",
+        "max_tool_calls",
     }
 )  # fmt: skip
 HANDLED = frozenset(
     {
         "max_tokens", "reasoning_effort", "verbosity", "response_format", "store", "logprobs",
-        "web_search_options",
+        "web_search_options", "include",
     }
 )  # fmt: skip
+REASONING = "reasoning."  # what this API knows of reasoning beside the effort
 # Hints: the answer is one without them too.
 HARMLESS = frozenset({"seed", "prediction"})
 
@@ -35,6 +38,7 @@ class Bridge:
 
     def __init__(self, dialect: str) -> None:
         self._own = dialect.startswith("openai.")
+        self._native = dialect == DIALECT
         self._dropped: dict[str, None] = {}
         self._custom: set[str] = set()
 
@@ -54,8 +58,10 @@ class Bridge:
         body |= {name: params[name] for name in SAME if params.get(name) is not None}
         if (limit := params.get("max_tokens")) is not None:
             body["max_output_tokens"] = max(MIN_OUTPUT, limit) if isinstance(limit, int) else limit
-        if (effort := params.get("reasoning_effort")) is not None:
-            body["reasoning"] = {"effort": effort}
+        if reasoning := _reasoning(params):
+            body["reasoning"] = reasoning
+        if isinstance(include := params.get("include"), list):
+            body["include"] += include
         if params.get("logprobs"):
             body["include"].append("message.output_text.logprobs")
         if text := _text(params):
@@ -69,7 +75,7 @@ class Bridge:
 
     def _left_out(self, params: gw.Params) -> None:
         for name, value in params.items():
-            if name in SAME or name in HANDLED:
+            if name in SAME or name in HANDLED or name.startswith(REASONING):
                 continue
             if name not in HARMLESS and not neutral(name, value):
                 raise gw.UnsupportedParameterError(
@@ -88,22 +94,22 @@ class Bridge:
         content: list[dict[str, Any]] = []
         if message.name is not None:
             self._drop(["messages.name"])
-        for name in message.extra:
-            self._drop([f"messages.{name}"])
+        beside = message.extra if self._native else {}
+        self._drop([f"messages.{name}" for name in message.extra if not self._native])
         for part in message.parts:
-            item = self._item(part)
+            item = self._item(part, message.role)
             if item is None:
                 content.append(self._part(part, message.role))
                 continue
             if content:
-                yield {"type": "message", "role": message.role, "content": content}
+                yield {**_message(message, content), **beside}
                 content = []
             if item:
                 yield item
         if content:
-            yield {"type": "message", "role": message.role, "content": content}
+            yield {**_message(message, content), **beside}
 
-    def _item(self, part: gw.Part) -> dict[str, Any] | None:
+    def _item(self, part: gw.Part, role: str) -> dict[str, Any] | None:
         """What stands beside messages; empty for what is left out, None for content."""
         if isinstance(part, gw.ToolCallPart):
             return self._call(part)
@@ -119,6 +125,8 @@ class Bridge:
                 self._drop(["reasoning"])
                 return {}
             return dict(state)
+        if isinstance(part, gw.UnknownPart) and part.dialect == DIALECT and role == "assistant":
+            return dict(part.raw)  # the call of a tool that the vendor runs
         return None
 
     def _call(self, part: gw.ToolCallPart) -> dict[str, Any]:
@@ -150,11 +158,20 @@ class Bridge:
             return {**image, **self._extra(part.extra)}
         if isinstance(part, gw.FilePart):
             return {**_file(part), **self._extra(part.extra)}
+        if isinstance(part, gw.UnknownPart) and part.dialect == DIALECT:
+            return dict(part.raw)
         raise gw.UnsupportedParameterError(
             "The model chosen does not take this kind of content.", param="messages"
         )
 
     def _tool(self, tool: gw.Tool) -> dict[str, Any]:
+        if tool.kind == "vendor":
+            if self._native:
+                return dict(tool.extra)
+            kind = tool.extra.get("type", tool.name)
+            raise gw.UnsupportedParameterError(
+                f"tool type {kind!r} is not supported by the selected provider", param="tools"
+            )
         flat: dict[str, Any] = {"type": tool.kind, "name": tool.name}
         if tool.description is not None:
             flat["description"] = tool.description
@@ -165,7 +182,7 @@ class Bridge:
                 return {**flat, "format": {"type": "grammar", **grammar}}
             return {**flat, **({"format": form} if form is not None else {})}
         # Chat's default is false; a value left out is not known to mean false here.
-        strict = bool(tool.strict)
+        strict = tool.strict if self._native else bool(tool.strict)
         return {**flat, "parameters": tool.parameters, "strict": strict, **self._extra(tool.extra)}
 
     def _extra(self, extra: gw.Params) -> gw.Params:
@@ -176,6 +193,21 @@ class Bridge:
 
     def _drop(self, names: list[str]) -> None:
         self._dropped |= dict.fromkeys(names)
+
+
+def _message(message: gw.Message, content: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "message", "role": message.role, "content": content}
+
+
+def _reasoning(params: gw.Params) -> dict[str, Any]:
+    found = {
+        name.removeprefix(REASONING): value
+        for name, value in params.items()
+        if name.startswith(REASONING)
+    }
+    if (effort := params.get("reasoning_effort")) is not None:
+        found["effort"] = effort
+    return found
 
 
 def _text(params: gw.Params) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import llm_gateway_api as gw
 import msgspec
 
 from llm_gateway_dialect_openai import usage
+from llm_gateway_dialect_openai.bridge import DIALECT as RESPONSES
 from llm_gateway_dialect_openai.bridge import PATH, Bridge
 from llm_gateway_dialect_openai.decoding import ChatBodyDecoder, ChatStreamDecoder
 from llm_gateway_dialect_openai.embeddings import NAMES, EmbeddingsDecoder
@@ -20,12 +21,14 @@ from llm_gateway_dialect_openai.parameters import Outcome, Rules
 from llm_gateway_dialect_openai.quirks import Quirks
 from llm_gateway_dialect_openai.reading import Reading, WholeDecoder
 from llm_gateway_dialect_openai.responses import ResponsesBodyDecoder, ResponsesStreamDecoder
+from llm_gateway_dialect_openai.responses_tee import ResponsesStreamTee, ResponsesWholeTee
 from llm_gateway_dialect_openai.settings import DialectSettings
 from llm_gateway_dialect_openai.tee import StreamTee, WholeTee
 from llm_gateway_dialect_openai.writing import Writer
 
 S = TypeVar("S", bound=DialectSettings)
 CHAT = "openai.chat"
+PACKED = b'"' + gw.MARK.encode()
 
 
 class DialectProvider(Generic[S]):
@@ -91,9 +94,11 @@ class DialectProvider(Generic[S]):
             self.quirks.keep_unknown,
             self.logprobs,
         )
-        self._relays = frozenset(self.paths) if self.quirks.transparent else frozenset[str]()
         wanted = self.quirks.responses_bridge
         self._bridge = self.bridges() if wanted is None else wanted
+        self._relays = frozenset(self.paths) if self.quirks.transparent else frozenset[str]()
+        if not self._bridge:
+            self._relays -= {RESPONSES}  # a server that is not known to have it
         self._models = tuple(listed(settings)) or tuple(self.catalogue)
 
     def models(self) -> Sequence[gw.ModelInfo]:
@@ -109,7 +114,7 @@ class DialectProvider(Generic[S]):
     def encode(self, request: gw.ChatRequest) -> gw.UpstreamRequest:
         self.check(request)
         stream = request.stream
-        if self._bridge and self._demands(request):
+        if self._bridge and (request.dialect == RESPONSES or self._demands(request)):
             bridge = Bridge(request.dialect)
             body = self.shaped(bridge.encode(request), request)
             decoder = ResponsesStreamDecoder if stream else ResponsesBodyDecoder
@@ -134,7 +139,11 @@ class DialectProvider(Generic[S]):
         changes: dict[str, Any] = {}
         if model != head.model:
             changes["model"] = model
-        if head.stream and not head.include_usage and self.quirks.stream_usage:
+        if head.dialect == RESPONSES:
+            if PACKED in head.body:
+                return None  # reasoning that was wrapped for the way is unwrapped on the other lane
+            changes |= self._unstored(head, model)
+        elif head.stream and not head.include_usage and self.quirks.stream_usage:
             given = head.fields.get("stream_options")
             options = msgspec.json.decode(given) if given is not None else None
             changes["stream_options"] = {**(options or {}), "include_usage": True}
@@ -143,7 +152,20 @@ class DialectProvider(Generic[S]):
         decoder = partial(WholeDecoder, self._reading)
         return gw.UpstreamRequest("POST", url, self._headers, body, decoder, head.stream)
 
+    def _unstored(self, head: gw.RequestHead, model: str) -> dict[str, Any]:
+        """The API stores where nothing is said. A client that relies on that sends reasoning
+        back by its id, which means nothing then: its content has to come along."""
+        changes: dict[str, Any] = {}
+        if _member(head, "store") is not False:
+            changes["store"] = False
+            if _member(head, "include") is None and self.bridged(model, True, "max"):
+                changes["include"] = ["reasoning.encrypted_content"]
+        return changes
+
     def tee(self, head: gw.RequestHead, model: str) -> gw.Lane:
+        if head.dialect == RESPONSES:
+            native = ResponsesStreamTee if head.stream else ResponsesWholeTee
+            return native(head, model, self._reading)
         kind = StreamTee if head.stream else WholeTee
         return kind(head, model, self._reading, self.quirks.finish_fix)
 

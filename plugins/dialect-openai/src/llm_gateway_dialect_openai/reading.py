@@ -23,6 +23,8 @@ REASONS: Mapping[str, gw.FinishReason] = {
     "content_filter": "content_filter",
     "content_filtered": "content_filter",
 }
+# Codes of a failed response that speak of the request.
+POLICY = frozenset({"invalid_prompt", "bio_policy", "misalignment_policy_violation"})
 # No end of an answer but a failure of the server.
 FAILURES = frozenset({"error", "abort", "insufficient_system_resource"})
 
@@ -58,6 +60,11 @@ class Reading:
         if (problem := inside(found)) is not None:
             raise self.errors.meaning(0, problem)
         return found
+
+    def failed(self, error: object) -> gw.UpstreamError:
+        """What a response's ``error`` means."""
+        found = error if isinstance(error, dict) else {}
+        return self.errors.meaning(400 if found.get("code") in POLICY else 0, found)
 
     def finished(self, reason: object, index: int) -> gw.Event:
         """The end of a choice; a reason that is a failure is raised."""

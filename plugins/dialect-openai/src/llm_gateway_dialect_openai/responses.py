@@ -13,13 +13,12 @@ from llm_gateway_dialect_openai.bridge import STATE
 from llm_gateway_dialect_openai.calls import Calls, Kind, given_text
 from llm_gateway_dialect_openai.reading import OPENAI, Reading, WholeDecoder, mapping, objects
 
-_POLICY = frozenset({"invalid_prompt", "bio_policy", "misalignment_policy_violation"})
 _REASONING = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
 _ARGUMENTS: Mapping[object, Kind] = {
     "response.function_call_arguments.delta": "function",
     "response.custom_tool_call_input.delta": "custom",
 }
-_CALLS: Mapping[object, Kind] = {"function_call": "function", "custom_tool_call": "custom"}
+CALLS: Mapping[object, Kind] = {"function_call": "function", "custom_tool_call": "custom"}
 _TERMINAL = ("response.completed", "response.incomplete")
 _ITEMS = ("response.output_item.added", "response.output_item.done")
 _NOTES = "response.output_text.annotation.added"
@@ -41,19 +40,19 @@ class _Items:
         self._reading = reading
         self.calls = Calls()
 
-    def failed(self, error: object) -> gw.UpstreamError:
-        found = error if isinstance(error, dict) else {}
-        return self._reading.errors.meaning(400 if found.get("code") in _POLICY else 0, found)
+    @property
+    def reason(self) -> gw.FinishReason:
+        return "tool_calls" if len(self.calls) else "stop"
 
     def begun(self, key: object, item: dict[str, Any]) -> list[gw.Event]:
-        kind = _CALLS.get(item.get("type"))
+        kind = CALLS.get(item.get("type"))
         if kind is None or self.calls.known(key):
             return []
         return [self.calls.piece(key, _call_id(item), str(item.get("name") or ""), "", kind)]
 
     def done(self, key: object, item: dict[str, Any]) -> list[gw.Event]:
         """What a finished item holds beyond its pieces: unsent arguments, opaque reasoning."""
-        kind = _CALLS.get(item.get("type"))
+        kind = CALLS.get(item.get("type"))
         if kind is not None:
             events = self.begun(key, item)
             text = given_text(item, kind)
@@ -62,6 +61,8 @@ class _Items:
             return events
         if item.get("type") == "reasoning" and item.get("encrypted_content"):
             return [gw.ReasoningDelta("", state={STATE: item})]
+        if item.get("type") not in ("reasoning", "message") and self._reading.keep_unknown:
+            return [gw.Unknown(STATE, {"item": item})]  # what a tool of the vendor's did
         return []
 
     def argument(self, key: object, text: str, kind: Kind) -> list[gw.Event]:
@@ -78,17 +79,20 @@ class _Items:
             events += [event for each in objects(item, "content") for event in _content(each)]
         return events + self.done(key, item)
 
-    def end(self, response: dict[str, Any]) -> list[gw.Event]:
-        why = mapping(response, "incomplete_details").get("reason")
-        raw = str(why) if why else "completed"
-        reason: gw.FinishReason = "tool_calls" if len(self.calls) else "stop"
-        if response.get("status") == "incomplete":
-            reason = "content_filter" if why == "content_filter" else "length"
-        events: list[gw.Event] = [gw.Finished(reason, raw=raw)]
-        if isinstance(usage := response.get("usage"), dict):
-            chat = {name: usage.get(theirs) for name, theirs in _USAGE.items()}
-            events.append(gw.UsageReport(self._reading.meters(chat)))
-        return events
+
+def ended(
+    response: dict[str, Any], reading: Reading, reason: gw.FinishReason = "stop"
+) -> list[gw.Event]:
+    """How an answer ended, and its usage; `reason` is that of a complete one."""
+    why = mapping(response, "incomplete_details").get("reason")
+    raw = str(why) if why else "completed"
+    if response.get("status") == "incomplete":
+        reason = "content_filter" if why == "content_filter" else "length"
+    events: list[gw.Event] = [gw.Finished(reason, raw=raw)]
+    if isinstance(usage := response.get("usage"), dict):
+        chat = {name: usage.get(theirs) for name, theirs in _USAGE.items()}
+        events.append(gw.UsageReport(reading.meters(chat)))
+    return events
 
 
 class ResponsesStreamDecoder:
@@ -116,11 +120,11 @@ class ResponsesStreamDecoder:
         kind = found.get("type")
         if kind in _TERMINAL:
             self._closed = True
-            return self._items.end(mapping(found, "response"))
+            return ended(mapping(found, "response"), self._reading, self._items.reason)
         if kind == "response.failed":
-            raise self._items.failed(mapping(found, "response").get("error"))
+            raise self._reading.failed(mapping(found, "response").get("error"))
         if kind == "error":
-            raise self._items.failed(found)
+            raise self._reading.failed(found)
         if kind == "response.created" and not self._started:
             self._started = True
             return [_begun(mapping(found, "response"))]
@@ -153,13 +157,13 @@ class ResponsesBodyDecoder(WholeDecoder):
     def events(self, found: dict[str, Any]) -> list[gw.Event]:
         items = _Items(self._reading)
         if found.get("status") == "failed":
-            raise items.failed(found.get("error"))
+            raise self._reading.failed(found.get("error"))
         if found.get("status") not in ("completed", "incomplete"):
             raise gw.UpstreamTruncatedError("the answer is not complete")
         events: list[gw.Event] = [_begun(found)]
         for at, item in enumerate(objects(found, "output")):
             events += items.whole(at, item)
-        return events + items.end(found)
+        return events + ended(found, self._reading, items.reason)
 
 
 def _call_id(item: Mapping[str, Any]) -> str | None:

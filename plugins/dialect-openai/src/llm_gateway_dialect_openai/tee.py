@@ -68,7 +68,7 @@ class StreamTee:
         if whole.endswith(b"\n\n"):
             self._buffer = b""
         else:
-            cut = _last_end(whole)
+            cut = last_end(whole)
             self._buffer, whole = whole[cut:], whole[:cut]
             if len(self._buffer) > MAX_FRAME:
                 raise gw.UpstreamTruncatedError("an event is larger than 32 MiB")
@@ -99,8 +99,8 @@ class StreamTee:
         marked = self._marked(whole)
         if marked == len(whole):
             return whole
-        frames = [self._frame(each) for each in _frames(whole[marked:])]
-        return b"".join((whole[:marked], *frames))
+        told = [self._frame(each) for each in frames(whole[marked:])]
+        return b"".join((whole[:marked], *told))
 
     def _marked(self, whole: bytes) -> int:
         """Where the frame with the first marker begins; the length if there is none."""
@@ -120,7 +120,7 @@ class StreamTee:
                 first = at
         elif (found := FINISH.search(whole, 0, first)) is not None:
             first = found.start()
-        return first if first == len(whole) else _last_end(whole[:first])
+        return first if first == len(whole) else last_end(whole[:first])
 
     def _frame(self, frame: bytes) -> bytes:
         if b"data:" not in frame:
@@ -151,7 +151,7 @@ class StreamTee:
             return out
         if (found := MODEL.search(whole)) is not None:
             self._own = found[0]
-        return b"".join(MODEL.sub(lambda _: name, each, count=1) for each in _frames(whole))
+        return b"".join(MODEL.sub(lambda _: name, each, count=1) for each in frames(whole))
 
     def _note(self, found: dict[str, Any]) -> bool:
         """Read along; True for a frame that carries usage and nothing else."""
@@ -180,14 +180,14 @@ class StreamTee:
         return frame
 
 
-def _last_end(whole: bytes) -> int:
+def last_end(whole: bytes) -> int:
     """Where the last whole frame ends; 0 if none does."""
     lf = whole.rfind(b"\n\n")
     crlf = whole.rfind(b"\r\n\r\n", max(lf, 0))
     return max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
 
 
-def _frames(whole: bytes) -> Iterator[bytes]:
+def frames(whole: bytes) -> Iterator[bytes]:
     start = 0
     for end in END.finditer(whole):
         yield whole[start : end.end()]

@@ -9,6 +9,7 @@ from typing import Any
 
 import llm_gateway_api as gw
 
+from llm_gateway_dialect_openai.bridge import DIALECT as RESPONSES
 from llm_gateway_dialect_openai.parameters import Rules
 from llm_gateway_dialect_openai.quirks import Quirks
 from llm_gateway_dialect_openai.tools import choice, tool, tools_of
@@ -23,7 +24,7 @@ class Writer:
     def __init__(self, quirks: Quirks, rules: Rules, dialect: str) -> None:
         self._quirks = quirks
         self._rules = rules
-        self._own = dialect.startswith("openai.")
+        self._own = dialect.startswith("openai.") and dialect != RESPONSES
         self._dropped: dict[str, None] = {}
 
     @property

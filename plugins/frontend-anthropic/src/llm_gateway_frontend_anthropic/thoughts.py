@@ -1,17 +1,15 @@
 """Opaque state of thoughts in and out of the one place that clients replay: a signature.
 
 What this vendor signed stands there as it is. State of any other vendor is packed, so that
-it comes back in the next turn and is known for a stranger's: ``gw1.`` and base64url of JSON.
+it comes back in the next turn and is known for a stranger's.
 """
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
+from llm_gateway_api.opaque import pack_state, unpack_state
 
 DIALECT = "anthropic.messages"
-MARK = "gw1."
 
 
 def packed(state: Mapping[str, Any]) -> str:
@@ -19,8 +17,7 @@ def packed(state: Mapping[str, Any]) -> str:
     own = state.get(DIALECT)
     if isinstance(own, dict) and "signature" in own:
         return str(own["signature"])
-    raw = msgspec.json.encode(state, order="sorted")
-    return MARK + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return pack_state(state)
 
 
 def redacted(state: Mapping[str, Any]) -> str | None:
@@ -31,11 +28,7 @@ def redacted(state: Mapping[str, Any]) -> str | None:
 
 def unpacked(signature: str) -> dict[str, Any]:
     """The inverse of `packed`; what was tampered with is no state."""
-    if not signature.startswith(MARK):
-        return {DIALECT: {"signature": signature}} if signature else {}
-    text = signature.removeprefix(MARK)
-    try:
-        found = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    found = unpack_state(signature)
+    if found is not None:
+        return found
+    return {DIALECT: {"signature": signature}} if signature else {}

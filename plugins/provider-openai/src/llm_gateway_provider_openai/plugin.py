@@ -22,6 +22,7 @@ class OpenAIProvider(WithEmbeddings[Settings]):
     paths: ClassVar[Mapping[str, str]] = {
         **WithEmbeddings.paths,
         "openai.completions": "/completions",
+        "openai.responses": "/responses",
     }
 
     def headers(self) -> dict[str, str]:
