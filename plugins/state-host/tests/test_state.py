@@ -107,12 +107,12 @@ def test_records_that_say_nothing_are_used_again(
     made = Table(tmp_path)
     with made.locked():
         for number in range(1000):
-            ((place, cell),) = made.find([f"key {number}"], now=float(number))
+            ((place, cell),) = made.find([(f"key {number}", True)], now=float(number))
             cell.until = number + 10.0
             made.write(place, cell)
         with pytest.raises(TableFullError):
             for number in range(100):
-                ((place, cell),) = made.find([f"more {number}"], now=1000.0)
+                ((place, cell),) = made.find([(f"more {number}", True)], now=1000.0)
                 cell.until = 1e9
                 made.write(place, cell)
     made.close()
@@ -124,3 +124,24 @@ async def test_a_long_path_is_no_obstacle(tmp_path: Path) -> None:
     async with (state := HostState(folder)).open():
         state.publish("topic", b"message")
         assert (folder / "news-0").exists()
+
+
+def test_a_key_whose_record_went_to_another_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it was last is a hint and no more."""
+    monkeypatch.setattr(table, "RECORDS", 8)
+    made = Table(tmp_path)
+    with made.locked():
+        ((place, cell),) = made.find([("first", False)], now=1.0)
+        cell.value, cell.until = 7.0, 2.0
+        made.write(place, cell)
+        for number in range(8):
+            ((other, cell),) = made.find([(f"other {number}", False)], now=3.0)
+            cell.value, cell.until = 5.0, 9.0 if other == place else 4.0
+            made.write(other, cell)
+        ((again, cell),) = made.find([("first", False)], now=5.0)
+    made.close()
+
+    assert again != place
+    assert cell.value == 0.0

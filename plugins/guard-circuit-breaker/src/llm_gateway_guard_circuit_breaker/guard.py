@@ -1,17 +1,22 @@
-"""One breaker for each deployment, decided from this process' memory alone."""
+"""One breaker for each deployment, decided from this process' memory; the others' news move it."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 
 import llm_gateway_api as gw
 
+from llm_gateway_guard_circuit_breaker.fleet import Fleet
 from llm_gateway_guard_circuit_breaker.settings import BreakerSettings
 from llm_gateway_guard_circuit_breaker.state import (
+    LONGEST_SECONDS,
     Phase,
     Rules,
     State,
     admitted,
+    closed,
     failed,
+    opened,
     passed,
     succeeded,
 )
@@ -55,8 +60,14 @@ class CircuitBreaker:
     """Admits to deployments that work; the others get one probe at a time when due."""
 
     def __init__(
-        self, settings: BreakerSettings, *, clock: Callable[[], float], metrics: gw.Metrics
+        self,
+        settings: BreakerSettings,
+        *,
+        clock: Callable[[], float],
+        metrics: gw.Metrics,
+        state: gw.StateBackend | None = None,
     ) -> None:
+        self._fleet = Fleet(state, settings.timeout_seconds, self._heard) if state else None
         self._rules = Rules(
             settings.failure_threshold, settings.success_threshold, settings.timeout_seconds
         )
@@ -70,14 +81,19 @@ class CircuitBreaker:
             merge="max",
         )
 
-    def admit(self, target: gw.Target, asked: gw.Asked) -> gw.Lease | gw.Refusal:
+    def admit(
+        self, target: gw.Target, asked: gw.Asked
+    ) -> gw.Lease | gw.Refusal | asyncio.Future[gw.Lease | gw.Refusal]:
         breaker = self._find(target) or self._new(target)
         now = self._clock()
         state = admitted(breaker.state, now)
         if state is None:
             wait = breaker.state.until - now if breaker.state.phase is Phase.OPEN else PROBE_SECONDS
-            return gw.Refusal(503, "circuit_open", "it failed too often", retry_after=wait)
+            return _open(wait)
+        first = breaker.state.phase is Phase.OPEN
         breaker.become(state)
+        if first and target.known and self._fleet is not None:
+            return self._claimed(self._fleet, target, breaker)
         return gw.Lease(target, Token(state.epoch))
 
     def answered(self, lease: gw.Lease, headers: gw.Headers) -> None:
@@ -86,7 +102,7 @@ class CircuitBreaker:
         token.told = True
         breaker = self._find(lease.target)
         if breaker is not None:
-            breaker.become(succeeded(breaker.state, token.epoch, self._rules))
+            self._change(breaker, lease.target, succeeded(breaker.state, token.epoch, self._rules))
 
     def report(self, lease: gw.Lease, outcome: gw.Outcome) -> None:
         breaker = self._find(lease.target)
@@ -101,7 +117,48 @@ class CircuitBreaker:
             state = succeeded(state, token.epoch, self._rules)
         else:
             state = passed(state, token.epoch)
+        self._change(breaker, lease.target, state)
+
+    def _claimed(
+        self, fleet: Fleet, target: gw.Target, breaker: Breaker
+    ) -> asyncio.Future[gw.Lease | gw.Refusal]:
+        """The probe, if no other worker makes it; if one does, its news are waited for."""
+        epoch = breaker.state.epoch
+        place: asyncio.Future[gw.Lease | gw.Refusal] = asyncio.get_running_loop().create_future()
+
+        def answered(first: bool) -> None:
+            same = breaker.state.epoch == epoch  # no news came meanwhile
+            if not first and same:
+                breaker.become(opened(breaker.state, self._clock() + fleet.claim_seconds))
+            elif place.cancelled():
+                breaker.become(passed(breaker.state, epoch))
+            if place.cancelled():
+                return
+            if first and same:
+                place.set_result(gw.Lease(target, Token(epoch)))
+            else:
+                place.set_result(_open(PROBE_SECONDS))
+
+        fleet.ask(target, answered)
+        return place
+
+    def _change(self, breaker: Breaker, target: gw.Target, state: State) -> None:
+        """What happened here is news to the others."""
+        before = breaker.state
         breaker.become(state)
+        if self._fleet is None or not target.known or state is before:
+            return
+        if state.phase is Phase.OPEN:
+            self._fleet.tell(target, state.until - self._clock())
+        elif state.phase is Phase.CLOSED and before.phase is Phase.HALF_OPEN:
+            self._fleet.tell(target, None)
+
+    def _heard(self, target: gw.Target, seconds: float | None) -> None:
+        breaker = self._find(target) or self._new(target)
+        if seconds is None:
+            breaker.become(closed(breaker.state))
+        else:
+            breaker.become(opened(breaker.state, self._clock() + min(seconds, LONGEST_SECONDS)))
 
     def _find(self, target: gw.Target) -> Breaker | None:
         return (self._known if target.known else self._invented).get(target.name)
@@ -126,6 +183,10 @@ def counts(outcome: gw.Outcome) -> bool:
     if outcome.repeated and failure is gw.FailureClass.SERVER_ERROR:
         return False
     return gw.FAILURES[failure].breaker
+
+
+def _open(wait: float) -> gw.Refusal:
+    return gw.Refusal(503, "circuit_open", "it failed too often", retry_after=wait)
 
 
 def _token(lease: gw.Lease) -> Token:

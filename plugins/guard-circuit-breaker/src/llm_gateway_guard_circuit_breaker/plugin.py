@@ -15,6 +15,5 @@ def llm_gateway_settings() -> list[gw.SettingsSpec]:
 
 @gw.hookimpl
 def llm_gateway_guards() -> list[gw.GuardSpec]:
-    return [
-        gw.GuardSpec("circuit_breaker", CircuitBreaker, settings=PATH, needs=("clock", "metrics"))
-    ]
+    needs = ("clock", "metrics", "state")
+    return [gw.GuardSpec("circuit_breaker", CircuitBreaker, settings=PATH, needs=needs)]

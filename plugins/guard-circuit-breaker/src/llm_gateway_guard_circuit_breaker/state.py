@@ -81,3 +81,15 @@ def passed(state: State, epoch: int) -> State:
     if state.phase is Phase.HALF_OPEN and epoch == state.epoch:
         return msgspec.structs.replace(state, probing=False)
     return state
+
+
+def opened(state: State, until: float) -> State:
+    """Another worker knows that it fails, at least `until`."""
+    if state.phase is Phase.OPEN:
+        return msgspec.structs.replace(state, until=max(state.until, until))
+    return State(Phase.OPEN, until=until, epoch=state.epoch + 1)
+
+
+def closed(state: State) -> State:
+    """Another worker knows that it works again."""
+    return state if state.phase is Phase.CLOSED else State(epoch=state.epoch + 1)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import llm_gateway_api as gw
 
+from llm_gateway_guard_provider_limits.fleet import NEWS_SECONDS, Amounts, Fleet
 from llm_gateway_guard_provider_limits.headers import exhausted
 from llm_gateway_guard_provider_limits.window import Window
 
@@ -45,6 +46,11 @@ class Account:
         """Tokens that the request will take, by what those before it took."""
         return asked.prompt_bytes / self.bytes_per_token + self.output
 
+    def add(self, amounts: Amounts, now: float, at: float | None = None) -> None:
+        for window, amount in zip((self.requests, self.tokens), amounts, strict=True):
+            if window is not None and amount:
+                window.add(amount, now, at)
+
     def learn(self, prompt_bytes: int, usage: gw.Usage) -> None:
         if usage.input_total > 0 and prompt_bytes > 0:
             ratio = prompt_bytes / usage.input_total
@@ -74,6 +80,8 @@ class ProviderLimits:
         providers: Mapping[str, gw.ProviderSettings],
         clock: Callable[[], float],
         metrics: gw.Metrics,
+        state: gw.StateBackend | None = None,
+        workers: int = 1,
     ) -> None:
         self._clock = clock
         self._accounts = {
@@ -81,6 +89,8 @@ class ProviderLimits:
             for name, own in providers.items()
             if own.rate_limit != gw.RateLimit()
         }
+        shared = state is not None and self._accounts
+        self._fleet = Fleet(state, workers, clock, self._heard) if state and shared else None
         self._gates: dict[str, float] = {}
         self._refused = metrics.counter(
             "gateway_guard_provider_limits_refused_total",
@@ -98,16 +108,21 @@ class ProviderLimits:
         if account is None:
             return gw.Lease(target, Taken(now, 0.0, 0))
         tokens = account.estimate(asked)
-        for name, window, amount in (
-            ("requests_per_minute", account.requests, 1.0),
-            ("tokens_per_minute", account.tokens, tokens),
+        for meter, (name, window, amount) in enumerate(
+            (
+                ("requests_per_minute", account.requests, 1.0),
+                ("tokens_per_minute", account.tokens, tokens),
+            )
         ):
-            if window is not None and (wait := window.wait(amount, now)) != 0.0:
+            if window is None:
+                continue
+            if (wait := window.wait(amount, now)) != 0.0:
                 return self._full(target, name, wait)
-        if account.requests is not None:
-            account.requests.add(1.0, now)
-        if account.tokens is not None:
-            account.tokens.add(tokens, now)
+            if self._fleet is not None and not self._fleet.fits(
+                target.provider, meter, amount, window.limit - window.total
+            ):
+                return self._full(target, name, NEWS_SECONDS)
+        self._count(target.provider, account, (1.0, tokens), now)
         return gw.Lease(target, Taken(now, tokens, asked.prompt_bytes))
 
     def answered(self, lease: gw.Lease, headers: gw.Headers) -> None:
@@ -124,22 +139,39 @@ class ProviderLimits:
             self._close(lease.target, exhausted(outcome.headers))
         account = self._accounts.get(lease.target.provider)
         if account is not None:
-            self._settle(account, taken, outcome)
+            self._settle(lease.target.provider, account, taken, outcome)
 
-    def _settle(self, account: Account, taken: Taken, outcome: gw.Outcome) -> None:
+    def _settle(self, name: str, account: Account, taken: Taken, outcome: gw.Outcome) -> None:
         """Put what was really taken in the place of the estimate, in the same second."""
-        now = self._clock()
-        if outcome.cancelled and not outcome.duration and account.requests is not None:
-            account.requests.add(-1.0, now, taken.at)
         unsent = outcome.cancelled and not outcome.duration
-        if account.tokens is None:
-            return
+        requests, tokens = (-1.0 if unsent else 0.0), 0.0
         if unsent or outcome.failure in FREE:
-            account.tokens.add(-taken.tokens, now, taken.at)
+            tokens = -taken.tokens
         elif outcome.usage is not None:
             used = outcome.usage.input_total + outcome.usage.output_total
-            account.tokens.add(used - taken.tokens, now, taken.at)
-            account.learn(taken.prompt_bytes, outcome.usage)
+            tokens = used - taken.tokens
+            if account.tokens is not None:
+                account.learn(taken.prompt_bytes, outcome.usage)
+        if requests or tokens:
+            self._count(name, account, (requests, tokens), self._clock(), taken.at)
+
+    def _count(
+        self,
+        name: str,
+        account: Account,
+        amounts: Amounts,
+        now: float,
+        at: float | None = None,
+    ) -> None:
+        account.add(amounts, now, at)
+        if self._fleet is not None:
+            self._fleet.took(name, *amounts)
+
+    def _heard(self, taken: Mapping[str, Amounts]) -> None:
+        """Others have taken it, now as far as this worker can tell."""
+        for name, amounts in taken.items():
+            if (account := self._accounts.get(name)) is not None:
+                account.add(amounts, self._clock())
 
     def _close(self, target: gw.Target, seconds: float | None) -> None:
         """Leave `target` alone; a longer wait extends one that is known."""

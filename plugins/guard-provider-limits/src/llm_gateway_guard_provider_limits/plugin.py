@@ -12,6 +12,6 @@ def llm_gateway_guards() -> list[gw.GuardSpec]:
             "provider_limits",
             ProviderLimits,
             after=("circuit_breaker",),
-            needs=("providers", "clock", "metrics"),
+            needs=("providers", "clock", "metrics", "state", "workers"),
         )
     ]

@@ -64,6 +64,7 @@ class RateLimiter:
         self._state = state
         self._local = local
         self._share = max(1, workers)
+        self._alone = False
         self._estimator = Estimator()
         exceeded = metrics.counter(
             "gateway_rate_limit_exceeded_total", "requests over a limit", ("scope",)
@@ -83,13 +84,11 @@ class RateLimiter:
         state = self._state
         try:
             answer = await state.take(takes, force=self._settings.shadow)
+            self._told(None)
         except Exception as error:
-            if self._settings.fail == "closed":
-                raise
+            self._told(error)
             if self._settings.fail == "open":
                 return gw.Reservation()
-            log.warning("limit.degraded error=%s", type(error).__name__)
-            self._degraded.inc()
             state, takes = self._local, [self._shared(each) for each in takes]
             answer = await state.take(takes, force=self._settings.shadow)
         if isinstance(answer, gw.Denial):
@@ -110,6 +109,30 @@ class RateLimiter:
             for rule, take in zip(taken.rules, taken.grant.takes, strict=True)
         ]
         await taken.state.settle(taken.grant, amounts)
+
+    def _told(self, error: Exception | None) -> None:
+        """Whether shared state can be reached: a line for each change, a count for each request.
+
+        Raises:
+            GatewayError: 503, where the settings want that.
+        """
+        if (error is not None) != self._alone:
+            self._alone = error is not None
+            policy = self._settings.fail
+            if error is not None:
+                log.warning("limit.alone fail=%s error=%s", policy, type(error).__name__)
+            else:
+                log.warning("limit.shared")
+        if error is None:
+            return
+        self._degraded.inc()
+        if self._settings.fail == "closed":
+            raise gw.GatewayError(
+                "Limits cannot be counted now; try again later.",
+                status=503,
+                code="limiter_unavailable",
+                retry_after=1.0,
+            ) from error
 
     def _used(self, rule: Rule, take: gw.Take, settlement: gw.Settlement) -> int:
         """Requests stay counted; tokens become what was used, the guess where an answer does

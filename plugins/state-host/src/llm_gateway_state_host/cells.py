@@ -4,8 +4,11 @@ Times are seconds of a clock that all users of the cells share.
 """
 
 from collections.abc import Callable, Sequence
+from math import floor
 
 from llm_gateway_api import Denial, Grant, Take
+
+INFINITE = float("inf")
 
 
 class Cell:
@@ -19,12 +22,16 @@ class Cell:
     __slots__ = ("held", "stamp", "until", "value")
 
     def __init__(
-        self, value: float = 0.0, stamp: float = 0.0, until: float = 0.0, held: Sequence[int] = (0,)
+        self,
+        value: float = 0.0,
+        stamp: float = 0.0,
+        until: float = 0.0,
+        held: list[int] | None = None,
     ) -> None:
         self.value = value
         self.stamp = stamp
         self.until = until
-        self.held = list(held)
+        self.held = [0] if held is None else held
 
     @property
     def idle(self) -> bool:
@@ -35,21 +42,19 @@ def take_all(
     cells: Sequence[Cell], takes: Sequence[Take], now: float, worker: int, force: bool
 ) -> Grant | Denial:
     """Take from every cell, or change none of them."""
-    for cell, take in zip(cells, takes, strict=True):
-        _refresh(cell, take, now)
-    free = [_free(cell, take) for cell, take in zip(cells, takes, strict=True)]
+    free = [_free(cell, take, now) for cell, take in zip(cells, takes, strict=True)]
     if not force:
-        for index, (cell, take) in enumerate(zip(cells, takes, strict=True)):
+        for index, take in enumerate(takes):
             if take.amount > free[index] or take.limit <= 0:
-                return Denial(index, _wait(cell, take, free[index], now), _whole(free))
-    for cell, take in zip(cells, takes, strict=True):
+                wait = _wait(cells[index], take, free[index], now)
+                return Denial(index, wait, tuple(map(floor, free)))
+    left, ends = [], []
+    for cell, take, spare in zip(cells, takes, free, strict=True):
         _change(cell, take, take.amount, now, worker)
-    left = [_free(cell, take) for cell, take in zip(cells, takes, strict=True)]
-    # A window is known by its end: what is settled after it has ended belongs nowhere.
-    token = ",".join(
-        repr(cell.until) if t.kind == "window" else "" for cell, t in zip(cells, takes, strict=True)
-    )
-    return Grant(tuple(takes), _whole(left), token)
+        left.append(floor(spare - take.amount))
+        # A window is known by its end: what is settled after it has ended belongs nowhere.
+        ends.append(repr(cell.until) if take.kind == "window" else "")
+    return Grant(tuple(takes), tuple(left), ",".join(ends))
 
 
 def settle_all(
@@ -60,52 +65,48 @@ def settle_all(
     for cell, take, amount, end in zip(cells, grant.takes, amounts, ends, strict=True):
         if take.kind == "window" and end != repr(cell.until):
             continue
-        _refresh(cell, take, now)
+        _free(cell, take, now)
         _change(cell, take, amount - take.amount, now, worker)
 
 
-def _refresh(cell: Cell, take: Take, now: float) -> None:
-    """What the passing of time does."""
-    if take.kind == "bucket":
-        if cell.until == 0.0 and cell.stamp == 0.0:
+def _free(cell: Cell, take: Take, now: float) -> float:
+    """How much may be taken, after what the passing of time does."""
+    kind = take.kind
+    if kind == "bucket":
+        if cell.stamp == 0.0:
             cell.value = take.limit
         cell.value = min(take.limit, cell.value + take.rate * (now - cell.stamp))
         cell.stamp = now
-    elif take.kind == "window" and now >= cell.until:
-        cell.value, cell.stamp, cell.until = 0.0, now, now + take.seconds
+        return cell.value
+    if kind == "window":
+        if now >= cell.until:
+            cell.value, cell.stamp, cell.until = 0.0, now, now + take.seconds
+        return take.limit - cell.value
+    return take.limit - sum(cell.held)
 
 
 def _change(cell: Cell, take: Take, amount: int, now: float, worker: int) -> None:
-    if take.kind == "slots":
-        cell.held[worker] = max(0, cell.held[worker] + amount)
-        cell.until = now
-    elif take.kind == "window":
+    kind = take.kind
+    if kind == "bucket":
+        limit, rate = take.limit, take.rate
+        value = cell.value = min(limit, cell.value - amount)
+        cell.until = now + ((limit - value) / rate if rate > 0 else take.seconds)
+    elif kind == "window":
         cell.value = max(0.0, cell.value + amount)
     else:
-        cell.value = min(take.limit, cell.value - amount)
-        missing = take.limit - cell.value
-        cell.until = now + (missing / take.rate if take.rate > 0 else take.seconds)
-
-
-def _free(cell: Cell, take: Take) -> float:
-    if take.kind == "slots":
-        return take.limit - sum(cell.held)
-    return cell.value if take.kind == "bucket" else take.limit - cell.value
+        cell.held[worker] = max(0, cell.held[worker] + amount)
+        cell.until = now
 
 
 def _wait(cell: Cell, take: Take, free: float, now: float) -> float:
     """Seconds until it may fit; infinite where it never will."""
     if take.amount > take.limit or take.limit <= 0:
-        return float("inf")
+        return INFINITE
     if take.kind == "window":
         return max(0.0, cell.until - now)
     if take.kind == "slots":
         return 1.0
-    return (take.amount - free) / take.rate if take.rate > 0 else float("inf")
-
-
-def _whole(numbers: Sequence[float]) -> tuple[int, ...]:
-    return tuple(int(each // 1) for each in numbers)
+    return (take.amount - free) / take.rate if take.rate > 0 else INFINITE
 
 
 Listener = Callable[[bytes], None]

@@ -55,7 +55,7 @@ class HostState:
     async def take(self, takes: Sequence[Take], *, force: bool = False) -> Grant | Denial:
         now = time.monotonic()
         with self._table.locked():
-            found = self._table.find([each.key for each in takes], now)
+            found = self._table.find(_wanted(takes), now)
             cells = [cell for _, cell in found]
             answer = take_all(cells, takes, now, self._table.worker, force)
             if isinstance(answer, Grant):
@@ -65,19 +65,20 @@ class HostState:
     async def settle(self, grant: Grant, amounts: Sequence[int]) -> None:
         now = time.monotonic()
         with self._table.locked():
-            found = self._table.find([each.key for each in grant.takes], now)
+            found = self._table.find(_wanted(grant.takes), now)
             settle_all([cell for _, cell in found], grant, amounts, now, self._table.worker)
             self._write(found)
 
     async def used(self, keys: Sequence[str]) -> Sequence[int]:
         now = time.monotonic()
         with self._table.locked():
-            return [used_of(cell, now) for _, cell in self._table.find(keys, now)]
+            found = self._table.find([(key, True) for key in keys], now)
+            return [used_of(cell, now) for _, cell in found]
 
     async def claim(self, key: str, seconds: float) -> bool:
         now = time.monotonic()
         with self._table.locked():
-            ((place, cell),) = self._table.find([f"claim {key}"], now)
+            ((place, cell),) = self._table.find([(f"claim {key}", False)], now)
             first = claimed(cell, now, seconds)
             self._write([(place, cell)])
         return first
@@ -121,6 +122,10 @@ class HostState:
     def _mailbox(self, worker: int) -> Path:
         """By way of the open folder: the address of a socket must be short."""
         return Path(f"/proc/self/fd/{self._place}/news-{worker}")
+
+
+def _wanted(takes: Sequence[Take]) -> list[tuple[str, bool]]:
+    return [(each.key, each.kind == "slots") for each in takes]
 
 
 def _listening(path: Path) -> socket.socket:

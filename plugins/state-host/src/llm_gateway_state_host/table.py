@@ -10,8 +10,9 @@ import hashlib
 import mmap
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from llm_gateway_state_host.cells import Cell
@@ -21,10 +22,19 @@ RECORDS = 16_384
 PROBES = 64
 _HEAD = struct.Struct("<16s36sII")
 _RECORD = struct.Struct(f"<16sddd{WORKERS}H")
+_NUMBERS = struct.Struct("<ddd")
+_HELD = struct.Struct(f"<{WORKERS}H")
+_MINE = struct.Struct("<H")
+_HELD_AT = 16 + _NUMBERS.size
 _LOCK = struct.Struct("hhqqi4x")  # the system's struct flock
 _MAGIC = b"llm-gateway-st-1"
 _NOBODY = (0,) * WORKERS
 _EMPTY = bytes(16)
+
+
+@lru_cache(maxsize=4096)
+def _digest(key: str) -> bytes:
+    return hashlib.blake2b(key.encode(), digest_size=16).digest()
 
 
 class TableFullError(Exception):
@@ -38,6 +48,7 @@ class Table:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._workers = os.open(folder / "workers", os.O_CREAT | os.O_RDWR, 0o600)
         self._handle = os.open(folder / "table", os.O_CREAT | os.O_RDWR, 0o600)
+        self._places: dict[bytes, int] = {}
         with self.locked():
             self._map = self._mapped()
         self.worker = self._column()
@@ -50,41 +61,60 @@ class Table:
         finally:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 
-    def find(self, keys: Sequence[str], now: float) -> list[tuple[int, Cell]]:
-        """The places and cells of `keys`, new ones where there are none. Under the lock.
+    def find(self, wanted: Sequence[tuple[str, bool]], now: float) -> list[tuple[int, Cell]]:
+        """The places and cells of keys, new ones where there are none; a cell has its `held`
+        where asked for. Under the lock.
 
         Raises:
             TableFullError: there is no room.
         """
-        found: dict[int, Cell] = {}
-        for key in keys:
-            digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
-            place, cell = self._find(digest, now, found)
-            found[place] = cell
-        return list(found.items())
+        found: list[tuple[int, Cell]] = []
+        for key, slots in wanted:
+            digest = _digest(key)
+            place = self._places.get(digest, -1)
+            if place < 0 or self._map[place : place + 16] != digest:
+                place = self._find(digest, now, [each for each, _ in found])
+            value, stamp, until = _NUMBERS.unpack_from(self._map, place + 16)
+            found.append((place, Cell(value, stamp, until, self._held(place) if slots else [])))
+        return found
 
-    def _find(self, digest: bytes, now: float, taken: Mapping[int, Cell]) -> tuple[int, Cell]:
+    def _find(self, digest: bytes, now: float, taken: Sequence[int]) -> int:
         start = int.from_bytes(digest[:8], "little")
         free = -1
         for step in range(PROBES):
             place = _HEAD.size + (start + step) % RECORDS * _RECORD.size
-            known, value, stamp, until, *held = _RECORD.unpack_from(self._map, place)
+            known = self._map[place : place + 16]
             if known == digest:
-                return place, Cell(value, stamp, until, held)
-            idle = until <= now and not any(held) and place not in taken
-            if free < 0 and (known == _EMPTY or idle):
+                return self._remembered(digest, place)
+            if free < 0 and (known == _EMPTY or (place not in taken and self._idle(place, now))):
                 free = place
             if known == _EMPTY:
                 break
         if free < 0:
             raise TableFullError(f"{RECORDS} records are not enough")
         _RECORD.pack_into(self._map, free, digest, 0.0, 0.0, 0.0, *_NOBODY)
-        return free, Cell(held=_NOBODY)
+        return self._remembered(digest, free)
+
+    def _idle(self, place: int, now: float) -> bool:
+        until = _NUMBERS.unpack_from(self._map, place + 16)[2]
+        return bool(until <= now) and not any(self._held(place))
+
+    def _remembered(self, digest: bytes, place: int) -> int:
+        """Where a key was last; a hint, since another key may have been put there."""
+        if len(self._places) >= RECORDS:
+            self._places.clear()
+        self._places[digest] = place
+        return place
+
+    def _held(self, place: int) -> list[int]:
+        return list(_HELD.unpack_from(self._map, place + _HELD_AT))
 
     def write(self, place: int, cell: Cell) -> None:
-        digest = self._map[place : place + 16]
-        held = [min(each, 65535) for each in cell.held]
-        _RECORD.pack_into(self._map, place, digest, cell.value, cell.stamp, cell.until, *held)
+        """Of the slots only this worker's change."""
+        _NUMBERS.pack_into(self._map, place + 16, cell.value, cell.stamp, cell.until)
+        if cell.held:
+            mine = min(cell.held[self.worker], 65535)
+            _MINE.pack_into(self._map, place + _HELD_AT + 2 * self.worker, mine)
 
     def bury(self) -> None:
         """Give back the slots of workers that have died: their columns' locks are free."""
@@ -131,7 +161,7 @@ class Table:
         fcntl.fcntl(self._workers, fcntl.F_OFD_SETLK, wanted)
 
     def _clear(self, worker: int) -> None:
-        at = 16 + 3 * 8 + 2 * worker
+        at = _HELD_AT + 2 * worker
         with self.locked():
             for record in range(RECORDS):
                 place = _HEAD.size + record * _RECORD.size + at
