@@ -3,6 +3,7 @@
 import llm_gateway_api as gw
 import pytest
 from llm_gateway.malformed import answer
+from llm_gateway.ordering import ordered_filters
 from llm_gateway.screening import Outgoing, Screens
 from msgspec import structs
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -101,3 +102,13 @@ def test_every_value_of_a_repeated_header() -> None:
 
 def test_what_is_no_request_is_answered_with_them_too() -> None:
     assert answer(None, 400, {"x-a": "1"}).headers["x-a"] == "1"
+
+
+def test_who_is_after_all_is_last() -> None:
+    """Of several, by name; whoever they do not know is before them all."""
+    specs = [
+        gw.SecurityFilterSpec(name, "identity", Marks, after=after)
+        for name, after in (("a", ("*",)), ("z", ()), ("b", ("*",)), ("m", ("z",)))
+    ]
+
+    assert [each.name for each in ordered_filters(specs)] == ["z", "m", "a", "b"]

@@ -168,7 +168,8 @@ class CacheSpec:
 
 @dataclass(frozen=True, slots=True)
 class SecurityFilterSpec:
-    """A filter in `stage`, in the order of `before` and `after` (names), then by name.
+    """A filter in `stage`, in the order of `before` and `after` (names; ``*`` in `after` is
+    all that do not say so themselves), then by name.
 
     `surfaces` are the dialects it covers; one that misses an enabled surface stops the
     start. `make` may return None where its settings leave it off; `when` says the same in

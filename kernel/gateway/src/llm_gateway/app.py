@@ -145,7 +145,7 @@ class Worker:
             self._gateway.handle,
             server.max_body_bytes,
             server.max_connections,
-            lambda: self._gateway.generation.pipeline.screens.outgoing.added,
+            self._added,
             access_log=None,
             max_field_size=server.max_header_bytes,
             max_headers=server.max_headers,
@@ -157,7 +157,9 @@ class Worker:
         listeners = [main]
         servers = [http]
         if any(spec.listener == "metrics" for spec, _ in generation.endpoints):
-            page = HttpServer(self._gateway.handle_metrics, 65536, 100, access_log=None)
+            page = HttpServer(
+                self._gateway.handle_metrics, 65536, 100, self._added, access_log=None
+            )
             listeners.append(await loop.create_server(page, server.host, server.metrics_port))
             servers.append(page)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -174,6 +176,9 @@ class Worker:
             each.cancel()
         await self._drain(listeners, servers, server.drain_seconds)
         return 0
+
+    def _added(self) -> Mapping[str, str]:
+        return self._gateway.generation.pipeline.screens.outgoing.added
 
     async def _drain(
         self, listeners: Sequence[asyncio.Server], servers: Sequence[HttpServer], seconds: float

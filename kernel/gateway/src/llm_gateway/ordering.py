@@ -6,6 +6,7 @@ from typing import TypeVar
 from llm_gateway_api import AttemptPolicySpec, ConfigurationError, GuardSpec, SecurityFilterSpec
 
 Turn = TypeVar("Turn", SecurityFilterSpec, GuardSpec, AttemptPolicySpec)
+LAST = "*"
 STAGES = ("connection", "identity", "admission", "content")
 
 
@@ -15,7 +16,10 @@ def ordered_filters(specs: Sequence[SecurityFilterSpec]) -> list[SecurityFilterS
 
 
 def in_turn(specs: Sequence[Turn]) -> list[Turn]:
-    """By `before` and `after`, then name. A cycle is a `ConfigurationError`."""
+    """By `before` and `after`, then name. A cycle is a `ConfigurationError`.
+
+    Who is `after` ``*`` waits for all who are not.
+    """
     found: list[Turn] = []
     left = {spec.name: spec for spec in specs}
     while left:
@@ -23,6 +27,7 @@ def in_turn(specs: Sequence[Turn]) -> list[Turn]:
             name
             for name, spec in left.items()
             if not any(other in left for other in spec.after)
+            and not (LAST in spec.after and any(LAST not in each.after for each in left.values()))
             and not any(name in other.before for other in left.values())
         ]
         if not free:

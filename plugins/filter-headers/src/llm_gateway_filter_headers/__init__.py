@@ -1,0 +1,1 @@
+"""Security headers on answers, hygiene of those of requests, allowed hosts."""
