@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llm_gateway_sdk.errors import StreamInterruptedError as StreamInterruptedError
     from llm_gateway_sdk.errors import TimedOutError as TimedOutError
     from llm_gateway_sdk.retry import RetryPolicy as RetryPolicy
+    from llm_gateway_sdk.signing import RequestSigning as RequestSigning
     from llm_gateway_sdk.values import ChatChunk as ChatChunk
     from llm_gateway_sdk.values import ChatRequest as ChatRequest
     from llm_gateway_sdk.values import ChatResponse as ChatResponse
@@ -30,6 +31,7 @@ _HOMES = {
     "StreamInterruptedError": "errors",
     "TimedOutError": "errors",
     "RetryPolicy": "retry",
+    "RequestSigning": "signing",
     "ChatChunk": "values",
     "ChatRequest": "values",
     "ChatResponse": "values",

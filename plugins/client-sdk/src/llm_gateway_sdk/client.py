@@ -19,6 +19,7 @@ class Client:
 
     `timeout` (seconds) bounds connecting and each wait for bytes; every method takes its
     own. `http` is an `httpx.Client` to use instead of one of our own, which stays open.
+    `signing` is a `RequestSigning`, where the gateway demands signatures.
     """
 
     def __init__(
@@ -30,12 +31,14 @@ class Client:
         retry: RetryPolicy | None = None,
         max_connections: int = 100,
         http: httpx.Client | None = None,
+        signing: httpx.Auth | None = None,
     ) -> None:
         self._base = wire.base_of(base_url)
         self._headers = wire.headers(api_key)
         self._timeout = timeout
         self._retry = retry or RetryPolicy()
         self._owned = http is None
+        self._signing = httpx.USE_CLIENT_DEFAULT if signing is None else signing
         limits = httpx.Limits(max_connections=max_connections)
         self._http = http or httpx.Client(limits=limits, trust_env=wire.uses_proxy(self._base))
 
@@ -130,7 +133,7 @@ class Client:
             timeout=self._timeout if timeout is None else timeout,
         )
         try:
-            return self._http.send(request, stream=True)
+            return self._http.send(request, stream=True, auth=self._signing)
         except httpx.HTTPError as error:
             raise wire.transport_error(error, self._base, None) from error
 

@@ -1,0 +1,1 @@
+"""Requests signed with a shared secret."""
