@@ -167,6 +167,19 @@ async def test_llm_gateway_cache_backends(acme: Any) -> None:
     assert broken.status == 200
 
 
+async def test_a_cache_answers_only_whom_routing_would_let_ask(acme: Any) -> None:
+    """What a routing filter takes from this caller is not repeated to it either."""
+    async with acme.running(cache={"enabled": True, "backend": "acme"}) as gateway:
+        allowed = await say(gateway, "acme/acme-2 hi")
+        denied = await say(gateway, "acme/acme-2 hi", x_acme="no")
+        elsewhere = await say(gateway, "pair hi")
+        other = await say(gateway, "pair hi", x_acme="no")
+
+    assert (allowed.status, denied.status) == (200, 503)
+    assert b"acme-2" in elsewhere.body and b"acme-1" in other.body
+    assert other.headers["x-gateway-cache"] == "miss"
+
+
 async def test_llm_gateway_security_filters(acme: Any) -> None:
     """A filter replaces what goes up, restores it in the answer, and refuses."""
     async with acme.running() as gateway:

@@ -171,7 +171,7 @@ class World:
         self.most_retrying = max(self.most_retrying, self.onward.retrying - max(10, active * 0.2))
         await self.deployments[target.provider].answer(self.clock)
 
-    def keep(self, call: Call) -> None:
+    def keep(self, call: Call, seen: gw.Asked) -> None:
         """No cache here."""
 
     # --- traffic -----------------------------------------------------------------------

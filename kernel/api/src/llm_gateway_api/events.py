@@ -13,6 +13,10 @@ class _Value(msgspec.Struct, frozen=True):
     """Base of the values below: immutable, compared by content, cheap to make."""
 
 
+class _Event(_Value, frozen=True, tag=True):
+    """Base of the events: each carries its own name where it is written down."""
+
+
 class Usage(_Value, frozen=True):
     """Disjoint meters in tokens; a vendor's total is their sum.
 
@@ -59,7 +63,7 @@ class Usage(_Value, frozen=True):
         return msgspec.structs.replace(self, **changes)
 
 
-class Started(_Value, frozen=True, gc=False):
+class Started(_Event, frozen=True, gc=False):
     """The vendor's own `id`, `model` and `created` (Unix seconds) of the answer."""
 
     id: str | None = None
@@ -68,13 +72,13 @@ class Started(_Value, frozen=True, gc=False):
     extra: Params = {}
 
 
-class TextDelta(_Value, frozen=True):
+class TextDelta(_Event, frozen=True):
     text: str
     index: int = 0
     logprobs: object = None
 
 
-class ReasoningDelta(_Value, frozen=True):
+class ReasoningDelta(_Event, frozen=True):
     """Reasoning shown to the caller; `state` is opaque and comes back in a `ReasoningPart`."""
 
     text: str
@@ -82,12 +86,12 @@ class ReasoningDelta(_Value, frozen=True):
     state: Params = {}
 
 
-class RefusalDelta(_Value, frozen=True):
+class RefusalDelta(_Event, frozen=True):
     text: str
     index: int = 0
 
 
-class ToolCallDelta(_Value, frozen=True):
+class ToolCallDelta(_Event, frozen=True):
     """A piece of call number `call` (0, 1, 2 … without gaps within one choice).
 
     The first piece of a call has its `id` and `name`; later ones have `arguments` only.
@@ -104,17 +108,17 @@ class ToolCallDelta(_Value, frozen=True):
     extra: Params = {}
 
 
-class EmbeddingVector(_Value, frozen=True):
+class EmbeddingVector(_Event, frozen=True):
     index: int
     values: tuple[float, ...]
 
 
-class RankedDocument(_Value, frozen=True):
+class RankedDocument(_Event, frozen=True):
     index: int
     score: float
 
 
-class Finished(_Value, frozen=True, gc=False):
+class Finished(_Event, frozen=True, gc=False):
     """Choice `index` is complete; `raw` is the vendor's own word for the reason."""
 
     reason: FinishReason
@@ -122,13 +126,13 @@ class Finished(_Value, frozen=True, gc=False):
     raw: str | None = None
 
 
-class UsageReport(_Value, frozen=True):
+class UsageReport(_Event, frozen=True):
     """Usage so far; a later report replaces an earlier one."""
 
     usage: Usage
 
 
-class Unknown(_Value, frozen=True):
+class Unknown(_Event, frozen=True):
     """Something of the answer that has no canonical form, for the client of that dialect."""
 
     dialect: str

@@ -76,6 +76,9 @@ class CacheSettings(Section):
     backend: str = Field(default="memory", description="the backend's name")
     max_size_mb: int = Field(default=1024, ge=1, description="size of the cache in MB")
     default_ttl_seconds: Seconds = Field(default=3600, description="seconds an answer is kept")
+    coalesce: bool = Field(
+        default=False, description="identical requests under way wait for one answer"
+    )
 
 
 class DatabaseSettings(Section):

@@ -70,9 +70,12 @@ class Accounting:
             return
         call.accounted = True
         price = None
-        if call.usage is not None and call.target is not None and self.prices is not None:
-            price = self.prices.price(call.target)
+        target = call.target or call.repeated
+        if call.usage is not None and target is not None and self.prices is not None:
+            price = self.prices.price(target)
             call.cost = price.cost(call.usage) if price is not None else None
+            if call.repeated is not None:
+                call.saved, call.cost = call.cost, Decimal(0)
             if call.cost is not None and not call.client.committed:
                 call.headers["x-gateway-cost"] = f"{call.cost:f}"
         if call.opening is None or self.ledger is None:
@@ -85,10 +88,8 @@ class Accounting:
 
 
 def _record(call: "Call", opening: LedgerOpening, version: str | None) -> LedgerRecord:
-    error, target, first = call.error, call.target, call.first_content
+    error, target, first = call.error, call.target or call.repeated, call.first_content
     status = 200 if error is None else 499 if isinstance(error, ClientGoneError) else error.status
-    hit = call.cache == "hit"
-    cost = nano(call.cost)
     return LedgerRecord(
         id=opening.id,
         request_id=opening.request_id,
@@ -108,8 +109,8 @@ def _record(call: "Call", opening: LedgerOpening, version: str | None) -> Ledger
         duration_ms=int((monotonic() - call.arrival.arrived) * 1000),
         first_content_ms=int((first - call.arrival.arrived) * 1000) if first is not None else None,
         usage=call.usage,
-        cost_nano=0 if hit else cost,
-        saved_nano=cost if hit else None,
+        cost_nano=0 if call.repeated is not None else nano(call.cost),
+        saved_nano=nano(call.saved),
         price_version=version,
     )
 

@@ -20,6 +20,7 @@ from llm_gateway_api import (
     SecurityFilterSpec,
     Service,
     SupportsTarget,
+    SupportsWatch,
     Target,
 )
 
@@ -27,6 +28,7 @@ from llm_gateway import tracing
 from llm_gateway.accounting import Accounting
 from llm_gateway.attempt import Abilities, Attempts, Bound
 from llm_gateway.backing import offers
+from llm_gateway.caching import Caching
 from llm_gateway.fetching import Fetcher
 from llm_gateway.guarding import Guarding
 from llm_gateway.inlining import Inlining
@@ -37,7 +39,7 @@ from llm_gateway.pipeline import Pipeline
 from llm_gateway.plugins import Plugins, label
 from llm_gateway.progress import Onward
 from llm_gateway.proxies import Proxied, configured, proxy_for
-from llm_gateway.reserve import Caching, Reserving, Scope
+from llm_gateway.reserve import Reserving, Scope
 from llm_gateway.routing import Instance, Router, instance, listed
 from llm_gateway.screening import Screens, in_order, watchers
 from llm_gateway.session import Sessions
@@ -152,7 +154,7 @@ class Binder:
             screens=screens,
             reserving=Reserving(self._limiters(), kernel.scope),
             accounting=accounting,
-            caching=self._caching(accounting),
+            caching=self._caching(accounting, router, watching),
             router=router,
             guarding=guarding,
             onward=Onward(
@@ -355,7 +357,9 @@ class Binder:
         section = self.settings.section("cache")
         return section is not None and bool(getattr(section, "enabled", False))
 
-    def _caching(self, accounting: Accounting) -> Caching:
+    def _caching(
+        self, accounting: Accounting, router: Router, watching: Sequence[SupportsWatch]
+    ) -> Caching:
         section: Any = self.settings.section("cache")
         chosen: list[tuple[str, Any]] = []
         if self._caches_declared():
@@ -366,11 +370,23 @@ class Binder:
                     f"cache.backend: no installed plugin brings {section.backend!r}."
                 )
             chosen += [(s.name, m) for s, m in pairs if s.semantic]
+        self.maker.offers["caches"] = dict(chosen)
         ttl = section.default_ttl_seconds if section is not None else 0.0
         salt = ",".join(sorted(f"{p.name}={p.version}" for p in self.plugins.plugins))
         for name, _ in chosen:
             self.armed.append(("cache", name, f"ttl {ttl} s", "fails open"))
-        return Caching(tuple(chosen), ttl, salt, self.kernel.scope, self.kernel.counts, accounting)
+        return Caching(
+            tuple(chosen),
+            ttl,
+            salt,
+            self.kernel.scope,
+            self.kernel.counts,
+            accounting,
+            router,
+            watching,
+            semantic=len(chosen) > 1,
+            coalesce=section is not None and section.coalesce,
+        )
 
 
 def loopback(host: str) -> bool:

@@ -22,7 +22,10 @@ from llm_gateway_api import (
 
 
 class TranslateLane:
-    """Decoder, event filters, renderer; meets the contract `Lane`."""
+    """Decoder, event filters, renderer; meets the contract `Lane`.
+
+    `events` are those before the filters: what a cache keeps is filtered for each caller.
+    """
 
     def __init__(
         self, decoder: Decoder | None, renderer: Renderer, watchers: Sequence[EventFilter] = ()
@@ -81,7 +84,7 @@ class TranslateLane:
             if not self.committed and is_content(event):
                 self.committed = True
             passed.append(event)
+        self.events += passed
         for watcher in self._watchers:
             passed = watcher.feed(passed)
-        self.events += passed
         return self._renderer.render(passed) if passed else b""

@@ -93,6 +93,15 @@ class Counts:
         self.cache_errors = metrics.counter(
             "gateway_cache_errors_total", "cache calls that raised", ("cache",)
         )
+        self.cache_hits = metrics.counter(
+            "gateway_cache_hits_total", "answers that a cache gave"
+        ).value()
+        self.cache_misses = metrics.counter(
+            "gateway_cache_misses_total", "requests that no cache could answer"
+        ).value()
+        self.coalesced = metrics.counter(
+            "gateway_cache_coalesced_total", "hits that waited for an identical request"
+        ).value()
         self._cost = metrics.counter("gateway_cost_usd_total", "what answers cost, in USD", by)
         self.ledger_failures = metrics.counter(
             "gateway_ledger_failures_total", "records that the ledger did not take"

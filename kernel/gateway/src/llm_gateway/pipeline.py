@@ -22,6 +22,7 @@ from llm_gateway_api import (
     GatewayError,
     Headers,
     LedgerOpening,
+    Lookup,
     NoTargetError,
     Observer,
     Outcome,
@@ -37,12 +38,13 @@ from msgspec import structs
 
 from llm_gateway.accounting import Accounting
 from llm_gateway.attempt import Attempts
+from llm_gateway.caching import Caching, Flight
 from llm_gateway.client import Client
 from llm_gateway.guarding import Guarding, Leases
 from llm_gateway.malformed import refuse_deep
 from llm_gateway.observe import Counts
 from llm_gateway.progress import Onward, Progress
-from llm_gateway.reserve import Caching, Reserving
+from llm_gateway.reserve import NOTHING, Reserving
 from llm_gateway.routing import Router
 from llm_gateway.screening import Screens
 from llm_gateway.tracing import Trace
@@ -66,6 +68,10 @@ class Call:
     usage: Usage | None = None
     cost: Decimal | None = None
     cache: str | None = None
+    lookup: Lookup | None = None
+    flight: Flight | None = None
+    repeated: Target | None = None  # who gave the answer that a cache repeats
+    saved: Decimal | None = None
     first_content: float | None = None
     upstream_seconds: float = 0.0
     error: GatewayError | None = None
@@ -126,15 +132,17 @@ class Pipeline:
             self.accounting.begin(call)
             if self.screens.content:
                 call.request = await self.screens.read(call.arrival, call.canonical())
-            if await self.caching.replay(call):
-                return
-            await self._answer(call)
+            seen = asked(call, bool(self.router.filters))
+            if not await self.caching.replay(call, seen):
+                await self._answer(call, seen)
         finally:
-            self.reserving.settle(reserved, Settlement(call.target, call.usage, call.cost))
+            self.caching.leave(call)
+            hit = call.repeated is not None
+            told = NOTHING if hit else Settlement(call.target, call.usage, call.cost)
+            self.reserving.settle(reserved, told)
 
-    async def _answer(self, call: Call) -> None:
+    async def _answer(self, call: Call, seen: Asked) -> None:
         """Attempts, best target first, until one has answered or nobody may be asked."""
-        seen = asked(call, bool(self.router.filters))
         targets = list(self.router.plan(seen))
         progress = Progress(seen, targets, targets[0])
         try:
@@ -168,7 +176,7 @@ class Pipeline:
             outcome = Outcome(target, None, status=200, usage=call.usage)
             if progress.made and progress.made[0].target.name != target.name:
                 self.counts.fallbacks.inc()
-            self.caching.keep(call)
+            self.caching.keep(call, progress.asked)
             return True
         except ClientGoneError:
             raise

@@ -67,18 +67,21 @@ class Router:
             PermissionDeniedError: the caller may not use it.
             NoTargetError: every candidate was removed; the message says why.
         """
-        principal = asked.arrival.principal
-        if principal.models is not None and asked.model not in principal.models:
-            raise PermissionDeniedError(
-                "This key may not use the model; ask for one of GET /v1/models.",
-                param="model",
-                code="model_not_allowed",
-            )
+        permit(asked)
         reasons: list[str] = []
         ranked = self._ranked(asked, self.resolve(asked), reasons)
         if not ranked:
             raise NoTargetError("No deployment is eligible: " + "; ".join(reasons) + ".")
         return ranked if self.fallback else ranked[:1]
+
+    def eligible(self, asked: Asked) -> Sequence[Target]:
+        """Whom `plan` would choose among, in no order; nobody's turn is used up.
+
+        Raises:
+            ModelNotFoundError, PermissionDeniedError: as `plan`.
+        """
+        permit(asked)
+        return [each for each in self.resolve(asked) if self._keeps(asked, each, [])]
 
     def _ranked(
         self, asked: Asked, candidates: Sequence[Target], reasons: list[str]
@@ -214,6 +217,17 @@ class Router:
             if info.id == target.model:
                 return info
         return ModelInfo(target.model)
+
+
+def permit(asked: Asked) -> None:
+    """Raise `PermissionDeniedError` where the caller may not use the model at all."""
+    models = asked.arrival.principal.models
+    if models is not None and asked.model not in models:
+        raise PermissionDeniedError(
+            "This key may not use the model; ask for one of GET /v1/models.",
+            param="model",
+            code="model_not_allowed",
+        )
 
 
 def listed(instances: Mapping[str, Instance]) -> dict[str, tuple[Target, ...]]:

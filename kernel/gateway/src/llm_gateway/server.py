@@ -191,7 +191,7 @@ class Gateway:
         counts.requests(status, provider, label).inc()
         counts.duration.observe(seconds)
         counts.overhead.observe(max(0.0, seconds - call.upstream_seconds))
-        if call.usage is not None:
+        if call.usage is not None and call.repeated is None:
             counts.tokens("input", provider, label).inc(usage.input_total)
             counts.tokens("output", provider, label).inc(usage.output_total)
             if call.first_content is not None and now > call.first_content:

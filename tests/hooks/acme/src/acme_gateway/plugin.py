@@ -221,15 +221,15 @@ class Memory:
     """A cache of everything."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, Sequence[gw.Event]] = {}
+        self._kept: dict[str, gw.CachedAnswer] = {}
 
-    async def get(self, lookup: gw.Lookup) -> Sequence[gw.Event] | None:
+    async def get(self, lookup: gw.Lookup) -> gw.CachedAnswer | None:
         if "break the cache" in lookup.text:
             raise RuntimeError("no cache")
         return self._kept.get(lookup.key)
 
-    async def put(self, lookup: gw.Lookup, value: Sequence[gw.Event], ttl_seconds: float) -> None:
-        self._kept[lookup.key] = tuple(value)
+    async def put(self, lookup: gw.Lookup, value: gw.CachedAnswer, ttl_seconds: float) -> None:
+        self._kept[lookup.key] = value
 
 
 class Diary:

@@ -2,12 +2,13 @@ import llm_gateway_api as gw
 
 from {{module}} import plugin
 
-ANSWER = (gw.TextDelta("Low"), gw.Finished("stop"))
+EVENTS = (gw.TextDelta("Low"), gw.Finished("stop"))
+ANSWER = gw.CachedAnswer(EVENTS, "m", "acme", "m-1", None, 0.0)
 REQUEST = gw.ChatRequest("m", ())
 
 
-def lookup(key: str = "k", partition: str = "t") -> gw.Lookup:
-    return gw.Lookup(key, partition, "text", REQUEST)
+def lookup(key: str = "k") -> gw.Lookup:
+    return gw.Lookup(key, "tenant", "", "", REQUEST)
 
 
 async def test_answer_is_found_until_its_time_is_over() -> None:
@@ -22,11 +23,11 @@ async def test_answer_is_found_until_its_time_is_over() -> None:
     assert (before, after) == (ANSWER, None)
 
 
-async def test_no_partition_reads_another() -> None:
+async def test_no_key_reads_another() -> None:
     cache = plugin.{{Class}}(clock=lambda: 0.0)
     await cache.put(lookup(), ANSWER, 10)
 
-    assert await cache.get(lookup(partition="other")) is None
+    assert await cache.get(lookup("other")) is None
 
 
 async def test_oldest_leaves_when_it_is_full() -> None:

@@ -1,7 +1,7 @@
 """Declares the cache backend ``{{id}}``: answers in this process's memory, the oldest leave."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import llm_gateway_api as gw
 
@@ -11,32 +11,27 @@ MAX_ENTRIES = 10_000
 class {{Class}}:
     """Fails open: whatever it raises is a miss, and counted.
 
-    An entry belongs to its partition (the tenant and what else tells callers apart); no
-    other partition may ever read it.
+    The key of a look-up holds the caller's tenant, so that no other tenant ever meets it.
     """
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._entries: OrderedDict[tuple[str, str], tuple[float, tuple[gw.Event, ...]]] = (
-            OrderedDict()
-        )
+        self._entries: OrderedDict[str, tuple[float, gw.CachedAnswer]] = OrderedDict()
 
-    async def get(self, lookup: gw.Lookup) -> Sequence[gw.Event] | None:
-        key = (lookup.partition, lookup.key)
-        found = self._entries.get(key)
+    async def get(self, lookup: gw.Lookup) -> gw.CachedAnswer | None:
+        found = self._entries.get(lookup.key)
         if found is None:
             return None
-        ends, events = found
+        ends, answer = found
         if self._clock() >= ends:
-            del self._entries[key]
+            del self._entries[lookup.key]
             return None
-        self._entries.move_to_end(key)
-        return events
+        self._entries.move_to_end(lookup.key)
+        return answer
 
-    async def put(self, lookup: gw.Lookup, value: Sequence[gw.Event], ttl_seconds: float) -> None:
-        key = (lookup.partition, lookup.key)
-        self._entries[key] = (self._clock() + ttl_seconds, tuple(value))
-        self._entries.move_to_end(key)
+    async def put(self, lookup: gw.Lookup, value: gw.CachedAnswer, ttl_seconds: float) -> None:
+        self._entries[lookup.key] = (self._clock() + ttl_seconds, value)
+        self._entries.move_to_end(lookup.key)
         while len(self._entries) > MAX_ENTRIES:
             self._entries.popitem(last=False)
 
