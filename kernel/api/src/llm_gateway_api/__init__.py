@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llm_gateway_api.attempts import *
     from llm_gateway_api.backing import *
+    from llm_gateway_api.caches import *
     from llm_gateway_api.contracts import *
     from llm_gateway_api.endpoints import *
     from llm_gateway_api.errors import *
@@ -43,6 +44,7 @@ _MODULES = (
     "jsonbody",
     "reading",
     "opaque",
+    "caches",
     "contracts",
     "filtering",
     "attempts",

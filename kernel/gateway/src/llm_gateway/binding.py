@@ -1,7 +1,6 @@
 """From declarations and settings to one frozen generation; the only place where both meet."""
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,7 +37,7 @@ from llm_gateway.ordering import in_turn
 from llm_gateway.pipeline import Pipeline
 from llm_gateway.plugins import Plugins, label
 from llm_gateway.progress import Onward
-from llm_gateway.proxies import Proxied, configured, proxy_for
+from llm_gateway.proxies import Proxied, configured, loopback, proxy_for
 from llm_gateway.reserve import Reserving, Scope
 from llm_gateway.routing import Instance, Router, instance, listed
 from llm_gateway.screening import Screens, in_order, watchers
@@ -361,24 +360,15 @@ class Binder:
         self, accounting: Accounting, router: Router, watching: Sequence[SupportsWatch]
     ) -> Caching:
         section: Any = self.settings.section("cache")
-        chosen: list[tuple[str, Any]] = []
-        if self._caches_declared():
-            pairs = self.all("cache_backends")
-            chosen = [(s.name, m) for s, m in pairs if not s.semantic and s.name == section.backend]
-            if not chosen:
-                raise ConfigurationError(
-                    f"cache.backend: no installed plugin brings {section.backend!r}."
-                )
-            chosen += [(s.name, m) for s, m in pairs if s.semantic]
+        chosen = self._caches(section.backend) if self._caches_declared() else []
         self.maker.offers["caches"] = dict(chosen)
         ttl = section.default_ttl_seconds if section is not None else 0.0
-        salt = ",".join(sorted(f"{p.name}={p.version}" for p in self.plugins.plugins))
         for name, _ in chosen:
             self.armed.append(("cache", name, f"ttl {ttl} s", "fails open"))
         return Caching(
             tuple(chosen),
             ttl,
-            salt,
+            ",".join(sorted(f"{each.name}={each.version}" for each in self.plugins.plugins)),
             self.kernel.scope,
             self.kernel.counts,
             accounting,
@@ -388,14 +378,13 @@ class Binder:
             coalesce=section is not None and section.coalesce,
         )
 
-
-def loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    def _caches(self, backend: str) -> list[tuple[str, Any]]:
+        """The exact cache of the configuration, then the semantic ones."""
+        pairs = self.all("cache_backends")
+        exact = [(s.name, m) for s, m in pairs if not s.semantic and s.name == backend]
+        if not exact:
+            raise ConfigurationError(f"cache.backend: no installed plugin brings {backend!r}.")
+        return exact + [(s.name, m) for s, m in pairs if s.semantic]
 
 
 def new_kernel(data_dir: Path, health: Callable[[], Mapping[str, object]]) -> Kernel:

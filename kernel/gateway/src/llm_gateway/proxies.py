@@ -75,12 +75,12 @@ def proxy_for(origin: str, proxies: str | Mapping[str, str]) -> str | None:
         return proxies
     parts = urlsplit(origin)
     host = parts.hostname or ""
-    if _loopback(host) or proxy_bypass(parts.netloc, dict(proxies)):
+    if loopback(host) or proxy_bypass(parts.netloc, dict(proxies)):
         return None
     return proxies.get(parts.scheme)
 
 
-def _loopback(host: str) -> bool:
+def loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
