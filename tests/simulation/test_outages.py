@@ -15,7 +15,7 @@ import llm_gateway_api as gw
 import pytest
 from llm_gateway.guarding import Guarding
 from llm_gateway.observe import Counts
-from llm_gateway.pipeline import Call, Pipeline
+from llm_gateway.pipeline import Call, Pipeline, asked
 from llm_gateway.progress import Onward
 from llm_gateway.routing import Router
 from llm_gateway.screening import Screens
@@ -185,7 +185,7 @@ class World:
         self.counts.in_flight.inc()
         started = self.clock.now
         try:
-            await self.pipeline._answer(call)
+            await self.pipeline._answer(call, asked(call, looked_into=False))
         except gw.GatewayError as error:
             self.failed.append((started, error))
         finally:
