@@ -54,6 +54,49 @@ def test_bridged_request_goes_to_responses_and_stores_nothing() -> None:
     assert json.loads(sent.body)["store"] is False
 
 
+@pytest.mark.parametrize(
+    ("model", "sealed"),
+    [
+        ("gpt-4o", False),
+        ("gpt-4.1-mini", False),
+        ("gpt-5-chat-latest", False),
+        ("o3", True),
+        ("gpt-5", True),
+        ("gpt-6-sol", True),
+    ],
+)
+def test_only_models_that_reason_are_asked_for_encrypted_reasoning(
+    model: str, sealed: bool
+) -> None:
+    """On both lanes of the Responses dialect; the others would refuse the request."""
+    body = json.dumps({"model": model, "input": "hi"}).encode()
+    native = "openai.responses"
+    given = gw.RequestHead(native, "chat", model, False, True, gw.top_level(body), body)
+    message = gw.Message("user", (gw.TextPart("hi"),))
+
+    relayed = provider().splice(given, model)
+    translated = provider().encode(gw.ChatRequest(model, (message,), dialect=native))
+
+    assert relayed is not None
+    for sent in (json.loads(relayed.body), json.loads(translated.body)):
+        assert sent["store"] is False
+        assert bool(sent.get("include")) is sealed
+
+
+def test_wrapped_reasoning_is_unwrapped_and_not_relayed() -> None:
+    item = {"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "gw1.e30"}
+    body = json.dumps({"model": "o3", "input": [item]}).encode()
+    head = gw.RequestHead("openai.responses", "chat", "o3", False, True, gw.top_level(body), body)
+
+    assert provider().splice(head, "o3") is None
+
+
+def test_server_that_is_not_known_to_have_responses_is_asked_for_chat() -> None:
+    own = provider(base_url="http://127.0.0.1:9/v1")
+
+    assert not own.relays("openai.responses") and provider().relays("openai.responses")
+
+
 def events(*rows: dict[str, object]) -> bytes:
     return b"".join(gw.frame(json.dumps(row).encode(), str(row["type"]).encode()) for row in rows)
 

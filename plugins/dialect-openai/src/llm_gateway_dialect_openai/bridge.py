@@ -34,9 +34,11 @@ HARMLESS = frozenset({"seed", "prediction"})
 
 
 class Bridge:
-    """Writes one request. `dropped` names what was left out."""
+    """Writes one request. `dropped` names what was left out; `sealed` is whether the model
+    may be asked for encrypted reasoning."""
 
-    def __init__(self, dialect: str) -> None:
+    def __init__(self, dialect: str, sealed: bool = True) -> None:
+        self._sealed = sealed
         self._own = dialect.startswith("openai.")
         self._native = dialect == DIALECT
         self._dropped: dict[str, None] = {}
@@ -53,7 +55,7 @@ class Bridge:
             "input": [item for each in request.messages for item in self._items(each)],
             "store": params.get("store") is True,
             "stream": request.stream,
-            "include": ["reasoning.encrypted_content"],
+            "include": ["reasoning.encrypted_content"] if self._sealed else [],
         }
         body |= {name: params[name] for name in SAME if params.get(name) is not None}
         if (limit := params.get("max_tokens")) is not None:

@@ -17,6 +17,7 @@ from llm_gateway_dialect_openai.bridge import PATH, Bridge
 from llm_gateway_dialect_openai.decoding import ChatBodyDecoder, ChatStreamDecoder
 from llm_gateway_dialect_openai.embeddings import NAMES, EmbeddingsDecoder
 from llm_gateway_dialect_openai.errors import ErrorRules
+from llm_gateway_dialect_openai.needs import reasons
 from llm_gateway_dialect_openai.parameters import Outcome, Rules
 from llm_gateway_dialect_openai.quirks import Quirks
 from llm_gateway_dialect_openai.reading import Reading, WholeDecoder
@@ -115,7 +116,8 @@ class DialectProvider(Generic[S]):
         self.check(request)
         stream = request.stream
         if self._bridge and (request.dialect == RESPONSES or self._demands(request)):
-            bridge = Bridge(request.dialect)
+            # Of the chat requests only those to models that reason come here.
+            bridge = Bridge(request.dialect, request.dialect != RESPONSES or reasons(request.model))
             body = self.shaped(bridge.encode(request), request)
             decoder = ResponsesStreamDecoder if stream else ResponsesBodyDecoder
             return self._post(PATH, request.model, body, decoder, stream, bridge.dropped)
@@ -158,7 +160,7 @@ class DialectProvider(Generic[S]):
         changes: dict[str, Any] = {}
         if _member(head, "store") is not False:
             changes["store"] = False
-            if _member(head, "include") is None and self.bridged(model, True, "max"):
+            if _member(head, "include") is None and reasons(model):
                 changes["include"] = ["reasoning.encrypted_content"]
         return changes
 

@@ -7,6 +7,8 @@ import re
 
 # Models that answer on /responses only.
 ONLY = re.compile(r"^(gpt-5\.[45]-pro|o\d+-pro|(gpt-[\d.]+-)?codex|gpt-[\d.]+-codex)(-|$)")
+# Models that reason; others refuse to be asked for encrypted reasoning.
+REASON = re.compile(r"^(o\d|codex|gpt-([5-9]|\d\d)(?!\d)(?!-chat))")
 # First match wins. True: refuses function tools while reasoning, and reasons by default.
 REASONS_BY_DEFAULT = (
     (re.compile(r"^gpt-5\.[45](-|$)"), False),
@@ -26,3 +28,8 @@ def demanded(model: str, function_tools: bool, effort: object) -> bool:
         return True
     active = by_default if effort is None else effort != "none"
     return function_tools and active
+
+
+def reasons(model: str) -> bool:
+    """Whether encrypted reasoning may be asked for."""
+    return REASON.match(model) is not None
