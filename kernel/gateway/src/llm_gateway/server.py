@@ -352,8 +352,8 @@ def written(
     arrival: Arrival,
     frontends: Mapping[tuple[str, str], tuple[FrontendSpec, Frontend]],
 ) -> bytes:
-    """An error beside the dialects' routes: in the form of the one it lies nearest to."""
-    near = [each for (_, path), each in frontends.items() if arrival.path.startswith(path)]
-    for _, frontend in (*near, *frontends.values()):
-        return frontend.error(error, arrival.request_id)
+    """An error beside the dialects' routes: in the form of one that it lies below, if any."""
+    for (_, path), (_, frontend) in frontends.items():
+        if arrival.path.startswith(path):
+            return frontend.error(error, arrival.request_id)
     return plain_error(error, arrival.request_id)

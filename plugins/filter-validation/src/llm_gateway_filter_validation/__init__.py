@@ -1,0 +1,1 @@
+"""The shape and the size of requests."""
