@@ -18,6 +18,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import IO, Any
 
+from llm_gateway_testkit import servers
 from scenarios import BASE, CORE, KEY, merged
 
 HERE = Path(__file__).parent
@@ -94,6 +95,7 @@ class Rig:
         self._stack = stack
         self._directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         self._gateways: dict[str, System] = {}
+        self._redis_server: servers.Server | None = None
         python, port = sys.executable, free_port()
         mock = Process(stack, python, str(HERE / "mock.py"), str(port), core=LOADING)
         mock.wait_for(port)
@@ -132,11 +134,19 @@ class Rig:
         parts = {"server": server, "plugins": {"disabled": disabled}}
         text = json.dumps(merged(merged(BASE, config), parts))
         file = self._directory / f"{port}.yaml"
+        if "{redis}" in text:
+            text = text.replace("{redis}", self._redis())
         file.write_text(text.replace("{mock}", str(self.direct.port)))
         command = (sys.executable, "-m", "llm_gateway", "start", "-c", str(file))
         data = str(self._directory / f"data-{port}")
         process = Process(stack, *command, core=TESTED, LLM_GATEWAY_DATA_DIR=data)
         return System("gateway", process, port, metrics_port), process
+
+    def _redis(self) -> str:
+        """The address of a Redis, started when first asked for."""
+        if self._redis_server is None:
+            self._redis_server = self._stack.enter_context(servers.redis())
+        return self._redis_server.url.partition("://")[2]
 
     def start(self, system: System, bodies: Sequence[object], path: str, **job: Any) -> None:
         """Begin a job of `load.py`."""

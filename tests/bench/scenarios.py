@@ -10,6 +10,7 @@ from typing import Any
 
 KEY = "bench-key-0123456789abcdef"
 MOCK = "http://127.0.0.1:{mock}"  # filled in when the mock has its port
+REDIS = "redis://{redis}"  # likewise; a server is started when a scenario names it
 
 # What takes part unless a scenario says otherwise; other installed plugins are disabled.
 CORE = frozenset(
@@ -70,6 +71,29 @@ class Scenario:
     plugins: frozenset[str] | None = CORE
 
 
+# Limits of the key in requests, tokens and at once, and a record of each request.
+ACCOUNTED = CORE | {
+    "ledger_store",
+    "limit_rate",
+    "migrations",
+    "state_host",
+    "state_redis",
+    "store_sqlite",
+}
+LIMIT = 1_000_000_000
+
+
+def limited(**state: str) -> dict[str, Any]:
+    """Limits that nobody reaches, counted in `state`."""
+    rate = {"requests_per_minute": LIMIT, "burst_size": LIMIT, "tokens_per_minute": LIMIT}
+    return {"security": {"rate_limit": {**rate, "max_concurrent": 1000}}, "state": state}
+
+
+def accounted(name: str, target: float | None, **state: str) -> Scenario:
+    named = f"plain, keys, limits and ledger: {name}"
+    return Scenario(named, chat(), chat(), 3000, target, config=limited(**state), plugins=ACCOUNTED)
+
+
 SCENARIOS = (
     Scenario("plain", chat(), chat(), 3000, target=0.8),
     Scenario("stream of 50 events", chat(True), chat(True), 600, target=1.0),
@@ -81,6 +105,9 @@ SCENARIOS = (
         target=1.0,
     ),
     Scenario("plain, every installed plugin on", chat(), chat(), 3000, plugins=None),
+    accounted("process", 0.9, backend="process"),
+    accounted("host", 0.9, backend="host"),
+    accounted("redis", None, backend="redis", redis_url=REDIS),
 )
 
 

@@ -16,6 +16,7 @@ from llm_gateway_state_redis.scripts import TAG
 from llm_gateway_state_redis.state import RedisState
 from llm_gateway_testkit import servers
 from llm_gateway_testkit.states import Pair, StateSuite
+from llm_gateway_testkit.ways import Way
 
 PROGRAMS = servers.redis_programs()
 SLOT = Take("slot", 1, 2, "slots", seconds=900)
@@ -201,47 +202,16 @@ async def test_a_frozen_server_costs_the_time_out_once(
 
 async def test_a_slow_server_is_as_good_as_none(server: servers.Server) -> None:
     """Each answer comes, but later than anybody waits."""
-    async with slow(server, seconds=0.6) as url, (made := RedisState(url)).open():
+    async with Way(server.url).open() as way, (made := RedisState(way.url)).open():
+        assert isinstance(await made.take([Take("quick", 1, 9)]), Grant)
+        way.delay = 0.6
         began = time.monotonic()
         assert await failing((made, made))
 
         assert time.monotonic() - began < BOUND_SECONDS
         assert not await made.healthy()
-
-
-class slow:
-    """A way to `server` on which every answer takes `seconds` longer."""
-
-    def __init__(self, server: servers.Server, seconds: float) -> None:
-        self._port = int(server.url.rpartition(":")[2].partition("/")[0])
-        self._seconds = seconds
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> str:
-        self._listener = await asyncio.start_server(self._client, "127.0.0.1", 0)
-        return f"redis://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}/0"
-
-    async def __aexit__(self, *reason: object) -> None:
-        self._listener.close()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back, forth = await asyncio.open_connection("127.0.0.1", self._port)
-        pairs = ((reader, forth, 0.0), (back, writer, self._seconds))
-        self._tasks |= {asyncio.ensure_future(self._pump(*each)) for each in pairs}
-
-    async def _pump(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, seconds: float
-    ) -> None:
-        try:
-            while data := await source.read(65536):
-                await asyncio.sleep(seconds)
-                sink.write(data)
-        finally:
-            sink.close()
+        way.delay = 0.0
+        await until(made.healthy)
 
 
 async def test_news_go_on_after_a_restart(states: Pair, server: servers.Server) -> None:
