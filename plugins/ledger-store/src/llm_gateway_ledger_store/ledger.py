@@ -70,6 +70,8 @@ class StoreLedger:
                 await work()
             except (GatewayError, OSError) as error:
                 log.warning("ledger.waiting %s", error)
+            except Exception:  # a store's bug must not end the shipping for good
+                log.exception("ledger.failed")
             await asyncio.sleep(seconds)
 
     async def _last(self) -> None:
