@@ -296,6 +296,14 @@ async def test_llm_gateway_catalogs(acme: Any) -> None:
     assert b'gateway_cost_usd_total{provider="acme",model="acme-2"} 1.3e-05' in page.body
 
 
+async def test_llm_gateway_redactors(acme: Any) -> None:
+    """Who keeps a text asks every redactor first."""
+    async with acme.running() as gateway:
+        answer = await call(f"{gateway.url}/acme/redact/Ada%20L")
+
+    assert answer.body == b"A** L"
+
+
 async def test_llm_gateway_auditors(acme: Any) -> None:
     """A refused caller is told to the auditor."""
     async with acme.running() as gateway:

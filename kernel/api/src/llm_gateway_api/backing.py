@@ -270,3 +270,14 @@ class Auditor(Protocol):
 
 # Offered as ``audit``: told to every auditor; does nothing where there is none.
 Audit: TypeAlias = Callable[[AuditEvent], None]
+
+
+class Redactor(Protocol):
+    """Hides personal data in a text that is about to be kept (a log, an audit). Plain, and
+    safe to call on any thread. Raising: the text is not kept."""
+
+    def redact(self, text: str) -> str: ...
+
+
+# Offered as ``redact``: all redactors in turn; the text itself where there is none.
+Redact: TypeAlias = Callable[[str], str]

@@ -324,3 +324,17 @@ def llm_gateway_tracers() -> "Iterable[specs.TracerSpec]":
     Raises:
         Any exception sets the plugin aside (phase declare).
     """
+
+
+@hookspec
+def llm_gateway_redactors() -> "Iterable[specs.RedactorSpec]":
+    """Declare what hides personal data in a text that is about to be kept.
+
+    Called once at start, after the settings were read.
+
+    Returns:
+        One spec for each redactor; a text passes all of them, in the order of their names.
+
+    Raises:
+        Any exception sets the plugin aside (phase declare).
+    """

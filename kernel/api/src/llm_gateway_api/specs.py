@@ -8,9 +8,9 @@ too). What the kernel offers by name: ``clock`` (the event loop's time as a call
 ``providers`` (the settings of each provider in service, by name), ``targets`` (`Targets`),
 ``store`` (`Store`), ``state`` (`StateBackend`), ``local_state`` (the one of this process alone,
 for when ``state`` cannot be reached), ``workers`` (their number on this host), ``ledger``
-(`Ledger`), ``prices`` (`Prices`), ``audit`` (`Audit`), ``migrations`` (all `MigrationSpec`) and
-``routes`` (all `FrontendSpec` and `EndpointSpec`). To services and endpoints: ``caches`` (the
-`Cache` objects in service, by name).
+(`Ledger`), ``prices`` (`Prices`), ``audit`` (`Audit`), ``redact`` (`Redact`), ``migrations``
+(all `MigrationSpec`) and ``routes`` (all `FrontendSpec` and `EndpointSpec`). To services and
+endpoints: ``caches`` (the `Cache` objects in service, by name).
 What no installed plugin brings is None.
 
 What `make` returned is kept over a reload while its settings and needs are the same
@@ -240,6 +240,16 @@ class LedgerSpec:
 @dataclass(frozen=True, slots=True)
 class CatalogSpec:
     """A `ModelCatalog`; where several know a model, the first by name is believed."""
+
+    name: str
+    make: Make
+    settings: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RedactorSpec:
+    """`make` returns a `Redactor`; offered to all as ``redact``."""
 
     name: str
     make: Make

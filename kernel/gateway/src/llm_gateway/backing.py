@@ -12,6 +12,8 @@ from llm_gateway_api import (
     Ledger,
     ModelCatalog,
     Price,
+    Redact,
+    Redactor,
     Target,
 )
 
@@ -37,6 +39,9 @@ def offers(maker: Maker, workers: int, armed: Armed) -> dict[str, Any]:
     found["state"] = _state(maker, workers, armed)
     found["local_state"] = _local(maker, found["state"])
     found["workers"] = workers
+    redactors = tuple(made for _, made in maker.all("redactors"))
+    found["redact"] = maker.keep(("redact",), redactors, lambda: redact(redactors))
+    maker.offers.update(found)
     auditors = tuple(made for _, made in maker.all("auditors"))
     found["audit"] = maker.keep(("audit",), auditors, lambda: audit(auditors))
     maker.offers.update(found)
@@ -128,6 +133,17 @@ def _each(told: Sequence[Callable[[Any], None]]) -> Callable[[Any], None]:
             each(value)
 
     return tell
+
+
+def redact(redactors: Sequence[Redactor]) -> Redact:
+    """Every redactor in turn."""
+
+    def through(text: str) -> str:
+        for each in redactors:
+            text = each.redact(text)
+        return text
+
+    return through
 
 
 def audit(auditors: Sequence[Auditor]) -> Audit:

@@ -47,6 +47,7 @@ SPECS: dict[str, type] = {
     "ledgers": specs.LedgerSpec,
     "catalogs": specs.CatalogSpec,
     "auditors": specs.AuditorSpec,
+    "redactors": specs.RedactorSpec,
     "tracers": specs.TracerSpec,
     "services": specs.ServiceSpec,
     "endpoints": specs.EndpointSpec,

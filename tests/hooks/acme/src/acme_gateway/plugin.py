@@ -318,6 +318,13 @@ class Tariff:
         return gw.Price("acme-2@2026", {"input": Decimal(1), "output": Decimal("2.5")})
 
 
+class Eraser:
+    """Hides one name."""
+
+    def redact(self, text: str) -> str:
+        return text.replace("Ada", "A**")
+
+
 class Clerk:
     def __init__(self, notes: Notebook) -> None:
         self._notes = notes
@@ -463,6 +470,11 @@ def llm_gateway_catalogs() -> list[gw.CatalogSpec]:
 
 
 @gw.hookimpl
+def llm_gateway_redactors() -> list[gw.RedactorSpec]:
+    return [gw.RedactorSpec("acme_eraser", Eraser)]
+
+
+@gw.hookimpl
 def llm_gateway_auditors() -> list[gw.AuditorSpec]:
     return [gw.AuditorSpec("acme_clerk", lambda: Clerk(NOTES))]
 
@@ -499,7 +511,14 @@ def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
 
         return handle
 
+    def redact(redact: gw.Redact) -> gw.EndpointHandler:
+        async def handle(request: gw.EndpointRequest) -> gw.EndpointResponse:
+            return gw.EndpointResponse(200, redact(request.match["text"]).encode(), "text/plain")
+
+        return handle
+
     return [
+        gw.EndpointSpec("GET", "/acme/redact/{text}", None, redact, needs=("redact",)),
         gw.EndpointSpec("POST", "/acme/claims/{key}", "user", claim, needs=("state",)),
         gw.EndpointSpec("GET", "/acme/calls", "user", calls),
         gw.EndpointSpec("GET", "/acme/greet/{name}", None, greet, settings="plugins.acme"),

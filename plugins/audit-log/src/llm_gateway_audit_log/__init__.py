@@ -1,0 +1,1 @@
+"""Security and administration on record: chained, verifiable, searchable."""

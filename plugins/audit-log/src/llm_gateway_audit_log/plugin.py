@@ -1,0 +1,112 @@
+"""Declares the auditor, its content filter, its reports and their commands."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import llm_gateway_api as gw
+
+from llm_gateway_audit_log.settings import AuditSettings
+
+if TYPE_CHECKING:
+    from llm_gateway_audit_log.content import ContentAudit
+    from llm_gateway_audit_log.log import AuditLog
+
+PATH = "plugins.audit_log"
+MAX_ROWS = 1000
+_FILTERS = ("kind", "outcome", "actor", "tenant", "subject", "request_id", "peer")
+
+
+@gw.hookimpl
+def llm_gateway_settings() -> list[gw.SettingsSpec]:
+    return [gw.SettingsSpec(PATH, AuditSettings)]
+
+
+@gw.hookimpl
+def llm_gateway_commands() -> list[gw.CommandSpec]:
+    load = "llm_gateway_audit_log.commands:audit"
+    return [gw.CommandSpec("audit", load, "Read and verify what is on record.")]
+
+
+@gw.hookimpl
+def llm_gateway_auditors() -> list[gw.AuditorSpec]:
+    return [gw.AuditorSpec("log", auditor, PATH, needs=("store", "data_dir", "metrics"))]
+
+
+@gw.hookimpl
+def llm_gateway_security_filters() -> list[gw.SecurityFilterSpec]:
+    """Last of its stage: what the other filters made of a request is what is recorded."""
+    needs = ("audit", "redact")
+    return [gw.SecurityFilterSpec("zz_audit_content", "content", content, PATH, needs=needs)]
+
+
+@gw.hookimpl
+def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
+    return [
+        gw.EndpointSpec(
+            "GET",
+            "/admin/v1/audit",
+            "admin",
+            searching,
+            needs=("store",),
+            doc={"summary": "Records, newest first, by kind, actor, tenant and the rest"},
+        ),
+        gw.EndpointSpec(
+            "GET",
+            "/admin/v1/audit/verify",
+            "admin",
+            verifying,
+            settings=PATH,
+            needs=("store", "data_dir", "metrics"),
+            doc={"summary": "Where the chain does not hold"},
+        ),
+    ]
+
+
+def auditor(
+    settings: AuditSettings, store: "gw.Store | None", data_dir: Path, metrics: gw.Metrics
+) -> "AuditLog":
+    from llm_gateway_audit_log.log import AuditLog
+
+    return AuditLog(settings, store, data_dir, metrics)
+
+
+def content(settings: AuditSettings, audit: gw.Audit, redact: gw.Redact) -> "ContentAudit | None":
+    from llm_gateway_audit_log.content import ContentAudit
+
+    return ContentAudit(audit, redact, settings.max_content_bytes) if settings.content else None
+
+
+def searching(store: "gw.Store | None") -> gw.EndpointHandler:
+    async def handle(request: gw.EndpointRequest) -> gw.EndpointResponse:
+        from msgspec.json import encode
+
+        from llm_gateway_audit_log.log import kept, search
+
+        if store is None:
+            raise gw.StoreError("No store is installed; records are in the data directory only.")
+        query: dict[str, str | int] = {
+            name: request.query[name] for name in _FILTERS if name in request.query
+        }
+        for name in ("since", "limit"):
+            if not request.query.get(name, "0").isdigit():
+                raise gw.MalformedBodyError(f"{name} is a whole number.", param=name)
+        if "since" in request.query:
+            query["since"] = int(request.query["since"])
+        limit = min(MAX_ROWS, int(request.query.get("limit", "100")))
+        return gw.EndpointResponse(200, encode({"rows": kept(await search(store, query, limit))}))
+
+    return handle
+
+
+def verifying(
+    settings: AuditSettings, store: "gw.Store | None", data_dir: Path, metrics: gw.Metrics
+) -> gw.EndpointHandler:
+    async def handle(request: gw.EndpointRequest) -> gw.EndpointResponse:
+        from msgspec.json import encode
+
+        from llm_gateway_audit_log.log import verified
+
+        broken = await verified(settings, store, data_dir)
+        return gw.EndpointResponse(200, encode({"broken": broken}))
+
+    return handle
