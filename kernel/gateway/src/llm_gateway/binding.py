@@ -379,12 +379,16 @@ class Binder:
         )
 
     def _caches(self, backend: str) -> list[tuple[str, Any]]:
-        """The exact cache of the configuration, then the semantic ones."""
-        pairs = self.all("cache_backends")
-        exact = [(s.name, m) for s, m in pairs if not s.semantic and s.name == backend]
+        """The exact cache of the configuration, then the semantic ones; no other is made."""
+        exact, semantic = [], []
+        for plugin, spec in self.plugins.declared("cache_backends"):
+            if spec.semantic or spec.name == backend:
+                made = self.maker.make(plugin, "cache_backends", spec)
+                if made is not None:
+                    (semantic if spec.semantic else exact).append((spec.name, made))
         if not exact:
             raise ConfigurationError(f"cache.backend: no installed plugin brings {backend!r}.")
-        return exact + [(s.name, m) for s, m in pairs if s.semantic]
+        return exact + sorted(semantic, key=lambda pair: pair[0])
 
 
 def new_kernel(data_dir: Path, health: Callable[[], Mapping[str, object]]) -> Kernel:

@@ -18,10 +18,7 @@ def llm_gateway_cache_backends() -> "list[CacheSpec]":
 
 def cache(
     settings: "CacheSettings", clock: Callable[[], float], metrics: "Metrics"
-) -> "MemoryCache | None":
-    """The cache; None, and no memory taken, where another backend is chosen."""
+) -> "MemoryCache":
     from llm_gateway_cache_memory.cache import MemoryCache
 
-    if settings.backend != "memory":
-        return None
     return MemoryCache(settings.max_size_mb * 1024 * 1024, clock, metrics)
