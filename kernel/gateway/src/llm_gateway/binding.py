@@ -380,7 +380,8 @@ class Binder:
 
     def _caches(self, backend: str) -> list[tuple[str, Any]]:
         """The exact cache of the configuration, then the semantic ones; no other is made."""
-        exact, semantic = [], []
+        exact: list[tuple[str, Any]] = []
+        semantic: list[tuple[str, Any]] = []
         for plugin, spec in self.plugins.declared("cache_backends"):
             if spec.semantic or spec.name == backend:
                 made = self.maker.make(plugin, "cache_backends", spec)
