@@ -24,26 +24,45 @@ NOTHING = Settlement(None, None, None)
 
 
 class Scope:
-    """Work that outlives its request's cancellation, each piece under a limit."""
+    """Work that outlives its request's cancellation, each piece under a limit; one timer looks
+    after all of them, as one for each would cost more than most of the work."""
 
-    def __init__(self, seconds: float = 5.0) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+    def __init__(self, seconds: float = 5.0, sweep_seconds: float = 0.5) -> None:
+        self._tasks: dict[asyncio.Task[None], float] = {}
         self._seconds = seconds
+        self._sweep_seconds = sweep_seconds
+        self._timer: asyncio.TimerHandle | None = None
 
     def spawn(
         self, work: Coroutine[Any, Any, None], name: str, *, seconds: float | None = None
     ) -> None:
-        running = self._run(work, name, self._seconds if seconds is None else seconds)
-        task = asyncio.get_running_loop().create_task(running, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._run(work, name), name=name)
+        self._tasks[task] = loop.time() + (self._seconds if seconds is None else seconds)
+        if self._timer is None:
+            self._timer = loop.call_later(self._sweep_seconds, self._sweep)
 
-    async def _run(self, work: Coroutine[Any, Any, None], name: str, seconds: float) -> None:
+    async def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
         try:
-            async with asyncio.timeout(seconds):
-                await work
+            await work
         except Exception:
             log.exception("%s.failed", name)
+        finally:
+            task = asyncio.current_task()
+            assert task is not None
+            self._tasks.pop(task, None)
+
+    def _sweep(self) -> None:
+        """Cancel what has had its time."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for task, until in tuple(self._tasks.items()):
+            if until <= now:
+                log.error("%s.too_long", task.get_name())
+                del self._tasks[task]
+                task.cancel()
+        again = bool(self._tasks)
+        self._timer = loop.call_later(self._sweep_seconds, self._sweep) if again else None
 
     async def drain(self) -> None:
         if self._tasks:
