@@ -94,6 +94,27 @@ def accounted(name: str, target: float | None, **state: str) -> Scenario:
     return Scenario(named, chat(), chat(), 3000, target, config=limited(**state), plugins=ACCOUNTED)
 
 
+# Signing is measured by `filters.py`: the load repeats its bytes, and a signature is taken once.
+LISTS: Mapping[str, Any] = {
+    "ip_filter": {
+        "enabled": True,
+        "whitelist": ["127.0.0.0/8", *(f"10.{number}.0.0/16" for number in range(250))],
+    }
+}
+VALIDATION: Mapping[str, Any] = {
+    "validation": {"max_messages": 1000, "control_characters": "clean"}
+}
+FILTERS: tuple[tuple[str, Mapping[str, Any], frozenset[str]], ...] = (
+    ("address filter", {"security": LISTS}, frozenset({"filter_ip"})),
+    ("header filter", {}, frozenset({"filter_headers"})),
+    ("validation", {"security": VALIDATION}, frozenset({"filter_validation"})),
+    (
+        "address, header filter and validation",
+        {"security": {**LISTS, **VALIDATION}},
+        frozenset({"filter_ip", "filter_headers", "filter_validation"}),
+    ),
+)
+
 SCENARIOS = (
     Scenario("plain", chat(), chat(), 3000, target=0.8),
     Scenario("stream of 50 events", chat(True), chat(True), 600, target=1.0),
@@ -103,6 +124,10 @@ SCENARIOS = (
         chat(True, "gpt-gap-2"),
         300,
         target=1.0,
+    ),
+    *(
+        Scenario(f"plain, {name}", chat(), chat(), 3000, config=each, plugins=CORE | plugins)
+        for name, each, plugins in FILTERS
     ),
     Scenario("plain, every installed plugin on", chat(), chat(), 3000, plugins=None),
     accounted("process", 0.9, backend="process"),

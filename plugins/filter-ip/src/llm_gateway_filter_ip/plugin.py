@@ -10,6 +10,7 @@ from llm_gateway_filter_ip.networks import Address, Networks, address, network
 from llm_gateway_filter_ip.settings import ClientAddressSettings, IPFilterSettings
 
 KNOWN = 4096  # addresses whose verdict is remembered
+SHORT = 128  # characters of the headers whose reading is remembered
 
 
 class ClientAddressFilter:
@@ -19,15 +20,14 @@ class ClientAddressFilter:
         self._trusted = Networks(map(network, settings.trusted_proxies))
         self._header = settings.header
         self._standard = settings.header == "forwarded"
+        self._known = lru_cache(KNOWN)(self._resolved)
 
     async def inspect(self, seen: gw.Seen) -> gw.Seen | gw.Refusal:
         assert isinstance(seen, gw.Arrival)
         values = gw.every(seen.headers, self._header)
         try:
-            peer = address(seen.peer)
-            if not values and str(peer) == seen.peer:
-                return seen
-            found = caller(peer, values, self._standard, self._trusted)
+            short = sum(map(len, values)) <= SHORT
+            found = (self._known if short else self._resolved)(seen.peer, values)
         except UnreadableHopError as error:
             return gw.Refusal(
                 400,
@@ -37,7 +37,10 @@ class ClientAddressFilter:
             )
         except ValueError:
             return seen  # no address at all (a socket in the file system)
-        return structs.replace(seen, peer=str(found))
+        return seen if found == seen.peer else structs.replace(seen, peer=found)
+
+    def _resolved(self, peer: str, values: tuple[str, ...]) -> str:
+        return str(caller(address(peer), values, self._standard, self._trusted))
 
 
 class IPFilter:

@@ -34,6 +34,12 @@ _FLAG = "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,6}\U000e007f"
 _FLAG_ESCAPED = r"\\ud83c\\udff4(?:\\udb40\\udc[3-7][0-9a-f]){1,7}"
 
 
+# The bytes with which they begin in UTF-8; a single byte is searched for fastest.
+_LEADS = {
+    "control": (b"\x7f", b"\xc2"),
+    "invisible": (b"\xc2", b"\xcd", b"\xd8", b"\xe1", b"\xe2", b"\xe3", b"\xef", b"\xf3"),
+}
+_ASCII = (b"\x7f",)
 _SIGNS = (b"\\u", b"\\b", b"\\f")
 
 
@@ -49,14 +55,15 @@ class Characters:
         # One of: a flag, an escape that goes, any other escape, a character that goes.
         self._json = re.compile(rf"{flag}|(\\(?:{escaped}))|\\.|([{text}])", re.I | re.S)
         self._plain = re.compile(f"[{text}]")
+        self._leads = tuple(lead for each in chosen for lead in _LEADS[each])
         self._escapes = re.compile(rf"\\(?:{escaped})".encode(), re.I)
 
     def maybe_in(self, body: bytes) -> bool:
         """False where there are none for sure; most bodies are settled by a few searches."""
-        if any(each in body for each in _SIGNS) and self._escapes.search(body):
+        if b"\\" in body and any(each in body for each in _SIGNS) and self._escapes.search(body):
             return True
-        if body.isascii():
-            return b"\x7f" in body
+        if not any(each in body for each in (_ASCII if body.isascii() else self._leads)):
+            return False
         return self._plain.search(body.decode("utf-8", "replace")) is not None
 
     def in_text(self, text: str) -> bool:

@@ -40,6 +40,7 @@ class _Turn(msgspec.Struct):
 
 
 _turn = msgspec.json.Decoder(_Turn)
+_turns = msgspec.json.Decoder(list[_Turn])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -56,7 +57,7 @@ def check(head: gw.RequestHead, messages: int | None, length: int | None) -> Non
     chat = head.operation in ("chat", "count_tokens")
     for name in TURNS:
         raw = head.fields.get(name)
-        if raw is None:
+        if raw is None or (chat and _fine(raw, messages, length)):
             continue
         items = _listed(raw)
         if items is None:
@@ -79,6 +80,24 @@ def check(head: gw.RequestHead, messages: int | None, length: int | None) -> Non
     if length is not None:
         for name, raw in _texts(head.fields):
             _long(raw, name, length)
+
+
+def _fine(raw: msgspec.Raw, messages: int | None, length: int | None) -> bool:
+    """Whether one look settles that all is well: nearly always. Else it is told what is not."""
+    if length is not None and len(memoryview(raw)) > length:
+        return False
+    try:
+        turns = _turns.decode(raw)
+    except msgspec.DecodeError:
+        return False
+    return (messages is None or len(turns) <= messages) and all(
+        isinstance(turn.role, str) and turn.role in ROLES and _is_content(turn.content)
+        for turn in turns
+    )
+
+
+def _is_content(raw: msgspec.Raw) -> bool:
+    return bytes(memoryview(raw)[:64]).lstrip()[:1] in (b'"', b"[", b"n")
 
 
 def _texts(fields: Mapping[str, msgspec.Raw]) -> Iterator[tuple[str, msgspec.Raw]]:
@@ -112,8 +131,7 @@ def _turned(raw: msgspec.Raw, path: str, demanded: bool) -> None:
         return
     if not isinstance(turn.role, str) or turn.role not in ROLES:
         raise ShapeError(f"{path}.role", f"must be one of {', '.join(sorted(ROLES))}.")
-    first = bytes(memoryview(turn.content)[:64]).lstrip()[:1]
-    if first not in (b'"', b"[", b"n"):
+    if not _is_content(turn.content):
         raise ShapeError(f"{path}.content", "must be a string, an array or null.")
 
 
