@@ -7,6 +7,7 @@ import llm_gateway_api as gw
 import pytest
 from llm_gateway_filter_auth import plugin
 from llm_gateway_filter_auth.keys import checked, checked_admin
+from llm_gateway_store_sqlite.store import SqliteStore
 from pydantic import SecretStr
 
 USER = "gw-user-0123456789abcdef"
@@ -24,8 +25,9 @@ def arrival(**headers: str) -> gw.Arrival:
     return gw.Arrival("r1", "POST", "/v1/chat/completions", "", named, "127.0.0.1", 0.0)
 
 
-def made(data_dir: Path, **settings: object) -> plugin.AuthFilter:
-    filter_ = plugin.make(plugin.AuthSettings.model_validate(settings), data_dir=data_dir)
+def made(data_dir: Path, store: gw.Store | None = None, **settings: object) -> plugin.AuthFilter:
+    validated = plugin.AuthSettings.model_validate(settings)
+    filter_ = plugin.make(validated, data_dir=data_dir, store=store)
     assert filter_ is not None
     return filter_
 
@@ -107,7 +109,7 @@ def test_bad_admin_keys(tmp_path: Path) -> None:
 
 def test_disabled(tmp_path: Path) -> None:
     """Switched off there is no filter, and no key is made."""
-    assert plugin.make(plugin.AuthSettings(enabled=False), data_dir=tmp_path) is None
+    assert plugin.make(plugin.AuthSettings(enabled=False), data_dir=tmp_path, store=None) is None
     assert not list(tmp_path.iterdir())
 
 
@@ -169,4 +171,29 @@ def test_declarations() -> None:
     (spec,) = plugin.llm_gateway_security_filters()
 
     assert spec.settings == settings.path == "security.auth"
-    assert (spec.name, spec.stage, spec.needs) == ("auth", "identity", ("data_dir",))
+    assert (spec.name, spec.stage, spec.needs) == ("auth", "identity", ("data_dir", "store"))
+
+
+async def test_whom_another_filter_knows_passes(tmp_path: Path) -> None:
+    auth = made(tmp_path, api_keys=[USER])
+    known = gw.Arrival(
+        "r1", "POST", "/", "", {"x-api-key": "stored"}, "127.0.0.1", 0.0, gw.Principal("k1")
+    )
+
+    assert await auth.inspect(known) is known
+
+
+async def test_where_the_store_has_keys_none_is_generated(tmp_path: Path) -> None:
+    """No key, no table and no store are all nobody; a store that cannot tell changes nothing."""
+    store = SqliteStore(tmp_path / "gateway.db", 5)
+    async with store.open():
+        async with made(tmp_path, store).open():  # no such table
+            assert (tmp_path / "api-key").exists()
+        (tmp_path / "api-key").unlink()
+        await store.execute("CREATE TABLE api_keys (id TEXT)")
+        async with made(tmp_path, store).open():
+            assert (tmp_path / "api-key").exists()
+        (tmp_path / "api-key").unlink()
+        await store.execute("INSERT INTO api_keys VALUES ('k')")
+        async with made(tmp_path, store).open():
+            assert not (tmp_path / "api-key").exists()

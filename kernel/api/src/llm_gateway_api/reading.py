@@ -1,4 +1,5 @@
-"""Checked reading of decoded JSON, for frontends: what is wrong is told with its path."""
+"""Checked reading: of decoded JSON, for frontends, where what is wrong is told with its path;
+and of the keys that a caller sends."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +7,7 @@ from typing import Any
 import msgspec
 
 from llm_gateway_api.errors import MalformedBodyError
+from llm_gateway_api.values import Headers
 
 Object = Mapping[str, Any]
 
@@ -57,3 +59,10 @@ def data_url(url: str) -> tuple[str, str] | None:
     if not comma or not head.endswith(";base64"):
         return None
     return head.removesuffix(";base64"), data
+
+
+def presented_keys(headers: Headers) -> list[str]:
+    """The API keys sent: a bearer token first, for some clients send two that differ."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    return [key for key in (bearer, headers.get("x-api-key", "").strip()) if key]

@@ -44,7 +44,7 @@ class Principal:
     """Who calls, and what holds for it.
 
     `models`, `providers` and `regions` are what the caller may use; None means all. A model
-    in `renamed` is another one for this caller.
+    in `renamed` is another one for this caller, who must be allowed that one too (`models`).
     """
 
     key_id: str | None = None

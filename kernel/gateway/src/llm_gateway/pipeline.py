@@ -236,11 +236,12 @@ class Pipeline:
 
 
 def asked(call: Call, looked_into: bool) -> Asked:
-    """What routing sees; the body is searched only where a filter may ask."""
+    """What routing sees; the body is searched only where a filter may ask. The model is the
+    one that the caller's name for it stands for."""
     head = call.head
     return Asked(
         call.arrival,
-        head.model,
+        call.arrival.principal.renamed.get(head.model, head.model),
         head.operation,
         head.stream,
         len(head.body),

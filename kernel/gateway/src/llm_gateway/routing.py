@@ -205,6 +205,9 @@ class Router:
         for known in self.instances.values():
             for info in known.models:
                 seen.setdefault(info.id, (info.id, known.name, info))
+        for name, model in allowed.renamed.items():
+            if model in seen:
+                seen[name] = (name, *seen[model][1:])
         return [
             row
             for row in seen.values()

@@ -4,7 +4,7 @@ That no key may be demanded on a loopback address only is the kernel's rule, not
 """
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import llm_gateway_api as gw
 from msgspec import structs
 from pydantic import Field, SecretStr
 
-from llm_gateway_filter_auth.generated import generated_key
+from llm_gateway_filter_auth.generated import FILE, generated_key
 from llm_gateway_filter_auth.keys import KeyRing, checked, checked_admin, key_ring
 
 API_KEYS = "LLM_GATEWAY_API_KEYS"
@@ -33,28 +33,35 @@ class AuthSettings(gw.Section):
 
 
 class AuthFilter:
-    """Puts the caller into the arrival, or refuses with 401.
+    """Puts the caller into the arrival, or refuses with 401. Whom a filter before it knows
+    passes.
 
-    Where no key is configured, it knows nobody until `open` has taken one from `data_dir`.
+    Where no key is configured, it knows nobody until `open` has taken one from `data_dir`,
+    which it does unless the store has keys.
     """
 
-    def __init__(self, ring: KeyRing, data_dir: Path | None = None) -> None:
+    def __init__(
+        self, ring: KeyRing, data_dir: Path | None = None, store: gw.Store | None = None
+    ) -> None:
         self._find = ring.find
         self._data_dir = data_dir
+        self._store = store
         self._missing = _refusal(f"No API key was sent; {_HOW}.")
         self._unknown = _refusal(f"The API key is not known here; check it, and {_HOW}.")
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Raises `ConfigurationError` where a key has to be made and cannot be kept."""
-        if self._data_dir is not None:
+        if self._data_dir is not None and await _nobody_stored(self._store, self._data_dir):
             self._find = key_ring([generated_key(self._data_dir)], None).find
         yield
 
     async def inspect(self, seen: gw.Seen) -> gw.Seen | gw.Refusal:
         if not isinstance(seen, gw.Arrival):
             raise TypeError("the auth filter belongs to the stage identity")
-        keys = _presented(seen.headers)
+        if seen.principal.key_id is not None:
+            return seen
+        keys = gw.presented_keys(seen.headers)
         for key in keys:
             principal = self._find(key)
             if principal is not None:
@@ -66,14 +73,14 @@ _: type[gw.SecurityFilter] = AuthFilter
 __: type[gw.Service] = AuthFilter
 
 
-def make(settings: AuthSettings, *, data_dir: Path) -> AuthFilter | None:
+def make(settings: AuthSettings, *, data_dir: Path, store: gw.Store | None) -> AuthFilter | None:
     """Return the filter, or None where authentication is off."""
     if not settings.enabled:
         return None
     users = _users(settings)
     admin = _admin(settings)
     nobody = not users and admin is None
-    return AuthFilter(key_ring(users, admin), data_dir if nobody else None)
+    return AuthFilter(key_ring(users, admin), data_dir if nobody else None, store)
 
 
 def _users(settings: AuthSettings) -> list[str]:
@@ -95,11 +102,17 @@ def _admin(settings: AuthSettings) -> str | None:
     return checked_admin(settings.admin_key.get_secret_value(), "security.auth.admin_key")
 
 
-def _presented(headers: Mapping[str, str]) -> list[str]:
-    """The keys sent: a bearer token first, for some clients send two that differ."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    bearer = token.strip() if scheme.lower() == "bearer" else ""
-    return [key for key in (bearer, headers.get("x-api-key", "").strip()) if key]
+async def _nobody_stored(store: gw.Store | None, data_dir: Path) -> bool:
+    """Whether the store has no key either. While it cannot be asked, what an earlier start
+    found out holds: a key was generated then, or none is now."""
+    if store is None:
+        return True
+    try:
+        return not await store.fetch("SELECT 1 AS one FROM api_keys LIMIT 1")
+    except gw.StoreError:
+        if await store.healthy():  # no such table: nobody keeps keys there
+            return True
+        return (data_dir / FILE).exists()
 
 
 def _refusal(message: str) -> gw.Refusal:
@@ -119,6 +132,6 @@ def llm_gateway_security_filters() -> list[gw.SecurityFilterSpec]:
             stage="identity",
             make=make,
             settings="security.auth",
-            needs=("data_dir",),
+            needs=("data_dir", "store"),
         )
     ]

@@ -1,0 +1,1 @@
+"""Tenants and API keys that the store keeps: who calls, and what holds for them."""

@@ -1,0 +1,88 @@
+"""Tells who calls with a key that the store keeps. Fails closed.
+
+A key that is none of the store's is left to the filters behind this one, which know the keys
+of the configuration.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from time import time
+
+import llm_gateway_api as gw
+from msgspec import structs
+
+from llm_gateway_filter_identity.directory import Entry
+from llm_gateway_filter_identity.secret import parsed
+from llm_gateway_filter_identity.syncing import Syncing
+
+
+class IdentityFilter:
+    """Puts the caller into the arrival. A key that nobody knows while the store cannot be
+    asked is answered with 503: it may be a good one."""
+
+    def __init__(
+        self, syncing: Syncing, metrics: gw.Metrics, clock: Callable[[], float] = time
+    ) -> None:
+        self._syncing = syncing
+        self._clock = clock
+        self._refused = metrics.counter(
+            "gateway_filter_identity_refused_total", "uses of keys that were refused", ("reason",)
+        ).value
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        async with self._syncing.running():
+            yield
+
+    async def inspect(self, seen: gw.Seen) -> gw.Seen | gw.Refusal:
+        if not isinstance(seen, gw.Arrival):
+            raise TypeError("the identity filter belongs to the stage identity")
+        for key in gw.presented_keys(seen.headers):
+            parts = parsed(key)
+            if parts is None:
+                continue
+            entry = await self._known(*parts)
+            if entry is not None:
+                return self._judged(seen, entry)
+            self._refused("unknown").inc()
+        return seen
+
+    async def _known(self, key_id: str, secret: str) -> Entry | None:
+        now = self._now()
+        entry = self._syncing.directory.find(key_id)
+        if entry is None or not entry.matches(secret, now):
+            entry = (await self._syncing.fresh()).find(key_id)
+        if entry is None or not entry.matches(secret, now):
+            return None
+        return entry
+
+    def _judged(self, seen: gw.Arrival, entry: Entry) -> gw.Seen | gw.Refusal:
+        refusal = self._refusal(seen, entry)
+        if refusal is None:
+            return structs.replace(seen, principal=entry.principal)
+        reason, status, message = refusal
+        self._refused(reason).inc()
+        code = "invalid_api_key" if status == 401 else f"{reason}_not_allowed"
+        headers = {"www-authenticate": "Bearer"} if status == 401 else {}
+        return gw.Refusal(status, code, message, headers=headers)
+
+    def _refusal(self, seen: gw.Arrival, entry: Entry) -> tuple[str, int, str] | None:
+        """Why the key may not be used here and now: reason, status, message."""
+        if entry.revoked:
+            return "revoked", 401, "This API key was revoked; ask for a new one."
+        if entry.expires_at is not None and self._now() >= entry.expires_at:
+            return "expired", 401, "This API key has expired; ask for a new one."
+        if not entry.tenant_active:
+            return "tenant", 403, "The tenant of this API key is disabled."
+        if not entry.welcomes(seen.peer):
+            return "address", 403, "This API key may not be used from your address."
+        if not entry.takes(seen.path):
+            return "endpoint", 403, f"This API key may not be used on {seen.path}."
+        return None
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+_: type[gw.SecurityFilter] = IdentityFilter
+__: type[gw.Service] = IdentityFilter

@@ -1,0 +1,190 @@
+"""Stored keys at a real gateway: commands, several workers, a database that goes away."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llm_gateway_testkit import servers
+from llm_gateway_testkit.gateway import Gateway, running_gateway
+from llm_gateway_testkit.rawclient import Reply, call
+
+ADMIN = "admin-key-0123456789abcdef"
+BODY = {"model": "simulated", "messages": [{"role": "user", "content": "hi"}]}
+CONFIG: dict[str, Any] = {
+    "providers": {"sim": {"kind": "simulated", "region": "eu-west"}, "far": {"kind": "simulated"}},
+    "routing": {"default_provider": "sim"},
+}
+
+
+@asynccontextmanager
+async def gateway(
+    folder: Path, config: dict[str, Any] = CONFIG, **env: str
+) -> AsyncIterator[Gateway]:
+    given = {"LLM_GATEWAY_DATA_DIR": str(folder), "LLM_GATEWAY_ADMIN_KEY": ADMIN, **env}
+    async with running_gateway(config, given) as made:
+        yield made
+
+
+async def command(gateway: Gateway, *args: str, code: int = 0) -> Any:
+    """What `llm-gateway --json …` prints."""
+    whole = [sys.executable, "-m", "llm_gateway", "--json", "-u", gateway.url, "-k", ADMIN, *args]
+    done = await asyncio.to_thread(
+        subprocess.run, whole, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout) if code == 0 else done.stderr
+
+
+async def ask(gateway: Gateway, key: str, **body: Any) -> Reply:
+    return await call(f"{gateway.url}/v1/chat/completions", {**BODY, **body}, key=key)
+
+
+async def admin(gateway: Gateway, method: str, path: str, body: Any = None) -> Reply:
+    return await call(f"{gateway.url}/admin/v1/{path}", body, key=ADMIN, method=method)
+
+
+async def test_a_tenant_and_its_key_from_the_command_line(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as running:
+        await command(running, "tenants", "create", "acme", "--model", "simulated", "--rpm", "50")
+        made = await command(running, "keys", "create", "-t", "acme", "-n", "ci", "--expires", "1h")
+        good = await ask(running, made["key"])
+        barred = await ask(running, made["key"], model="other")
+        models = await call(f"{running.url}/v1/models", key=made["key"])
+        no_admin = await call(f"{running.url}/admin/v1/keys", key=made["key"])
+        renamed = await command(
+            running,
+            "tenants",
+            "update",
+            "acme",
+            "--rename",
+            "other=simulated",
+            "--set",
+            "models=null",
+        )
+        other = await ask(running, made["key"], model="other")
+        new = await command(running, "keys", "rotate", made["id"], "--grace", "0s")
+        old = await ask(running, made["key"])
+        rotated = await ask(running, new["key"])
+        await command(running, "keys", "revoke", made["id"])
+        gone = await ask(running, new["key"])
+        listed = await command(running, "keys", "list", "-t", "acme")
+        wrong = await command(running, "tenants", "create", "Not Good", code=1)
+        await command(running, "tenants", "delete", "acme", "--force")
+        tenants = await command(running, "tenants", "list")
+
+    assert good.status == 200
+    assert (barred.status, barred.json["error"]["code"]) == (403, "model_not_allowed")
+    assert [each["id"] for each in models.json["data"]] == ["simulated"]
+    assert no_admin.status == 403
+    assert renamed["renamed"] == {"other": "simulated"} and "models" not in renamed
+    assert (other.status, other.headers["x-gateway-model"]) == (200, "simulated")
+    assert other.json["model"] == "other"
+    assert (old.status, rotated.status, gone.status) == (401, 200, 401)
+    assert [(each["id"], each["state"]) for each in listed] == [(made["id"], "revoked")]
+    assert "400" in wrong and "id" in wrong
+    assert tenants == []
+
+
+async def test_a_tenant_stays_in_its_regions(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as running:
+        await admin(running, "POST", "tenants", {"id": "t", "regions": ["eu"]})
+        made = (await admin(running, "POST", "keys", {"tenant": "t"})).json
+        within = await ask(running, made["key"], model="sim/simulated")
+        beyond = await ask(running, made["key"], model="far/simulated")
+
+    assert (within.status, within.headers["x-gateway-provider"]) == (200, "sim")
+    assert beyond.status == 503 and "region" in beyond.json["error"]["message"]
+
+
+@pytest.mark.parametrize("backend", ["host", "process"])
+async def test_a_revoked_key_is_out_everywhere_within_the_bound(
+    tmp_path: Path, backend: str
+) -> None:
+    """Two processes on one database: with news between them, and without, when they have to
+    look for themselves."""
+    config = {**CONFIG, "state": {"backend": backend}}
+    async with gateway(tmp_path, config) as one, gateway(tmp_path, config) as two:
+        made = (await admin(one, "POST", "keys", {"name": "x"})).json
+        before = [(await ask(each, made["key"])).status for each in (one, two)]
+        await admin(one, "POST", f"keys/{made['id']}/revoke", {})
+        async with asyncio.timeout(5.0):  # the bound that the documentation states
+            after = await asyncio.gather(*(refused(each, made["key"]) for each in (one, two)))
+
+    assert before == [200, 200]
+    assert after == [401, 401]
+
+
+async def refused(gateway: Gateway, key: str) -> int:
+    """The status of the first answer that is a refusal."""
+    while True:
+        answer = await ask(gateway, key)
+        if answer.status != 200:
+            return answer.status
+        await asyncio.sleep(0.05)
+
+
+async def test_without_its_database_a_gateway_knows_whom_it_knew(tmp_path: Path) -> None:
+    with servers.postgres() as server:
+        async with gateway(tmp_path, DATABASE_URL=server.url) as running:
+            made = (await admin(running, "POST", "keys", {"name": "x"})).json
+            unknown = f"gw_{'0' * 16}_{'x' * 43}"
+            stranger = await ask(running, unknown)
+            known = await ask(running, made["key"])
+            server.stop()
+            still = await ask(running, made["key"])
+            nobody = await ask(running, unknown)
+            change = await admin(running, "POST", "keys", {"name": "y"})
+            server.start()
+            async with asyncio.timeout(30):
+                while True:
+                    if (await ask(running, unknown)).status == 401:
+                        break
+                    await asyncio.sleep(0.2)
+
+    assert (stranger.status, known.status, still.status) == (401, 200, 200)
+    assert (nobody.status, nobody.json["error"]["code"]) == (503, "store_unavailable")
+    assert "retry-after" in nobody.headers
+    assert change.status == 503
+
+
+ROLES = {None: 0, "user": 1, "operator": 2, "admin": 3}
+
+
+async def test_every_route_demands_the_role_that_it_declares(tmp_path: Path) -> None:
+    """Asked of the gateway's own description: each route with no key, and with one of each
+    role; one that is not described does not exist."""
+    async with gateway(tmp_path) as running:
+        keys: dict[str | None, str | None] = {None: None}
+        for role in ("user", "operator", "admin"):
+            keys[role] = (await admin(running, "POST", "keys", {"role": role})).json["key"]
+        document = (await call(f"{running.url}/openapi.json")).json
+        judged = 0
+        for path, operations in document["paths"].items():
+            where = running.url + path.replace("{", "").replace("}", "")
+            for method, operation in operations.items():
+                needed = operation.get("x-required-role")
+                assert needed in ROLES and ("security" in operation) is (needed is None)
+                for role, key in keys.items():
+                    answer = await call(where, key=key, method=method.upper())
+                    status = 401 if role is None else 403
+                    refused = ROLES[role] < ROLES[needed]
+                    assert (answer.status == status) is refused, (method, path, role, answer.body)
+                    judged += 1
+        assert judged > 60
+        for path in ("/admin", "/admin/v1", "/admin/v1/nothing", "/v1", "//v1/models"):
+            assert (await call(running.url + path, key=keys["admin"])).status == 404
+
+
+@pytest.mark.parametrize("path", ["/admin/v1/keys", "/v1/chat/completions"])
+async def test_the_host_header_chooses_nothing(tmp_path: Path, path: str) -> None:
+    async with gateway(tmp_path) as running:
+        headers = {"host": "localhost/health?x="}
+        answer = await call(running.url + path, headers=headers, method="GET")
+
+    assert answer.status in (401, 405)
