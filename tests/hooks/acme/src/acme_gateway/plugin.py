@@ -5,7 +5,7 @@ What was called is told at ``GET /acme/calls``; one `Notebook` per configuration
 
 import json
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -268,10 +268,12 @@ class Shelf:
 
 
 class Pebbles:
-    """Shared state of one process: claims only."""
+    """Shared state of one process, in which no time passes."""
 
     def __init__(self) -> None:
         self._claimed: set[str] = set()
+        self._used: dict[str, int] = {}
+        self._listeners: list[tuple[str, Callable[[bytes], None]]] = []
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -284,6 +286,29 @@ class Pebbles:
         first = key not in self._claimed
         self._claimed.add(key)
         return first
+
+    async def take(self, takes: Sequence[gw.Take], *, force: bool = False) -> gw.Grant | gw.Denial:
+        left = tuple(each.limit - self._used.get(each.key, 0) - each.amount for each in takes)
+        if not force and min(left) < 0:
+            return gw.Denial(left.index(min(left)), 1.0, left)
+        for each in takes:
+            self._used[each.key] = self._used.get(each.key, 0) + each.amount
+        return gw.Grant(tuple(takes), left)
+
+    async def settle(self, grant: gw.Grant, amounts: Sequence[int]) -> None:
+        for each, amount in zip(grant.takes, amounts, strict=True):
+            self._used[each.key] += amount - each.amount
+
+    async def used(self, keys: Sequence[str]) -> Sequence[int]:
+        return [self._used.get(each, 0) for each in keys]
+
+    def publish(self, topic: str, message: bytes) -> None:
+        for wanted, told in self._listeners:
+            if wanted == topic:
+                told(message)
+
+    def listen(self, topic: str, told: Callable[[bytes], None]) -> None:
+        self._listeners.append((topic, told))
 
 
 class Book:
