@@ -276,7 +276,7 @@ async def test_each_metric_is_there_after_its_first_event() -> None:
         for each in (body, body, broken, body, body):
             answer = await call(url, each, key=API_KEY)
         page = (await call(f"{gateway.metrics_url}/metrics")).body.decode()
-        lines = [each for each in gateway.log_lines() if each.startswith("{")]
+    lines = [each for each in gateway.log_lines() if each.startswith("{")]
 
     assert answer.status == 429
     declared = set(re.findall(r"^# TYPE (\S+)", page, re.MULTILINE))

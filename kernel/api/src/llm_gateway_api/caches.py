@@ -96,3 +96,13 @@ class SupportsCacheAdmin(Protocol):
 
     async def clear(self, chosen: CacheSelection) -> int:
         """Forget what is `chosen`, for good; return how many answers that were."""
+
+
+class Embed(Protocol):
+    """Offered as ``embed``: a text as a vector, by a provider that is configured.
+
+    `model` is ``provider/model``; None takes the first that is known to embed. A call is
+    made to that one alone, within `seconds`, and raises what the provider raises.
+    """
+
+    async def __call__(self, text: str, model: str | None, seconds: float) -> tuple[float, ...]: ...

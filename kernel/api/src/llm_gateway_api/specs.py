@@ -3,7 +3,7 @@
 `make` is called with the validated settings of the declared path, then one keyword for
 each name in `needs`; it opens nothing (an object that has to be opened is a `Service`
 too). What the kernel offers by name: ``clock`` (the event loop's time as a callable),
-``metrics`` (`Metrics`), ``catalog`` (`Catalog`), ``fetch`` (`Fetch`),
+``metrics`` (`Metrics`), ``catalog`` (`Catalog`), ``fetch`` (`Fetch`), ``embed`` (`Embed`),
 ``data_dir`` (`Path`), ``health`` (a callable that returns the detailed health document),
 ``providers`` (the settings of each provider in service, by name), ``targets`` (`Targets`),
 ``store`` (`Store`), ``state`` (`StateBackend`), ``local_state`` (the one of this process alone,

@@ -129,7 +129,7 @@ class Attempts:
         if call.trace is not None:
             sent = call.trace.carried(sent)
         if bound.headers or bound.can.credentials or bound.can.signing:
-            sent = await self._authorised(bound, sent)
+            sent = await authorised(bound, sent)
         if sent.dropped:
             call.headers["x-gateway-dropped"] = ",".join(sent.dropped)
         now = monotonic()
@@ -138,7 +138,7 @@ class Attempts:
         call.answered = connection.headers
         try:
             if connection.status >= 300:
-                raise await self._refused(connection, bound.provider)
+                raise await refused(connection, bound.provider)
             if call.head.stream:
                 await Streaming(self, call, target, bound, connection, lane).run()
             else:
@@ -195,34 +195,16 @@ class Attempts:
         """The rest of an answer that takes several calls; one that fails fails the attempt."""
         out = b""
         for each in sent.then:
-            each = await self._authorised(bound, each)
+            each = await authorised(bound, each)
             connection = await bound.upstream.send(each, deadline)
             try:
                 if connection.status >= 300:
-                    raise await self._refused(connection, bound.provider)
+                    raise await refused(connection, bound.provider)
                 body = await connection.read(MAX_ANSWER_BYTES)
             finally:
                 connection.release()
             out += lane.feed(BODY_SEPARATOR) + lane.feed(body)
         return out
-
-    async def _authorised(self, bound: Bound, sent: UpstreamRequest) -> UpstreamRequest:
-        if bound.headers:
-            sent = structs.replace(sent, headers={**sent.headers, **bound.headers})
-        if (credentials := bound.can.credentials) is not None:
-            extra = await credentials.auth_headers()
-            sent = structs.replace(sent, headers={**sent.headers, **extra})
-        if bound.can.signing is not None:
-            sent = bound.can.signing.sign(sent)
-        return sent
-
-    async def _refused(self, connection: Exchange, provider: Provider) -> UpstreamError:
-        body = await connection.read(MAX_ERROR_BYTES)
-        if connection.status < 400:
-            return UpstreamError(
-                FailureClass.SERVER_ERROR, "the provider redirected the call; not followed"
-            )
-        return provider.classify(connection.status, connection.headers, body)
 
     async def _direct(
         self, call: "Call", target: Target, bound: Bound, engine: DirectProvider
@@ -360,3 +342,23 @@ def printable(text: str) -> str:
         char if " " < char < "\x7f" else "".join(f"%{byte:02X}" for byte in char.encode())
         for char in text
     )
+
+
+async def authorised(bound: Bound, sent: UpstreamRequest) -> UpstreamRequest:
+    if bound.headers:
+        sent = structs.replace(sent, headers={**sent.headers, **bound.headers})
+    if (credentials := bound.can.credentials) is not None:
+        extra = await credentials.auth_headers()
+        sent = structs.replace(sent, headers={**sent.headers, **extra})
+    if bound.can.signing is not None:
+        sent = bound.can.signing.sign(sent)
+    return sent
+
+
+async def refused(connection: Exchange, provider: Provider) -> UpstreamError:
+    body = await connection.read(MAX_ERROR_BYTES)
+    if connection.status < 400:
+        return UpstreamError(
+            FailureClass.SERVER_ERROR, "the provider redirected the call; not followed"
+        )
+    return provider.classify(connection.status, connection.headers, body)

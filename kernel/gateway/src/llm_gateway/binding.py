@@ -28,6 +28,7 @@ from llm_gateway.accounting import Accounting
 from llm_gateway.attempt import Abilities, Attempts, Bound
 from llm_gateway.backing import offers
 from llm_gateway.caching import Caching
+from llm_gateway.embedding import Embedder
 from llm_gateway.fetching import Fetcher
 from llm_gateway.guarding import Guarding
 from llm_gateway.inlining import Inlining
@@ -133,7 +134,8 @@ class Binder:
         frontends = self._frontends()
         providers = self._providers({spec.dialect for spec, _ in frontends.values()})
         router = self._router(providers)
-        self.maker.offers |= {"catalog": router, "targets": router}
+        embed = Embedder(providers, {n: each.models for n, each in router.instances.items()})
+        self.maker.offers |= {"catalog": router, "targets": router, "embed": embed}
         self.maker.offers["providers"] = {n: self.settings.providers[n] for n in providers}
         filters = self._filters({spec.dialect for spec, _ in frontends.values()})
         screens = Screens.of(filters)
@@ -141,8 +143,7 @@ class Binder:
         watching = watchers(filters)
         if screens.content or watching or self._caches_declared():
             providers = {n: replace(b, relays=frozenset()) for n, b in providers.items()}
-        timeout = self.settings.resilience.timeout
-        kernel = self.kernel
+        timeout, kernel = self.settings.resilience.timeout, self.kernel
         accounting = Accounting(offered["ledger"], offered["prices"], kernel.counts.ledger_failures)
         guarding = Guarding.of(
             [made for _, made in self._in_turn("guards")],

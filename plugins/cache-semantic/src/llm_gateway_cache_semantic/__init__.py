@@ -1,0 +1,1 @@
+"""Answers to questions that mean the same: by likeness of vectors, and a check of what they say."""

@@ -1,0 +1,120 @@
+"""The semantic cache compares within a partition, serves what agrees, and forgets in time."""
+
+from typing import Any
+
+import llm_gateway_api as gw
+import pytest
+from llm_gateway_cache_semantic.cache import SemanticCache
+from llm_gateway_cache_semantic.settings import SemanticSettings
+from llm_gateway_testkit.gateway import API_KEY, running_gateway
+from llm_gateway_testkit.rawclient import call
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def letters(text: str, model: str | None, seconds: float) -> tuple[float, ...]:
+    """A vector that knows which words there are, and nothing else."""
+    found = [0.0] * 64
+    for word in text.lower().split():
+        found[sum(word.encode()) % 64] += 1.0
+    return tuple(found)
+
+
+def cache(clock: Clock | None = None, **settings: Any) -> SemanticCache:
+    given = {"similarity_threshold": 0.8, **settings}
+    return SemanticCache(
+        SemanticSettings.model_validate(given), letters, clock or Clock(), gw.Metrics()
+    )
+
+
+def lookup(text: str, partition: str = "p", tenant: str | None = "t") -> gw.Lookup:
+    request = gw.ChatRequest("m", ())
+    return gw.Lookup(f"{partition} {text}", tenant, partition, text, request)
+
+
+def answer(text: str) -> gw.CachedAnswer:
+    return gw.CachedAnswer((gw.TextDelta(text), gw.Finished("stop")), "m", "p", "m", None, 1.0)
+
+
+async def test_a_like_question_is_answered_and_an_unlike_one_is_not() -> None:
+    kept = cache()
+    await kept.put(lookup("how do I reset my password"), answer("so"), 60)
+
+    assert await kept.get(lookup("how do I reset my old password")) == answer("so")
+    assert await kept.get(lookup("what is the weather like today")) is None
+
+
+async def test_nothing_crosses_a_partition() -> None:
+    kept = cache()
+    await kept.put(lookup("how do I reset my password", "tenant a"), answer("so"), 60)
+
+    assert await kept.get(lookup("how do I reset my password", "tenant b")) is None
+    assert await kept.get(lookup("how do I reset my password", "")) is None
+
+
+async def test_likeness_without_agreement_serves_nothing() -> None:
+    kept = cache()
+    await kept.put(lookup("convert 100 dollars into euros please"), answer("92"), 60)
+
+    assert await kept.get(lookup("convert 500 dollars into euros please")) is None
+
+
+async def test_shadow_only_counts() -> None:
+    kept = cache(shadow=True)
+    await kept.put(lookup("how do I reset my password"), answer("so"), 60)
+
+    assert await kept.get(lookup("how do I reset my password")) is None
+    assert kept._shadowed.value == 1
+
+
+async def test_answers_expire_and_the_oldest_go_first() -> None:
+    clock = Clock()
+    kept = cache(clock, max_entries=2)
+    for text in ("alpha beta gamma", "delta epsilon zeta", "eta theta iota"):
+        await kept.put(lookup(text), answer(text), 60)
+    assert (await kept.stats(None)).entries == 2
+    assert await kept.get(lookup("alpha beta gamma")) is None
+    clock.now += 61
+
+    assert await kept.get(lookup("eta theta iota")) is None
+
+
+async def test_a_tenant_is_looked_into_and_cleared_alone() -> None:
+    kept = cache()
+    await kept.put(lookup("alpha beta gamma", "a", "a"), answer("1"), 60)
+    await kept.put(lookup("alpha beta gamma", "b", "b"), answer("2"), 60)
+
+    assert (await kept.stats("a")).entries == 1
+    assert await kept.clear(gw.CacheSelection(tenant="a")) == 1
+    assert [each.tenant for each in await kept.entries(gw.CacheSelection(), 10)] == ["b"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_through_a_gateway(stream: bool) -> None:
+    """Asked again in other words, the answer comes from the cache, at no cost."""
+    config = {
+        "providers": {"sim": {"kind": "simulated"}},
+        "cache": {
+            "backend": "memory",
+            "semantic_cache": {"similarity_threshold": 0.5, "model": "sim/simulated-embedding"},
+        },
+    }
+
+    def body(text: str) -> dict[str, Any]:
+        messages = [{"role": "user", "content": text}]
+        return {"model": "simulated", "messages": messages, "stream": stream}
+
+    async with running_gateway(config) as gateway:
+        url = f"{gateway.url}/v1/chat/completions"
+        first = await call(url, body("how do I reset my password"), key=API_KEY)
+        again = await call(url, body("how do I reset my password "), key=API_KEY)
+        other = await call(url, body("how do I reset my 2 passwords"), key=API_KEY)
+
+    caches = [each.headers["x-gateway-cache"] for each in (first, again, other)]
+    assert caches == ["miss", "hit", "miss"]
