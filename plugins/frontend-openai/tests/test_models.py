@@ -1,7 +1,8 @@
 """One document for two SDKs, and its pages."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import llm_gateway_api as gw
@@ -16,11 +17,20 @@ class Catalog:
         info = gw.ModelInfo("m", 1000, 50, created=1790000000)
         return [(each, "p", info) for each in IDS]
 
+    def parameters(self, provider: str, model: str) -> Mapping[str, gw.ParameterOutcome]:
+        return {"temperature": "mapped", "seed": "dropped"}
+
+
+class Prices:
+    def price(self, target: gw.Target) -> gw.Price:
+        rates = {"input": Decimal("0.10"), "output": Decimal(2)}
+        return gw.Price("p/m@1", rates, ((1000, {"input": Decimal(1), "output": None}),))
+
 
 async def listed(query: dict[str, str], **headers: str) -> Any:
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     arrival = gw.Arrival("r", "GET", "/v1/models", "", given, "", 0.0)
-    answer = await ListModels(Catalog())(gw.EndpointRequest(arrival, {}, query, b""))
+    answer = await ListModels(Catalog(), Prices())(gw.EndpointRequest(arrival, {}, query, b""))
     return json.loads(answer.body)
 
 
@@ -30,6 +40,22 @@ async def test_members_of_both_dialects() -> None:
     assert (model["object"], model["created"], model["owned_by"]) == ("model", 1790000000, "p")
     assert (model["type"], model["created_at"]) == ("model", "2026-09-21T14:13:20Z")
     assert (model["max_input_tokens"], model["max_tokens"]) == (1000, 50)
+
+
+async def test_prices_are_exact_text_by_meter() -> None:
+    assert (await listed({}))["data"][0]["pricing"] == {
+        "input": "0.10",
+        "output": "2",
+        "tiers": [{"above": 1000, "input": "1", "output": None}],
+        "version": "p/m@1",
+    }
+
+
+async def test_outcomes_of_parameters_come_where_they_are_asked_for() -> None:
+    told = (await listed({"parameters": "true", "limit": "1"}))["data"]
+
+    assert [each["parameters"] for each in told] == [{"temperature": "mapped", "seed": "dropped"}]
+    assert "parameters" not in (await listed({}))["data"][0]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from time import time
 import msgspec
 import pytest
 from llm_gateway_api import (
+    METERS,
     DatabaseSettings,
     LedgerOpening,
     LedgerRecord,
@@ -210,3 +211,15 @@ async def test_a_record_that_no_database_takes_holds_up_no_other(
     lines = rejected.read_text().splitlines() if rejected.exists() else []
 
     assert (found[0]["n"], len(lines)) == ((7, 0) if store.dialect == "sqlite" else (6, 1))
+
+
+async def test_a_record_keeps_all_that_its_price_was_computed_from(store: Store) -> None:
+    """What the vendor charges by other sums than it counts stands beside its counts."""
+    usage = Usage(400, 10, 1, 2, 3, 40, 5, 6, billed_input=30, billed_output=0, search_units=2)
+    made = msgspec.structs.replace(records(1)[0], usage=usage)
+    await insert(store, [msgspec.json.encode(made)])
+
+    (row,) = await store.fetch("SELECT * FROM usage_records")
+    kept = {name: row[f"{name}_tokens"] for name in (*METERS, "billed_input", "billed_output")}
+    kept["search_units"] = row["search_units"]
+    assert kept == {name: getattr(usage, name) for name in kept}

@@ -15,6 +15,7 @@ class Settings(DialectSettings):
     )
 
 
+MODELS = ("deepseek-v4-flash", "deepseek-v4.1-flash", "deepseek-v4-pro")
 QUIRKS = Quirks(
     max_tokens_field="max_tokens",
     developer_role="system",
@@ -36,6 +37,7 @@ QUIRKS = Quirks(
 
 class DeepSeek(DialectProvider[Settings]):
     quirks = QUIRKS
+    catalogue = tuple(map(gw.ModelInfo, MODELS))
 
     def shaped(self, body: dict[str, Any], request: gw.ChatRequest) -> dict[str, Any]:
         """While it thinks, a turn with tool calls must come back with its reasoning; a

@@ -13,6 +13,7 @@ class Settings(DialectSettings):
     )
 
 
+MODELS = ("openai/gpt-oss-120b", "openai/gpt-oss-20b", "qwen3.8-27b")
 QUIRKS = Quirks(
     send_null=False,
     reasoning_out="reasoning",
@@ -27,6 +28,7 @@ QUIRKS = Quirks(
 
 class Groq(DialectProvider[Settings]):
     quirks = QUIRKS
+    catalogue = tuple(map(gw.ModelInfo, MODELS))
     # A tool call that the model wrote badly is refused with 400; the next try may be good.
     errors = ErrorRules(
         codes={

@@ -17,6 +17,7 @@ class Settings(DialectSettings):
     base_url: HttpUrl = Field(default=HttpUrl("https://api.x.ai/v1"), description="base of the API")
 
 
+MODELS = ("grok-4.7", "grok-4.6", "grok-4.5", "grok-4.3", "grok-4.20", "grok-build-0.1")
 QUIRKS = Quirks(
     send_null=False,
     finish_fix=True,
@@ -34,6 +35,7 @@ QUIRKS = Quirks(
 
 class XAI(DialectProvider[Settings]):
     quirks = QUIRKS
+    catalogue = tuple(map(gw.ModelInfo, MODELS))
     errors = ErrorRules(codes={"unauthenticated": gw.FailureClass.CREDENTIAL_REFUSED})
 
     def bridges(self) -> bool:

@@ -131,12 +131,13 @@ class Price(msgspec.Struct, frozen=True):
     """What a model costs: USD per million of each meter of `Usage`, by the meter's name.
 
     `tiers` are (input tokens, meters): the last whose number the whole input exceeds
-    replaces the meters it names. `per_request` is added once. `version` names the row.
+    replaces the meters it names; None there means that the rate is not known. `per_request`
+    is added once. `version` names the row.
     """
 
     version: str
     meters: Mapping[str, Decimal]
-    tiers: tuple[tuple[int, Mapping[str, Decimal]], ...] = ()
+    tiers: tuple[tuple[int, Mapping[str, Decimal | None]], ...] = ()
     per_request: Decimal = Decimal(0)
 
     def cost(self, usage: Usage) -> Decimal | None:
@@ -154,9 +155,9 @@ class Price(msgspec.Struct, frozen=True):
                 total += rate * used / MILLION
         return total
 
-    def rates(self, input_tokens: int) -> Mapping[str, Decimal]:
+    def rates(self, input_tokens: int) -> Mapping[str, Decimal | None]:
         """The meters that hold for a request of so many input tokens."""
-        meters = self.meters
+        meters: Mapping[str, Decimal | None] = self.meters
         for above, other in self.tiers:
             if input_tokens > above:
                 meters = {**self.meters, **other}

@@ -5,7 +5,7 @@ are made once per configuration generation and shared by all requests.
 """
 
 from asyncio import Future
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from typing import Protocol, TypeVar, runtime_checkable
@@ -21,7 +21,15 @@ from llm_gateway_api.requests import (
     RequestHead,
     RerankRequest,
 )
-from llm_gateway_api.values import Arrival, Headers, ModelInfo, Outcome, Refusal, Target
+from llm_gateway_api.values import (
+    Arrival,
+    Headers,
+    ModelInfo,
+    Outcome,
+    ParameterOutcome,
+    Refusal,
+    Target,
+)
 
 T = TypeVar("T")
 BODY_SEPARATOR = b"\x1e"  # as in RFC 7464: no JSON text holds it
@@ -323,3 +331,6 @@ class Catalog(Protocol):
 
     def visible(self, arrival: Arrival) -> Sequence[tuple[str, str, ModelInfo]]:
         """(public name, provider, what is known) of each model the caller may use."""
+
+    def parameters(self, provider: str, model: str) -> Mapping[str, ParameterOutcome]:
+        """By the name of each parameter of a chat; empty where it is not known."""

@@ -9,6 +9,8 @@ import msgspec
 from llm_gateway_api.events import Usage
 
 Headers: TypeAlias = Mapping[str, str]
+# What becomes of a parameter: sent in the vendor's form, left out and reported, a 400.
+ParameterOutcome: TypeAlias = Literal["mapped", "dropped", "refused"]
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -95,7 +97,8 @@ class Target:
     `name` is ``provider/model``, the label of metrics and of ``x-gateway-…`` headers.
     `known` is False for a model that neither the configuration nor its provider's list has:
     a client may invent any, so its name is no label of a metric. `weight` 0 takes no
-    traffic. `region` matches itself and what continues it after a hyphen.
+    traffic. `region` matches itself and what continues it after a hyphen. `base` is the
+    vendor's name of the model where `model` is the operator's own for it.
     """
 
     provider: str
@@ -104,6 +107,7 @@ class Target:
     region: str | None = None
     tags: frozenset[str] = frozenset()
     known: bool = True
+    base: str | None = None
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,7 +116,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model of a provider instance; None where it is not known, prices in USD per million."""
+    """A model of a provider instance; None where it is not known, prices in USD per million.
+
+    `base` is the vendor's name of the model where `id` is the operator's own for it.
+    """
 
     id: str
     context_window: int | None = None
@@ -121,6 +128,7 @@ class ModelInfo:
     input_price: str | None = None
     output_price: str | None = None
     created: int = 0
+    base: str | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """Which store, state backend, ledger, catalogues and auditors stand behind a generation."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from time import time
 from typing import Any
 
@@ -11,6 +12,7 @@ from llm_gateway_api import (
     ConfigurationError,
     Ledger,
     ModelCatalog,
+    ModelInfo,
     Price,
     Redact,
     Redactor,
@@ -153,7 +155,8 @@ def audit(auditors: Sequence[Auditor]) -> Audit:
 
 
 class Pricing:
-    """Meets `Prices`: the catalogues by kind of provider; a provider's own kind prices it."""
+    """Meets `Prices`: the catalogues by kind of provider, which knows the model by the
+    vendor's name."""
 
     def __init__(self, kinds: Mapping[str, str], catalogs: Sequence[ModelCatalog]) -> None:
         self._kinds = kinds
@@ -163,6 +166,21 @@ class Pricing:
         kind = self._kinds.get(target.provider, target.provider)
         now = time()
         for each in self._catalogs:
-            if (found := each.price(kind, target.model, now)) is not None:
+            if (found := each.price(kind, target.base or target.model, now)) is not None:
                 return found
         return None
+
+    def learned(self, provider: str, info: ModelInfo) -> ModelInfo:
+        """`info` with what it does not say itself; the first catalogue that has the model is
+        believed."""
+        kind = self._kinds.get(provider, provider)
+        for each in self._catalogs:
+            if (found := each.info(kind, info.base or info.id)) is not None:
+                return replace(
+                    info,
+                    context_window=info.context_window or found.context_window,
+                    max_output=info.max_output or found.max_output,
+                    capabilities=info.capabilities or found.capabilities,
+                    created=info.created or found.created,
+                )
+        return info

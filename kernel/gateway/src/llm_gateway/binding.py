@@ -33,6 +33,7 @@ from llm_gateway.fetching import Fetcher
 from llm_gateway.guarding import Guarding
 from llm_gateway.inlining import Inlining
 from llm_gateway.making import Maker
+from llm_gateway.matrix import Matrix
 from llm_gateway.observe import Counts
 from llm_gateway.ordering import in_turn
 from llm_gateway.pipeline import Pipeline
@@ -40,7 +41,7 @@ from llm_gateway.plugins import Plugins, label
 from llm_gateway.progress import Onward
 from llm_gateway.proxies import Proxied, configured, loopback, proxy_for
 from llm_gateway.reserve import Reserving, Scope
-from llm_gateway.routing import Instance, Router, instance, listed
+from llm_gateway.routing import Instance, Learned, Router, instance, listed
 from llm_gateway.screening import Screens, in_order, watchers
 from llm_gateway.session import Sessions
 from llm_gateway.settings import Settings
@@ -133,7 +134,7 @@ class Binder:
         offered = offers(self.maker, self.kernel.workers, lambda *row: self.armed.append(row))
         frontends = self._frontends()
         providers = self._providers({spec.dialect for spec, _ in frontends.values()})
-        router = self._router(providers)
+        router = self._router(providers, offered["prices"].learned)
         embed = Embedder(providers, {n: each.models for n, each in router.instances.items()})
         self.maker.offers |= {"catalog": router, "targets": router, "embed": embed}
         self.maker.offers["providers"] = {n: self.settings.providers[n] for n in providers}
@@ -260,10 +261,10 @@ class Binder:
         made: Transport = self.maker.keep(("upstream", name), (*given, proxies), make)
         return made
 
-    def _router(self, providers: Mapping[str, Bound]) -> Router:
+    def _router(self, providers: Mapping[str, Bound], learned: Learned) -> Router:
         routing = self.settings.routing
         instances: dict[str, Instance] = {
-            name: instance(name, each.provider, self.settings.providers[name])
+            name: instance(name, each.provider, self.settings.providers[name], learned)
             for name, each in providers.items()
         }
         entries: dict[str, tuple[Target, ...]] = {}
@@ -277,9 +278,9 @@ class Binder:
                         f"routing.models: {entry.name} names the provider {each.provider!r}, "
                         f"which `providers` does not have ({', '.join(sorted(instances))})."
                     )
-                region = each.region or instances[each.provider].region
+                known = instances[each.provider]
                 targets.append(
-                    Target(each.provider, each.model, each.weight, region, frozenset(each.tags))
+                    known.target(each.model, each.weight, each.region, frozenset(each.tags))
                 )
             if targets:
                 for name in (entry.name, *entry.aliases):
@@ -305,6 +306,8 @@ class Binder:
             frozenset(
                 path.split(".")[1] for path in self.settings.named if path.startswith("providers.")
             ),
+            learned,
+            Matrix({name: each.provider for name, each in providers.items()}),
         )
 
     def _strategy(self) -> Any:

@@ -1,6 +1,6 @@
 """From a model's name to an ordered plan: candidates, filter, score, pick. Knows contracts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from llm_gateway_api import (
     ModelInfo,
     ModelNotFoundError,
     NoTargetError,
+    ParameterOutcome,
     PermissionDeniedError,
     Provider,
     RoutingFilter,
@@ -20,27 +21,50 @@ from llm_gateway_api import (
 )
 from msgspec import structs
 
+from llm_gateway.matrix import Matrix
+
 MAX_MADE = 1000  # targets that are kept: clients name models as they like
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What routing knows of a provider instance."""
+    """What routing knows of a provider instance; `bases` are the vendor's names of models that
+    go by names of the operator's own."""
 
     name: str
     models: tuple[ModelInfo, ...]
     default_model: str | None
     region: str | None
     weight: float
+    bases: Mapping[str, str]
+
+    def target(
+        self,
+        model: str,
+        weight: float,
+        region: str | None = None,
+        tags: frozenset[str] = frozenset(),
+        known: bool = True,
+    ) -> Target:
+        base = self.bases.get(model)
+        return Target(self.name, model, weight, region or self.region, tags, known, base)
 
 
-def instance(name: str, provider: Provider | DirectProvider, settings: object) -> Instance:
+Learned = Callable[[str, ModelInfo], ModelInfo]
+
+
+def instance(
+    name: str, provider: Provider | DirectProvider, settings: object, learned: Learned
+) -> Instance:
+    """`learned` adds what the catalogues know to what the provider itself says of a model."""
+    models = tuple(learned(name, each) for each in provider.models())
     return Instance(
         name,
-        tuple(provider.models()),
+        models,
         getattr(settings, "default_model", None),
         getattr(settings, "region", None),
         getattr(settings, "weight", 1.0),
+        {each.id: each.base for each in models if each.base is not None},
     )
 
 
@@ -57,6 +81,8 @@ class Router:
     fallback: bool = True
     listed: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
     named_providers: frozenset[str] = frozenset()
+    learned: Learned = field(default=lambda _, info: info, compare=False, repr=False)
+    matrix: Matrix = field(default_factory=lambda: Matrix({}), compare=False, repr=False)
     _made: dict[tuple[str, str], Target] = field(default_factory=dict, compare=False, repr=False)
 
     def plan(self, asked: Asked) -> Sequence[Target]:
@@ -147,7 +173,7 @@ class Router:
         if made is None:
             known = self.instances[provider]
             listed = f"{provider}/{model}" in self._known
-            made = Target(provider, model, known.weight or 1.0, known.region, known=listed)
+            made = known.target(model, known.weight or 1.0, known=listed)
             if len(self._made) >= MAX_MADE:
                 self._made.clear()
             self._made[provider, model] = made
@@ -215,11 +241,14 @@ class Router:
             and (allowed.providers is None or row[1] in allowed.providers)
         ]
 
+    def parameters(self, provider: str, model: str) -> Mapping[str, ParameterOutcome]:
+        return self.matrix.outcomes(provider, model)
+
     def info(self, target: Target) -> ModelInfo:
         for info in self.instances[target.provider].models:
             if info.id == target.model:
                 return info
-        return ModelInfo(target.model)
+        return self.learned(target.provider, ModelInfo(target.model, base=target.base))
 
 
 def permit(asked: Asked) -> None:
@@ -238,6 +267,6 @@ def listed(instances: Mapping[str, Instance]) -> dict[str, tuple[Target, ...]]:
     found: dict[str, tuple[Target, ...]] = {}
     for known in instances.values():
         for info in known.models:
-            target = Target(known.name, info.id, known.weight, known.region)
+            target = known.target(info.id, known.weight)
             found[info.id] = (*found.get(info.id, ()), target)
     return found

@@ -66,9 +66,12 @@ class AsyncClient:
             for chunk in reader.finish():
                 yield chunk
 
-    async def models(self, *, timeout: float | None = None) -> tuple[Model, ...]:
-        """The models that the key may use."""
-        async with self._answer(wire.Call("GET", "v1/models"), timeout) as response:
+    async def models(
+        self, *, parameters: bool = False, timeout: float | None = None
+    ) -> tuple[Model, ...]:
+        """The models that the key may use; `parameters` asks what becomes of each as well."""
+        params = {"parameters": "true"} if parameters else None
+        async with self._answer(wire.Call("GET", "v1/models", params=params), timeout) as response:
             request_id = response.headers.get("x-request-id")
             return wire.decoded(await self._read(response), ModelList, request_id).data
 

@@ -47,12 +47,12 @@ def health(ctx: click.Context, detailed: bool, timeout: float) -> None:
 
 @click.command()
 @click.option("-p", "--provider", help="Only the models of this provider.")
-@click.option("--capabilities", is_flag=True, help="What each model can do.")
+@click.option("--capabilities", is_flag=True, help="What each can do, takes and costs.")
 @click.pass_context
 def models(ctx: click.Context, provider: str | None, capabilities: bool) -> None:
     """The models that your key may use."""
     with _asking(ctx, 30) as client:
-        found = client.models()
+        found = client.models(parameters=capabilities)
     if provider is not None:
         found = tuple(each for each in found if provider in (each.provider, each.owned_by))
     if ctx.obj.json:
@@ -161,13 +161,23 @@ def _state(value: object) -> str:
 
 
 def _print_models(found: tuple[Model, ...], capabilities: bool) -> None:
-    heads = ("model", "provider", "context", *(("capabilities",) if capabilities else ()))
+    more = ("longest answer", "USD per million in", "out", "capabilities", "does not take")
+    heads = ("model", "provider", "context", *(more if capabilities else ()))
     rows: list[tuple[str, ...]] = []
     for each in found:
-        window = "" if each.context_window is None else f"{each.context_window:,}"
-        row = (each.id, each.provider or each.owned_by or "", window)
-        rows.append((*row, ", ".join(sorted(each.capabilities))) if capabilities else row)
+        row = (each.id, each.provider or each.owned_by or "", _number(each.context_window))
+        rows.append((*row, *_details(each)) if capabilities else row)
     _print_table(heads, rows)
+
+
+def _details(model: Model) -> tuple[str, ...]:
+    prices = (str(model.pricing.get(name) or "") for name in ("input", "output"))
+    left = (name for name, outcome in model.parameters.items() if outcome != "mapped")
+    return (_number(model.max_tokens), *prices, ", ".join(model.capabilities), ", ".join(left))
+
+
+def _number(given: int | None) -> str:
+    return "" if given is None else f"{given:,}"
 
 
 def _print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -62,9 +62,12 @@ class Client:
                 yield from reader.feed(data)
             yield from reader.finish()
 
-    def models(self, *, timeout: float | None = None) -> tuple[Model, ...]:
-        """The models that the key may use."""
-        with self._answer(wire.Call("GET", "v1/models"), timeout) as response:
+    def models(
+        self, *, parameters: bool = False, timeout: float | None = None
+    ) -> tuple[Model, ...]:
+        """The models that the key may use; `parameters` asks what becomes of each as well."""
+        params = {"parameters": "true"} if parameters else None
+        with self._answer(wire.Call("GET", "v1/models", params=params), timeout) as response:
             request_id = response.headers.get("x-request-id")
             return wire.decoded(self._read(response), ModelList, request_id).data
 

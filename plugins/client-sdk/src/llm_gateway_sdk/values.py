@@ -124,13 +124,20 @@ class ChatChunk(_Value, frozen=True):
 
 
 class Model(_Value, frozen=True):
-    """A model that the key may use. What the gateway does not tell is None or empty."""
+    """A model that the key may use. What the gateway does not tell is None or empty.
+
+    `max_tokens` is the longest answer. `pricing` has USD per million by meter, as text, with
+    `tiers` and the `version`; `parameters` says what becomes of each: mapped, dropped, refused.
+    """
 
     id: str
     owned_by: str | None = None
     provider: str | None = None
     context_window: int | None = None
+    max_tokens: int | None = None
     capabilities: tuple[str, ...] = ()
+    pricing: dict[str, Any] = {}
+    parameters: dict[str, str] = {}
 
 
 class ModelList(_Value, frozen=True):

@@ -4,14 +4,17 @@ One document serves the SDKs of both dialects: each reads its own members and le
 other's alone. Pages are cut where a caller asks for them, or is of the dialect that pages.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
+from llm_gateway_api.backing import Prices
 from llm_gateway_api.contracts import Catalog
 from llm_gateway_api.endpoints import EndpointRequest, EndpointResponse
 from llm_gateway_api.errors import MalformedBodyError, ModelNotFoundError
-from llm_gateway_api.values import Arrival, ModelInfo
+from llm_gateway_api.values import Arrival, ModelInfo, Target
 
 from llm_gateway_frontend_openai.wire import encode
 
@@ -21,35 +24,47 @@ MAX_PAGE = 1000
 
 
 class ListModels:
-    def __init__(self, catalog: Catalog) -> None:
+    """``parameters=true`` adds what becomes of each parameter with each model."""
+
+    def __init__(self, catalog: Catalog, prices: Prices | None) -> None:
         self._catalog = catalog
+        self._prices = prices
 
     async def __call__(self, request: EndpointRequest) -> EndpointResponse:
-        data = list(_visible(self._catalog, request.arrival).values())
+        shown = _visible(self._catalog, request.arrival)
         paged = PAGING_HEADER in request.arrival.headers
-        return EndpointResponse(200, encode(_page(data, request.query, PAGE if paged else None)))
+        page = _page(list(shown), request.query, PAGE if paged else None)
+        data: list[dict[str, Any]] = []
+        for name in page["data"]:
+            provider, info = shown[name]
+            data.append(_object(name, provider, info, self._prices))
+            if request.query.get("parameters") == "true":
+                data[-1]["parameters"] = self._catalog.parameters(provider, info.id)
+                await asyncio.sleep(0)  # others are served between two models
+        return EndpointResponse(200, encode({**page, "data": data}))
 
 
 class GetModel:
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, prices: Prices | None) -> None:
         self._catalog = catalog
+        self._prices = prices
 
     async def __call__(self, request: EndpointRequest) -> EndpointResponse:
         wanted = request.match["id"]
         found = _visible(self._catalog, request.arrival).get(wanted)
         if found is None:
             raise ModelNotFoundError(f"There is no model {wanted[:256]!r}.", param="model")
-        return EndpointResponse(200, encode(found))
+        provider, info = found
+        model = _object(wanted, provider, info, self._prices)
+        model["parameters"] = self._catalog.parameters(provider, info.id)
+        return EndpointResponse(200, encode(model))
 
 
-def _page(
-    data: Sequence[dict[str, Any]], query: Mapping[str, str], size: int | None
-) -> dict[str, Any]:
-    """The part of `data` that the query asks for, and what is said of it."""
+def _page(ids: Sequence[str], query: Mapping[str, str], size: int | None) -> dict[str, Any]:
+    """The part of `ids` that the query asks for, and what is said of it."""
     if "limit" in query:
         size = _limit(query["limit"])
-    ids = [each["id"] for each in data]
-    start, end = 0, len(data)
+    start, end = 0, len(ids)
     if (after := query.get("after_id")) in ids:
         start = ids.index(after) + 1
     elif (before := query.get("before_id")) in ids:
@@ -57,8 +72,8 @@ def _page(
         start = max(0, end - size) if size is not None else 0
     stop = end if size is None else min(end, start + size)
     more = start > 0 if "before_id" in query else stop < end
-    shown = list(data[start:stop])
-    first, last = (shown[0]["id"], shown[-1]["id"]) if shown else (None, None)
+    shown = ids[start:stop]
+    first, last = (shown[0], shown[-1]) if shown else (None, None)
     about = {"has_more": more, "first_id": first, "last_id": last}
     return {"object": "list", "data": shown, **about}
 
@@ -69,15 +84,15 @@ def _limit(given: str) -> int:
     raise MalformedBodyError(f"'limit' must be a number from 1 to {MAX_PAGE}.", param="limit")
 
 
-def _visible(catalog: Catalog, arrival: Arrival) -> dict[str, dict[str, Any]]:
+def _visible(catalog: Catalog, arrival: Arrival) -> dict[str, tuple[str, ModelInfo]]:
     """Each public name once; the first provider that serves it is its owner."""
-    models: dict[str, dict[str, Any]] = {}
+    models: dict[str, tuple[str, ModelInfo]] = {}
     for name, provider, info in catalog.visible(arrival):
-        models.setdefault(name, _object(name, provider, info))
+        models.setdefault(name, (provider, info))
     return models
 
 
-def _object(name: str, provider: str, info: ModelInfo) -> dict[str, Any]:
+def _object(name: str, provider: str, info: ModelInfo, prices: Prices | None) -> dict[str, Any]:
     made: dict[str, Any] = {
         "id": name,
         "object": "model",
@@ -94,4 +109,25 @@ def _object(name: str, provider: str, info: ModelInfo) -> dict[str, Any]:
         made["max_tokens"] = info.max_output
     if info.capabilities:
         made["capabilities"] = sorted(info.capabilities)
+    if pricing := _pricing(provider, info, prices):
+        made["pricing"] = pricing
     return made
+
+
+def _pricing(provider: str, info: ModelInfo, prices: Prices | None) -> dict[str, Any]:
+    """USD per million of each meter, as text; the provider's own word where no catalogue has
+    the model."""
+    price = prices.price(Target(provider, info.id, base=info.base)) if prices else None
+    if price is None:
+        own = {"input": info.input_price, "output": info.output_price}
+        return {name: each for name, each in own.items() if each is not None}
+    made: dict[str, Any] = _texts(price.meters)
+    if price.per_request:
+        made["request"] = f"{price.per_request:f}"
+    if price.tiers:
+        made["tiers"] = [{"above": tokens, **_texts(rates)} for tokens, rates in price.tiers]
+    return {**made, "version": price.version}
+
+
+def _texts(meters: Mapping[str, Decimal | None]) -> dict[str, Any]:
+    return {name: None if each is None else f"{each:f}" for name, each in meters.items()}

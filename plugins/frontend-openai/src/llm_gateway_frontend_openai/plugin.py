@@ -28,14 +28,19 @@ def llm_gateway_frontends() -> list[FrontendSpec]:
 def llm_gateway_endpoints() -> list[EndpointSpec]:
     return [
         EndpointSpec(
-            "GET", "/v1/models", "user", ListModels, needs=("catalog",), doc=describing.LIST
+            "GET",
+            "/v1/models",
+            "user",
+            ListModels,
+            needs=("catalog", "prices"),
+            doc=describing.LIST,
         ),
         EndpointSpec(
             "GET",
             "/v1/models/{id:path}",
             "user",
             GetModel,
-            needs=("catalog",),
+            needs=("catalog", "prices"),
             doc=describing.GET,
         ),
     ]

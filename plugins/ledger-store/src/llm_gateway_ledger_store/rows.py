@@ -35,7 +35,12 @@ _RECORD = {
 }
 # Those of its usage, and the member that each comes from; null where usage is not known.
 _USAGE = {f"{meter}_tokens": (meter, "bigint") for meter in METERS}
-_USAGE["estimated"] = ("estimated", "boolean")
+_USAGE |= {
+    "billed_input_tokens": ("billed_input", "bigint"),
+    "billed_output_tokens": ("billed_output", "bigint"),
+    "search_units": ("search_units", "bigint"),
+    "estimated": ("estimated", "boolean"),
+}
 METER_COLUMNS = tuple(f"{meter}_tokens" for meter in METERS)
 
 _NAMES = (*_RECORD, *_USAGE)

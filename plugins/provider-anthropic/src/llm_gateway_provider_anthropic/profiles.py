@@ -130,7 +130,7 @@ def info(model: str) -> gw.ModelInfo:
     row, takes = _row(model), profile(model)
     capabilities = {"chat", "streaming", "tools", "vision", "documents", "prompt_caching"}
     if takes.structured:
-        capabilities.add("json_schema")
+        capabilities.add("structured_output")
     if takes.thinking:
         capabilities.add("reasoning")
     if row is None:

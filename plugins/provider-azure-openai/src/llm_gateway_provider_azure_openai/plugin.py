@@ -97,7 +97,8 @@ def row(deployment: str, settings: Settings) -> gw.ModelInfo:
     """What is known of a deployment: the row of its base model, under its own name."""
     base = base_model(deployment, settings)
     known = models.known(base) if base is not None else None
-    return replace(known, id=deployment) if known is not None else gw.ModelInfo(deployment)
+    found = known if known is not None else gw.ModelInfo(deployment)
+    return replace(found, id=deployment, base=base)
 
 
 def make(name: str, settings: Settings) -> gw.Provider:

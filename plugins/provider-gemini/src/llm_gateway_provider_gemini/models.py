@@ -88,7 +88,7 @@ EMBEDDINGS = (
 )
 
 _CHAT = frozenset(
-    {"chat", "streaming", "tools", "vision", "audio", "documents", "json_schema", "reasoning"}
+    {"chat", "streaming", "tools", "vision", "audio", "documents", "structured_output", "reasoning"}
 )
 _EMBED = frozenset({"embeddings"})
 

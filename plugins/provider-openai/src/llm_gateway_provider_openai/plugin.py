@@ -8,6 +8,29 @@ from llm_gateway_dialect_openai import DialectSettings, WithEmbeddings, demanded
 from pydantic import Field, HttpUrl
 
 BASE_URL = "https://api.openai.com/v1"
+# What the vendor itself serves; a catalogue says what these are and cost.
+MODELS = (
+    "gpt-6-astra",
+    "gpt-6.1-sol",
+    "gpt-6-sol",
+    "gpt-6.1-terra",
+    "gpt-6-luna",
+    "gpt-5.6-sol",
+    "gpt-5.6-terra",
+    "gpt-5.6-luna",
+    "gpt-5.5",
+    "gpt-5.4",
+    "gpt-5.4-mini",
+    "gpt-5.4-nano",
+    "gpt-4.1",
+    "gpt-4.1-mini",
+    "gpt-4o",
+    "gpt-4o-mini",
+    "o3",
+    "gpt-audio-1.5",
+    "text-embedding-3-large",
+    "text-embedding-3-small",
+)
 
 
 class Settings(DialectSettings):
@@ -24,6 +47,12 @@ class OpenAIProvider(WithEmbeddings[Settings]):
         "openai.completions": "/completions",
         "openai.responses": "/responses",
     }
+
+    def models(self) -> Sequence[gw.ModelInfo]:
+        """Another server's models are known only from the settings."""
+        listed = super().models()
+        vendor = not listed and self._base == BASE_URL
+        return tuple(map(gw.ModelInfo, MODELS)) if vendor else listed
 
     def headers(self) -> dict[str, str]:
         given = {

@@ -1,0 +1,1 @@
+"""Vendors' models and their prices, dated and with their sources."""
