@@ -164,8 +164,11 @@ def error_frame(message: str = "The scripted provider broke.", code: str | None 
     return sse(error_body(message, type="server_error", code=code))
 
 
-def strict(expect_key: str | None = None) -> Callable[[Received], Answer | None]:
-    """A validator with OpenAI's manners: wrong keys and unknown fields are refused."""
+def strict(
+    expect_key: str | None = None, also: frozenset[str] = frozenset()
+) -> Callable[[Received], Answer | None]:
+    """A validator with OpenAI's manners: wrong keys and unknown fields are refused, but for
+    those that a vendor of the dialect takes `also`."""
 
     def validate(request: Received) -> Answer | None:
         if expect_key and request.headers.get("authorization") != f"Bearer {expect_key}":
@@ -173,7 +176,8 @@ def strict(expect_key: str | None = None) -> Callable[[Received], Answer | None]
         if request.path not in _FIELDS:
             known = request.method == "GET" and request.path.startswith("/v1/models")
             return None if known else error_answer(404, "unknown_url", "Unknown request URL.")
-        return _fields(request, *_FIELDS[request.path])
+        known_fields, required = _FIELDS[request.path]
+        return _fields(request, known_fields | also, required)
 
     return validate
 
