@@ -163,7 +163,8 @@ def _bedrock() -> Vendor:
 
 
 def vendors() -> tuple[Vendor, ...]:
-    call = openai_dialect.ToolCall("call_1", TOOL, ('{"port":', '"Brest"}'))
+    pieces = ('{"port":', '"Brest"}')
+    call = openai_dialect.ToolCall("call_1", TOOL, pieces)
     return (
         _openai_like("openai", openai_dialect.MODEL),
         _anthropic(),
@@ -182,7 +183,7 @@ def vendors() -> tuple[Vendor, ...]:
         _dialect(
             "cohere",
             cohere_dialect,
-            cohere_dialect.ToolCall("tide_at_k3", TOOL, ('{"port":', '"Brest"}')),
+            openai_dialect.ToolCall("tide_at_k3", TOOL, ('{"port":', '"Brest"}')),
             model="command-a-plus-05-2026",
         ),
         _dialect(
