@@ -72,6 +72,13 @@ def test_parameters_are_mapped_by_name() -> None:
     assert set(dropped) == {"user", "store", "odd"}
 
 
+def test_one_call_at_a_time_cannot_be_asked_for_and_that_is_told() -> None:
+    """Frameworks ask for it unasked; a refusal would keep their tools from Cohere."""
+    body, dropped = sent(chat(params={"parallel_tool_calls": False}))
+    assert "parallel_tool_calls" not in body
+    assert tuple(dropped) == ("parallel_tool_calls",)
+
+
 @pytest.mark.parametrize(("given", "taken"), [(0, 0.01), (1, 0.99), (0.3, 0.3)])
 def test_top_p_ends(given: float, taken: float) -> None:
     """0 and 1 mean the ends of the vendor's narrower range."""
@@ -92,7 +99,6 @@ def test_top_p_ends(given: float, taken: float) -> None:
         ("logit_bias", {"1": 2}),
         ("modalities", ["text", "audio"]),
         ("audio", {"voice": "x"}),
-        ("parallel_tool_calls", False),
         ("web_search_options", {}),
         ("moderation", {}),
         ("response_format", {"type": "grammar"}),

@@ -61,7 +61,7 @@ OUTCOMES: Mapping[str, Rule] = MappingProxyType(
         "modalities": Rule(refused=True, neutral=(["text"],)),
         "web_search_options": Rule(refused=True),
         "moderation": Rule(refused=True),
-        "parallel_tool_calls": Rule(refused=True, neutral=(True,)),
+        "parallel_tool_calls": Rule(neutral=(True,)),
         "user": Rule(),
         "safety_identifier": Rule(),
         "store": Rule(),
