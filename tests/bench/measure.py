@@ -25,13 +25,14 @@ def at(values: Sequence[float], share: float) -> float:
 def cpu(rig: Rig, scenario: Scenario, rounds: int) -> Rows:
     """CPU time a request in a closed loop of 32 clients, rounds interleaved, medians."""
     gateway = rig.gateway(scenario.config, scenario.plugins)
-    pairs = [(rig.relay, scenario.relayed, rig.relay.name), (gateway, scenario.request, "gateway")]
+    yardstick = gateway if scenario.own_lane else rig.relay
+    pairs = [(yardstick, scenario.relayed, "bare relay"), (gateway, scenario.request, "gateway")]
     costs: dict[str, list[float]] = {"bare relay": [], "gateway": []}
     rates: dict[str, list[float]] = {"bare relay": [], "gateway": []}
     failed = 0
     for number in range(-1, rounds):  # the first round warms up
         for system, body, name in pairs if number % 2 else pairs[::-1]:
-            path = scenario.path if name == "gateway" else "/v1/chat/completions"
+            path = scenario.path if name == "gateway" else scenario.relayed_path
             total = scenario.total if number >= 0 else scenario.total // 5
             before = system.process.cpu()
             found = rig.load(system, body, path=path, clients=32, total=total)

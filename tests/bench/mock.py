@@ -12,10 +12,7 @@ import uvloop
 from answers import ANSWERS, Answer
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
-    b"transfer-encoding: chunked\r\n\r\n"
-)
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n\r\n"
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 GAP = re.compile(rb'"model":"gpt-gap-(\d+)"')
 
@@ -50,22 +47,24 @@ class Mock(asyncio.Protocol):
             self._answer(ANSWERS[head.split(b" ", 2)[1].decode()], body)
 
     def _answer(self, answer: Answer, body: bytes) -> None:
-        if b'"stream":true' not in body:
+        if not answer.streams and b'"stream":true' not in body:
             self._transport.write(HEAD % len(answer.whole) + answer.whole)
             return
         usage = (answer.usage_event,) if b'"include_usage":true' in body else ()
         events = [each for each in chain(answer.events, usage, (answer.last,)) if each]
-        gap = GAP.search(body)
+        gap, head = GAP.search(body), STREAM_HEAD % answer.kind
         if gap is None:
             pieces = [framed(each) for each in events]
-            self._transport.write(STREAM_HEAD + b"".join(pieces) + b"0\r\n\r\n")
+            self._transport.write(head + b"".join(pieces) + b"0\r\n\r\n")
             return
-        task = asyncio.get_running_loop().create_task(self._slowly(events, int(gap[1]) / 1000))
+        task = asyncio.get_running_loop().create_task(
+            self._slowly(head, events, int(gap[1]) / 1000)
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _slowly(self, events: list[bytes], gap: float) -> None:
-        self._transport.write(STREAM_HEAD)
+    async def _slowly(self, head: bytes, events: list[bytes], gap: float) -> None:
+        self._transport.write(head)
         for event in events:
             await asyncio.sleep(gap)
             self._transport.write(framed(event))

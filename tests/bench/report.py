@@ -21,7 +21,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def _cpu(rows: Rows) -> Iterator[str]:
-    yield "| CPU time a request, closed loop | bare relay, ms | gateway, ms | ratio | target |"
+    yield "| CPU time a request, closed loop | yardstick, ms | gateway, ms | ratio | target |"
     yield "| --- | --: | --: | --: | --: |"
     for name, row in rows.items():
         yield (

@@ -52,13 +52,60 @@ def chat(stream: bool = False, model: str = "gpt-bench") -> dict[str, Any]:
     return {"model": model, "messages": messages, **extra}
 
 
+# Every vendor on the translate lane: what a provider could relay is decoded all the same.
+AGAIN = "/again"
+TRANSLATING: Mapping[str, Any] = {
+    "providers": {
+        "decoded": {
+            "kind": "openai",
+            "api_key": "sk-bench",
+            "base_url": f"{MOCK}/v1",
+            "quirks": {"relay": False},
+        },
+        "anthropic": {"api_key": "sk-bench", "base_url": MOCK},
+        "gemini": {"api_key": "sk-bench", "base_url": MOCK},
+        "bedrock": {
+            "region": "us-east-1",
+            "access_key_id": "AKIDEXAMPLE",
+            "secret_access_key": "bench",
+            "base_url": MOCK,
+        },
+        "cohere": {"api_key": "sk-bench", "base_url": MOCK},
+        "mistral": {"api_key": "sk-bench", "base_url": f"{MOCK}/mistral/v1"},
+        "together": {"api_key": "sk-bench", "base_url": f"{MOCK}/together/v1"},
+    }
+}
+TRANSLATORS = CORE | {
+    "provider_anthropic",
+    "provider_gemini",
+    "provider_bedrock",
+    "provider_cohere",
+    "provider_mistral",
+    "provider_together",
+}
+# The model by which a vendor is asked, and the path at which it streams.
+VENDORS: Mapping[str, tuple[str, str]] = {
+    "openai": ("decoded/some", "/v1/chat/completions"),
+    "anthropic": ("anthropic/claude-bench", "/v1/messages"),
+    "gemini": (
+        "gemini/gemini-bench",
+        "/v1beta/models/gemini-bench:streamGenerateContent?alt=sse",
+    ),
+    "bedrock": ("bedrock/bench", "/model/bench/converse-stream"),
+    "cohere": ("cohere/bench", "/v2/chat"),
+    "mistral": ("mistral/bench", "/mistral/v1/chat/completions"),
+    "together": ("together/bench", "/together/v1/chat/completions"),
+}
+
+
 @dataclass(frozen=True)
 class Scenario:
     """CPU time of `request` in a closed loop, compared with the bare relay's.
 
-    `relayed` is what the relay is asked: the same work without a gateway. `config` is merged
+    `relayed` is what the relay is asked at `relayed_path`: the same work without a gateway.
+    With `own_lane`, the yardstick is the gateway itself, relaying `relayed`. `config` is merged
     into `BASE` and `plugins` take part (None: every one installed); scenarios that have both in
-    common share a gateway. `target` is the ratio to the relay that is wanted.
+    common share a gateway. `target` is the ratio to the yardstick that is wanted.
     """
 
     name: str
@@ -69,6 +116,35 @@ class Scenario:
     path: str = "/v1/chat/completions"
     config: Mapping[str, Any] = field(default_factory=dict)
     plugins: frozenset[str] | None = CORE
+    relayed_path: str = "/v1/chat/completions"
+    own_lane: bool = False
+
+
+def translated(vendor: str) -> tuple[Scenario, Scenario]:
+    """Against the gateway's relay lane, and a stream against a bare decode-and-encode loop."""
+    model, path = VENDORS[vendor]
+    return (
+        Scenario(
+            f"translate {vendor}",
+            chat(model=model),
+            chat(),
+            1500,
+            target=2.0,
+            config=TRANSLATING,
+            plugins=TRANSLATORS,
+            own_lane=True,
+        ),
+        Scenario(
+            f"translate {vendor}, stream of 50 events",
+            chat(True, model),
+            chat(True),
+            400,
+            target=2.0,
+            config=TRANSLATING,
+            plugins=TRANSLATORS,
+            relayed_path=AGAIN + path,
+        ),
+    )
 
 
 # Limits of the key in requests, tokens and at once, and a record of each request.
@@ -133,6 +209,7 @@ SCENARIOS = (
     accounted("process", 0.9, backend="process"),
     accounted("host", 0.9, backend="host"),
     accounted("redis", None, backend="redis", redis_url=REDIS),
+    *(each for vendor in VENDORS for each in translated(vendor)),
 )
 
 
