@@ -20,7 +20,6 @@ from llm_gateway_api import (
     Service,
     SupportsTarget,
     SupportsWatch,
-    Target,
 )
 
 from llm_gateway import tracing
@@ -41,7 +40,7 @@ from llm_gateway.plugins import Plugins, label
 from llm_gateway.progress import Onward
 from llm_gateway.proxies import Proxied, configured, loopback, proxy_for
 from llm_gateway.reserve import Reserving, Scope
-from llm_gateway.routing import Instance, Learned, Router, instance, listed
+from llm_gateway.routing import Instance, Learned, Router, deployed, instance, listed
 from llm_gateway.screening import Screens, in_order, watchers
 from llm_gateway.session import Sessions
 from llm_gateway.settings import Settings
@@ -267,24 +266,7 @@ class Binder:
             name: instance(name, each.provider, self.settings.providers[name], learned)
             for name, each in providers.items()
         }
-        entries: dict[str, tuple[Target, ...]] = {}
-        for entry in routing.models:
-            targets = []
-            for each in entry.deployments:
-                if each.provider not in instances:
-                    if each.provider in self.settings.providers:
-                        continue
-                    raise ConfigurationError(
-                        f"routing.models: {entry.name} names the provider {each.provider!r}, "
-                        f"which `providers` does not have ({', '.join(sorted(instances))})."
-                    )
-                known = instances[each.provider]
-                targets.append(
-                    known.target(each.model, each.weight, each.region, frozenset(each.tags))
-                )
-            if targets:
-                for name in (entry.name, *entry.aliases):
-                    entries[name] = tuple(targets)
+        entries = deployed(routing.models, instances, self.settings.providers.keys())
         default = routing.default_provider
         if default is not None and default not in self.settings.providers:
             raise ConfigurationError(

@@ -1,12 +1,14 @@
 """From a model's name to an ordered plan: candidates, filter, score, pick. Knows contracts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from llm_gateway_api import (
     Arrival,
     Asked,
+    ConfigurationError,
     DirectProvider,
     ModelInfo,
     ModelNotFoundError,
@@ -269,4 +271,30 @@ def listed(instances: Mapping[str, Instance]) -> dict[str, tuple[Target, ...]]:
         for info in known.models:
             target = known.target(info.id, known.weight)
             found[info.id] = (*found.get(info.id, ()), target)
+    return found
+
+
+def deployed(
+    models: Iterable[Any], instances: Mapping[str, Instance], configured: Collection[str]
+) -> dict[str, tuple[Target, ...]]:
+    """The deployments of each public name and alias of ``routing.models``; those of a provider
+    that is off are left out.
+
+    Raises:
+        ConfigurationError: a provider is named that is not configured.
+    """
+    found: dict[str, tuple[Target, ...]] = {}
+    for entry in models:
+        targets = []
+        for each in entry.deployments:
+            if (known := instances.get(each.provider)) is not None:
+                tags = frozenset(each.tags)
+                targets.append(known.target(each.model, each.weight, each.region, tags))
+            elif each.provider not in configured:
+                raise ConfigurationError(
+                    f"routing.models: {entry.name} names the provider {each.provider!r}, "
+                    f"which `providers` does not have ({', '.join(sorted(instances))})."
+                )
+        if targets:
+            found |= dict.fromkeys((entry.name, *entry.aliases), tuple(targets))
     return found
