@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "docs"
+VENDORS = "uv run --all-packages python kernel/gateway/docs/vendors.py"
 COMMAND = "uv run --all-packages python kernel/gateway/docs/generate.py"
 
 
-def generator() -> Any:
-    spec = importlib.util.spec_from_file_location("generate", FOLDER / "generate.py")
+def generator(name: str = "generate") -> Any:
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -24,6 +25,22 @@ def test_page_is_up_to_date(name: str) -> None:
     page = generator().PAGES[name]()
 
     assert (FOLDER / name).read_text(encoding="utf-8") == page, f"run: {COMMAND}"
+
+
+def test_parameters_are_what_providers_do_with_them() -> None:
+    page = generator("vendors").parameters()
+
+    told = (FOLDER / "parameters.md").read_text(encoding="utf-8")
+    assert told == page, f"run: {VENDORS}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_vendors_are_what_the_conformance_kit_finds() -> None:
+    page = generator("vendors").vendors_page()
+
+    assert (FOLDER / "vendors.md").read_text(encoding="utf-8") == page, f"run: {VENDORS}"
+    assert "fail" not in page
 
 
 def test_every_setting_says_what_it_means() -> None:

@@ -89,7 +89,8 @@ class ProviderSpec:
     has no ``providers``, `environment` the settings read from variables in that case.
     `standalone` marks a kind that serves when nothing at all is configured.
     `surfaces` is what it can do, for the capability matrix. `telemetry_name` is what traces
-    call the vendor (``gen_ai.provider.name``); the kind if absent.
+    call the vendor (``gen_ai.provider.name``); the kind if absent. `status` is what its maker
+    vouches for.
     """
 
     kind: str
@@ -101,6 +102,7 @@ class ProviderSpec:
     surfaces: frozenset[str] = frozenset({"chat"})
     needs: tuple[str, ...] = ()
     telemetry_name: str | None = None
+    status: Literal["production", "beta"] = "beta"
 
 
 @dataclass(frozen=True, slots=True)

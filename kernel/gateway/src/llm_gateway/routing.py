@@ -244,6 +244,10 @@ class Router:
         ]
 
     def parameters(self, provider: str, model: str) -> Mapping[str, ParameterOutcome]:
+        known = self.instances[provider]
+        info = next((each for each in known.models if each.id == model), None)
+        if info is not None and info.capabilities and "chat" not in info.capabilities:
+            return {}  # parameters are those of a chat
         return self.matrix.outcomes(provider, model)
 
     def info(self, target: Target) -> ModelInfo:

@@ -36,7 +36,7 @@ class Vendor:
 
     `says` and `streams` answer with a text, `calls` and `streams_calls` call `TOOL` once with
     `ARGUMENTS`, `limits` is a 429. `settings` are those beside the address, `address` the key
-    and the path of the latter.
+    and the path of the latter. Without `forms` a schema for the answer is refused by name.
     """
 
     kind: str
@@ -49,7 +49,7 @@ class Vendor:
     limits: Step
     settings: Mapping[str, Any] = field(default_factory=lambda: {"api_key": KEY})
     address: tuple[str, str] = ("base_url", "")
-    vision: bool = True
+    forms: bool = True
 
     @property
     def name(self) -> str:
@@ -198,6 +198,7 @@ def vendors() -> tuple[Vendor, ...]:
             "deepseek",
             "deepseek-v4-pro",
             validator=openai_dialect.strict(KEY, frozenset({"thinking"})),
+            forms=False,
         ),
         _openai_like("xai", "grok-4.3"),
         _openai_like("openrouter", "a/model"),

@@ -169,6 +169,7 @@ def llm_gateway_providers() -> Sequence[gw.ProviderSpec]:
             Settings,
             make,
             env="ANTHROPIC_API_KEY",
+            status="production",
             environment={"api_key": "ANTHROPIC_API_KEY"},
             surfaces=frozenset(
                 {"chat", "streaming", "tools", "vision", "documents", "json_schema", "reasoning"}

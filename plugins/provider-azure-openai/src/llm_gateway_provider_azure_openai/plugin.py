@@ -114,6 +114,7 @@ def llm_gateway_providers() -> Sequence[gw.ProviderSpec]:
             Settings,
             make,
             env="AZURE_OPENAI_API_KEY",
+            status="production",
             environment={
                 "api_key": "AZURE_OPENAI_API_KEY",
                 "endpoint": "AZURE_OPENAI_ENDPOINT",

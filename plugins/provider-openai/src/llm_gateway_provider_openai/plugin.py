@@ -76,6 +76,7 @@ def llm_gateway_providers() -> Sequence[gw.ProviderSpec]:
             Settings,
             OpenAIProvider,
             env="OPENAI_API_KEY",
+            status="production",
             environment={"api_key": "OPENAI_API_KEY"},
             surfaces=frozenset(
                 {"chat", "completions", "embeddings", "streaming", "tools", "vision", "json_schema"}
