@@ -286,11 +286,13 @@ class Reservation(msgspec.Struct, frozen=True):
 
 class Settlement(msgspec.Struct, frozen=True):
     """What a request came to: `usage` and `cost` (USD) are None where they are not known,
-    `target` is None where no deployment answered (a refusal, a cache hit)."""
+    `target` is None where no deployment was asked (a refusal, a cache hit). `answered` says
+    that content came of it, so that something is owed whatever is known of the usage."""
 
     target: Target | None
     usage: Usage | None
     cost: Decimal | None
+    answered: bool = True
 
 
 class Limiter(Protocol):

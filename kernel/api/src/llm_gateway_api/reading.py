@@ -7,9 +7,12 @@ from typing import Any
 import msgspec
 
 from llm_gateway_api.errors import MalformedBodyError
+from llm_gateway_api.requests import RequestHead
 from llm_gateway_api.values import Headers
 
 Object = Mapping[str, Any]
+# Where the dialects keep the longest answer that a caller allows.
+_CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
 def wrong(param: str, expected: str) -> MalformedBodyError:
@@ -66,3 +69,19 @@ def presented_keys(headers: Headers) -> list[str]:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else ""
     return [key for key in (bearer, headers.get("x-api-key", "").strip()) if key]
+
+
+def whole_field(head: RequestHead, name: str) -> int | None:
+    """The top-level member `name` of a request that was not decoded, if it is a whole number."""
+    raw = head.fields.get(name)
+    if raw is not None and (text := bytes(raw)).isdigit():
+        return int(text[:9])
+    return None
+
+
+def output_cap(head: RequestHead) -> int | None:
+    """The longest answer, in tokens, that the caller allows."""
+    for name in _CAPS:
+        if (found := whole_field(head, name)) is not None:
+            return found
+    return None

@@ -29,7 +29,6 @@ from llm_gateway_api import (
     Refusal,
     RequestHead,
     RoutingStrategy,
-    Settlement,
     Target,
     UpstreamError,
     Usage,
@@ -44,7 +43,7 @@ from llm_gateway.guarding import Guarding, Leases
 from llm_gateway.malformed import refuse_deep
 from llm_gateway.observe import Counts
 from llm_gateway.progress import Onward, Progress
-from llm_gateway.reserve import NOTHING, Reserving
+from llm_gateway.reserve import Reserving, settlement
 from llm_gateway.routing import Router
 from llm_gateway.screening import Screens
 from llm_gateway.tracing import Trace
@@ -137,9 +136,7 @@ class Pipeline:
                 await self._answer(call, seen)
         finally:
             self.caching.leave(call)
-            hit = call.repeated is not None
-            told = NOTHING if hit else Settlement(call.target, call.usage, call.cost)
-            self.reserving.settle(reserved, told)
+            self.reserving.settle(reserved, settlement(call))
 
     async def _answer(self, call: Call, seen: Asked) -> None:
         """Attempts, best target first, until one has answered or nobody may be asked."""

@@ -109,6 +109,13 @@ class Reserving:
             self.scope.spawn(limiter.settle(reservation, settlement), "settle")
 
 
+def settlement(call: "Call") -> Settlement:
+    """What `call` came to; an answer that was kept before costs nothing."""
+    if call.repeated is not None:
+        return NOTHING
+    return Settlement(call.target, call.usage, call.cost, call.first_content is not None)
+
+
 def refused_error(answer: Refusal) -> RefusedError:
     """A refusal as the error that its client sees."""
     error = RefusedError(

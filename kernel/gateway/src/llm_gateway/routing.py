@@ -190,6 +190,13 @@ class Router:
             return ()
         return self._ranked(structs.replace(asked, model=name), self._offered(name), [])
 
+    def candidates(self, asked: Asked) -> Sequence[Target]:
+        """Where the request may go, unordered; nowhere is no error here."""
+        try:
+            return [each for each in self.resolve(asked) if self._keeps(asked, each, [])]
+        except ModelNotFoundError:
+            return ()
+
     def _offered(self, name: str) -> Sequence[Target]:
         """No rule and no default provider: who wrote the name said whom it means."""
         provider, _, model = name.partition("/")

@@ -1,12 +1,10 @@
 """How many tokens a request will come to, guessed from its size and from what was seen."""
 
-from llm_gateway_api import RequestHead, Usage
+from llm_gateway_api import RequestHead, Usage, output_cap
 
 BYTES_A_TOKEN = 4.0
 OUTPUT_TOKENS = 300.0
 LEARNING = 0.05
-# Where the dialects keep the longest answer that a caller allows.
-_CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
 class Estimator:
@@ -18,7 +16,7 @@ class Estimator:
 
     def guess(self, head: RequestHead) -> int:
         output = self._output
-        if (cap := _cap(head)) is not None:
+        if (cap := output_cap(head)) is not None:
             output = min(output, cap)
         return max(1, round(len(head.body) / self._bytes + output))
 
@@ -28,11 +26,3 @@ class Estimator:
         if asked > 0 and 1.0 <= size / asked <= 100.0:
             self._bytes += LEARNING * (size / asked - self._bytes)
         self._output += LEARNING * (usage.output_total - self._output)
-
-
-def _cap(head: RequestHead) -> int | None:
-    for name in _CAPS:
-        raw = head.fields.get(name)
-        if raw is not None and (text := bytes(raw)).isdigit():
-            return int(text[:9])
-    return None

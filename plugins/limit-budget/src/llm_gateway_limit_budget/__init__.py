@@ -1,0 +1,1 @@
+"""Budgets of tenants and keys: reserved before a request, settled after it."""

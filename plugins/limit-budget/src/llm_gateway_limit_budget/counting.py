@@ -1,0 +1,78 @@
+"""Budgets in shared state: windows that are filled from the ledger when the state is new.
+
+Each window is taken together with its marker, so that lost state is seen in the very step
+that would have counted from nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from time import time
+
+from llm_gateway_api import Denial, Grant, StateBackend, Store, StoreError, Take
+
+from llm_gateway_limit_budget.periods import Window
+from llm_gateway_limit_budget.spending import spent
+
+log = logging.getLogger("llm_gateway_limit_budget")
+FILL_SECONDS = 5.0
+WAIT_SECONDS = 1.0
+TRIES = 3
+
+
+class Counting:
+    def __init__(self, state: StateBackend, store: Store | None) -> None:
+        self._state = state
+        self._store = store
+
+    async def take(self, windows: Sequence[Window], hold: int) -> Grant | Denial:
+        """`hold` out of each window, or nothing; `remaining` begins with the windows'.
+
+        Raises what the state and the store raise: they cannot be reached.
+        """
+        now = time()
+        takes = [
+            Take(each.key, hold, each.budget.amount, "window", seconds=each.seconds(now))
+            for each in windows
+        ]
+        takes += [Take(each.marker, 0, 1, "window", seconds=each.seconds(now)) for each in windows]
+        for _ in range(TRIES):
+            answer = await self._state.take(takes)
+            marks = answer.remaining[len(windows) :]
+            empty = [each for each, left in zip(windows, marks, strict=True) if left > 0]
+            if not empty:
+                return answer
+            if isinstance(answer, Grant):
+                await self._state.settle(answer, [0] * len(takes))
+            for each in empty:
+                await self._fill(each)
+        raise StoreError("Budgets cannot be read now.", retry_after=1.0)
+
+    async def _fill(self, window: Window) -> None:
+        """One worker asks the ledger; the others wait for it."""
+        if await self._state.claim(f"{window.key}:filling", FILL_SECONDS):
+            used = await spent(self._store, window) if self._store is not None else 0
+            await self._add(window, used, 1)
+            return
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                if (await self._state.used([window.marker]))[0]:
+                    return
+                await asyncio.sleep(0.02)
+
+    async def true_up(self, window: Window, seconds: float) -> None:
+        """Add what the ledger has and the state lacks: records of a worker that died arrive
+        late. Less in the ledger is no fault, for it hears of everything later."""
+        if self._store is None or not await self._state.claim(f"{window.key}:truing", seconds):
+            return
+        ledger = await spent(self._store, window)
+        used, filled = await self._state.used([window.key, window.marker])
+        if filled and ledger > used:
+            log.info("budget.trued budget=%s nano=%d", window.budget.id, ledger - used)
+            await self._add(window, ledger - used, 0)
+
+    async def _add(self, window: Window, used: int, mark: int) -> None:
+        seconds = window.seconds(time())
+        takes = [Take(window.key, used, max(1, window.budget.amount), "window", seconds=seconds)]
+        takes.append(Take(window.marker, mark, 1, "window", seconds=seconds))
+        await self._state.take(takes, force=True)

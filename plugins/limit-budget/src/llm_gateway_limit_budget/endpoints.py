@@ -1,0 +1,63 @@
+"""``/admin/v1/budgets``; every change is audited and made known."""
+
+from collections.abc import Callable
+from time import time
+from typing import Any
+
+import msgspec
+from llm_gateway_api import Audit, AuditEvent, EndpointRequest, EndpointResponse, StateBackend
+
+from llm_gateway_limit_budget.repository import Repository, read
+
+TOPIC = "identity"  # whoever keeps callers in memory listens to it
+
+
+class Administration:
+    def __init__(self, repository: Repository, state: StateBackend | None, audit: Audit) -> None:
+        self._repository = repository
+        self._state = state
+        self._audit = audit
+
+    async def list_budgets(self, request: EndpointRequest) -> EndpointResponse:
+        query = request.query
+        found = await self._repository.all(query.get("level"), query.get("owner"))
+        return _answer({"budgets": found})
+
+    async def put_budget(self, request: EndpointRequest) -> EndpointResponse:
+        new = read(request.body)
+        detail = {"level": new.level, "owner": new.owner, "amount_usd": str(new.amount_usd)}
+        return self._changed(
+            await self._repository.put(new, self._told(request, "budget.set", detail))
+        )
+
+    async def delete_budget(self, request: EndpointRequest) -> EndpointResponse:
+        budget = request.match["id"]
+        await self._repository.delete(budget, self._told(request, "budget.deleted", {}))
+        return self._changed({"id": budget, "deleted": True})
+
+    def _changed(self, document: Any) -> EndpointResponse:
+        if self._state is not None:
+            self._state.publish(TOPIC, b"changed")
+        return _answer(document)
+
+    def _told(
+        self, request: EndpointRequest, kind: str, detail: dict[str, str]
+    ) -> Callable[[str], None]:
+        who = request.arrival
+        return lambda budget: self._audit(
+            AuditEvent(
+                int(time() * 1000),
+                kind,
+                "ok",
+                who.principal.key_id,
+                who.principal.tenant,
+                budget,
+                who.request_id,
+                who.peer,
+                detail,
+            )
+        )
+
+
+def _answer(document: Any) -> EndpointResponse:
+    return EndpointResponse(200, msgspec.json.encode(document))

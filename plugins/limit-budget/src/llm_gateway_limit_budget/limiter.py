@@ -1,0 +1,243 @@
+"""The limiter of budgets: reserve high, settle exactly, in the window that was charged."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN
+from time import time
+
+import llm_gateway_api as gw
+import msgspec
+
+from llm_gateway_limit_budget.alerts import Alerts
+from llm_gateway_limit_budget.counting import Counting
+from llm_gateway_limit_budget.estimate import NANO, Estimator
+from llm_gateway_limit_budget.periods import Window, window
+from llm_gateway_limit_budget.settings import BudgetSettings
+from llm_gateway_limit_budget.spending import usd
+
+log = logging.getLogger("llm_gateway_limit_budget")
+TRUE_SECONDS = 30.0
+OWED_SECONDS = 1.0
+MAX_KEPT = 10_000
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What a reservation remembers until it is settled."""
+
+    grant: gw.Grant
+    state: gw.StateBackend
+    hold: int
+    head: gw.RequestHead
+    tenant: str | None
+
+
+class BudgetLimiter:
+    """Meets `Limiter`. Its own fail policy is one of its settings."""
+
+    def __init__(
+        self,
+        settings: BudgetSettings,
+        state: gw.StateBackend,
+        local: gw.StateBackend,
+        workers: int,
+        store: gw.Store | None,
+        prices: gw.Prices | None,
+        targets: gw.Targets,
+        fetch: gw.Fetch,
+        metrics: gw.Metrics,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._local = local
+        self._share = max(1, workers)
+        self._prices = prices
+        self._targets = targets
+        self._counting = Counting(state, store)
+        self._estimator = Estimator(full=settings.hold == "full")
+        url = settings.webhook_url
+        self._alerts = Alerts(state, fetch, url.get_secret_value() if url else None, metrics)
+        self._left: dict[str, int] = {}
+        self._seen: dict[str, Window] = {}
+        self._owed: list[tuple[gw.StateBackend, gw.Grant, Sequence[int]]] = []
+        self._refused = metrics.counter(
+            "gateway_limit_budget_refused_total", "requests that no budget was left for", ("level",)
+        ).value
+        self._degraded = metrics.counter(
+            "gateway_limit_budget_degraded_total", "requests judged without shared state"
+        ).value()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._tend(), name="tend budgets")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+            await self._alerts.close()
+
+    async def reserve(
+        self, arrival: gw.Arrival, head: gw.RequestHead
+    ) -> gw.Reservation | gw.Refusal:
+        windows = _windows(arrival.principal, head.model)
+        if not windows or head.operation == "count_tokens":
+            return gw.Reservation()
+        hold = self._hold(arrival, head)
+        if isinstance(hold, gw.Refusal):
+            return hold
+        if hold == 0:
+            return gw.Reservation()
+        state = self._state
+        try:
+            answer = await self._counting.take(windows, hold)
+        except Exception as error:
+            if self._settings.fail == "closed":
+                raise
+            if self._settings.fail == "open":
+                return gw.Reservation()
+            log.warning("budget.degraded error=%s", type(error).__name__)
+            self._degraded.inc()
+            state = self._local
+            answer = await state.take(self._shares(windows, hold))
+        if isinstance(answer, gw.Denial):
+            return self._no(windows, answer, hold)
+        self._note(windows, answer, shared=state is self._state)
+        return gw.Reservation(Held(answer, state, hold, head, arrival.principal.tenant))
+
+    async def settle(self, reservation: gw.Reservation, settlement: gw.Settlement) -> None:
+        held = reservation.token
+        if not isinstance(held, Held):
+            return
+        if settlement.usage is not None and settlement.target is not None:
+            self._estimator.learn(held.head, held.tenant, settlement.usage)
+        cost = _charged(held, settlement)
+        amounts = [cost if each.amount == held.hold else 0 for each in held.grant.takes]
+        try:
+            await held.state.settle(held.grant, amounts)
+        except Exception as error:
+            log.warning("budget.owed error=%s", type(error).__name__)
+            self._owed = [*self._owed[-MAX_KEPT:], (held.state, held.grant, amounts)]
+
+    def _hold(self, arrival: gw.Arrival, head: gw.RequestHead) -> int | gw.Refusal:
+        """Nano-dollars to reserve; 0 where nothing can cost anything."""
+        model = arrival.principal.renamed.get(head.model, head.model)
+        asked = gw.Asked(arrival, model, head.operation, head.stream, len(head.body), False, False)
+        candidates = self._targets.candidates(asked)
+        priced = [
+            (price, self._targets.info(each))
+            for each in candidates
+            if self._prices is not None and (price := self._prices.price(each)) is not None
+        ]
+        if priced or not candidates:
+            return self._estimator.hold(head, arrival.principal.tenant, priced)
+        if self._settings.unknown_price == "allow":
+            return 0
+        return gw.Refusal(
+            403,
+            "price_unknown",
+            "The price of this model is not known, and you have a budget; ask the operator for"
+            " a price, or for plugins.limit_budget.unknown_price: allow.",
+            param="model",
+        )
+
+    def _shares(self, windows: Sequence[Window], hold: int) -> list[gw.Take]:
+        """This worker's share of what was last known to be left."""
+        now = time()
+        return [
+            gw.Take(
+                f"{each.key}:alone",
+                hold,
+                max(0, self._left.get(each.key, each.budget.amount)) // self._share,
+                "window",
+                seconds=each.seconds(now),
+            )
+            for each in windows
+        ]
+
+    def _note(self, windows: Sequence[Window], grant: gw.Grant, *, shared: bool) -> None:
+        if len(self._left) >= MAX_KEPT:
+            self._left.clear()
+            self._seen.clear()
+        for each, left in zip(windows, grant.remaining, strict=False):
+            if shared:
+                self._left[each.key] = left
+                self._seen[each.key] = each
+            used, soft = each.budget.amount - left, each.budget.soft
+            if soft is not None and used >= soft:
+                self._alerts.raise_for(each, "soft", used)
+
+    def _no(self, windows: Sequence[Window], denial: gw.Denial, hold: int) -> gw.Refusal:
+        which = windows[denial.index]
+        budget, left = which.budget, denial.remaining[denial.index]
+        self._refused(budget.level).inc()
+        self._alerts.raise_for(which, "hard", budget.amount - left)
+        again = "It does not begin anew."
+        if which.end is not None:
+            at = datetime.fromtimestamp(which.end, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            again = f"It begins anew at {at}."
+        model = "" if budget.model is None else f" for {budget.model}"
+        return gw.Refusal(
+            402,
+            "insufficient_quota",
+            f"The {budget.period} budget of this {budget.level}{model}, {usd(budget.amount)} USD,"
+            f" has {usd(max(0, left))} USD left, and this request may cost {usd(hold)} USD."
+            f" {again}",
+        )
+
+    async def _tend(self) -> None:
+        """Settle what could not be settled, and compare with the ledger now and then."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + TRUE_SECONDS
+        while True:
+            await asyncio.sleep(OWED_SECONDS)
+            await self._pay()
+            if loop.time() >= due:
+                due = loop.time() + TRUE_SECONDS
+                await self._true_up()
+
+    async def _pay(self) -> None:
+        while self._owed:
+            state, grant, amounts = self._owed[0]
+            try:
+                await state.settle(grant, amounts)
+            except Exception:
+                return
+            self._owed = self._owed[1:]
+
+    async def _true_up(self) -> None:
+        now = time()
+        self._seen = {
+            key: each for key, each in self._seen.items() if each.end is None or now < each.end
+        }
+        for each in tuple(self._seen.values()):
+            try:
+                await self._counting.true_up(each, TRUE_SECONDS - 1)
+            except Exception as error:
+                log.warning("budget.untrued error=%s", type(error).__name__)
+                return
+
+
+_: type[gw.Limiter] = BudgetLimiter
+
+
+def _windows(principal: gw.Principal, model: str) -> list[Window]:
+    """The windows that a request for `model` is charged to."""
+    now = time()
+    owners = {"tenant": principal.tenant, "key": principal.key_id}
+    return [
+        window(each, owners.get(each.level) or "", now)
+        for each in principal.budgets
+        if each.model is None or each.model == model
+    ]
+
+
+def _charged(held: Held, settlement: gw.Settlement) -> int:
+    """Nano-dollars: the cost; all that was held where an answer's cost is not known; nothing
+    where there was no answer."""
+    if settlement.cost is not None:
+        return int((settlement.cost * NANO).to_integral_value(ROUND_HALF_EVEN))
+    return held.hold if settlement.target is not None and settlement.answered else 0

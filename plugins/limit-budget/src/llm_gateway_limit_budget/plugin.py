@@ -1,0 +1,80 @@
+"""Declares the limiter of budgets, its settings, routes and commands."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import llm_gateway_api as gw
+
+if TYPE_CHECKING:
+    from llm_gateway_limit_budget.limiter import BudgetLimiter
+    from llm_gateway_limit_budget.settings import BudgetSettings
+
+PATH = "plugins.limit_budget"
+_BUDGETS = "/admin/v1/budgets"
+_ROUTES: tuple[tuple[str, str, Literal["operator", "admin"], str, str], ...] = (
+    ("GET", _BUDGETS, "operator", "list_budgets", "Budgets and what is spent of them"),
+    ("PUT", _BUDGETS, "admin", "put_budget", "Set the budget of a tenant or key"),
+    ("DELETE", f"{_BUDGETS}/{{id}}", "admin", "delete_budget", "Delete a budget"),
+)
+
+
+@gw.hookimpl
+def llm_gateway_settings() -> list[gw.SettingsSpec]:
+    from llm_gateway_limit_budget.settings import BudgetSettings
+
+    return [gw.SettingsSpec(PATH, BudgetSettings)]
+
+
+@gw.hookimpl
+def llm_gateway_limiters() -> list[gw.LimiterSpec]:
+    needs = ("state", "local_state", "workers", "store", "prices", "targets", "fetch", "metrics")
+    return [gw.LimiterSpec("budget", limiter, settings=PATH, fail="closed", needs=needs)]
+
+
+@gw.hookimpl
+def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
+    needs = ("store", "state", "audit")
+    return [
+        gw.EndpointSpec(m, path, role, _making(name), needs=needs, doc={"summary": summary})
+        for m, path, role, name, summary in _ROUTES
+    ]
+
+
+@gw.hookimpl
+def llm_gateway_commands() -> list[gw.CommandSpec]:
+    load = "llm_gateway_limit_budget.commands:budgets"
+    return [gw.CommandSpec("budgets", load, "Budgets of tenants and keys: list, set, delete.")]
+
+
+def limiter(
+    settings: "BudgetSettings",
+    state: gw.StateBackend | None,
+    local_state: gw.StateBackend | None,
+    **needs: Any,
+) -> "BudgetLimiter | None":
+    """The limiter; None where nothing is installed to count in."""
+    from llm_gateway_limit_budget.limiter import BudgetLimiter
+
+    if state is None or local_state is None:
+        return None
+    return BudgetLimiter(settings, state, local_state, **needs)
+
+
+def _making(name: str) -> Callable[..., gw.EndpointHandler]:
+    def make(
+        store: gw.Store | None, state: gw.StateBackend | None, audit: gw.Audit
+    ) -> gw.EndpointHandler:
+        from llm_gateway_limit_budget.endpoints import Administration
+        from llm_gateway_limit_budget.repository import Repository
+
+        if store is None:
+            return _without_store
+        made = Administration(Repository(store, state), state, audit)
+        handler: gw.EndpointHandler = getattr(made, name)
+        return handler
+
+    return make
+
+
+async def _without_store(request: gw.EndpointRequest) -> gw.EndpointResponse:
+    raise gw.StoreError("No store is installed, so there are no budgets in it.")

@@ -1,0 +1,42 @@
+"""A store of each kind, migrated."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from llm_gateway_api import DatabaseSettings, MigrationSpec, Store
+from llm_gateway_migrations.files import collect
+from llm_gateway_migrations.plugin import SQL
+from llm_gateway_migrations.runner import Runner
+from llm_gateway_store_postgres.store import PostgresStore
+from llm_gateway_store_sqlite.store import SqliteStore
+from llm_gateway_testkit import servers
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[servers.Server]:
+    with servers.postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    async with AsyncExitStack() as stack:
+        made: Store
+        if request.param == "sqlite":
+            made = SqliteStore(tmp_path / "gateway.db", 5)
+        else:
+            server: servers.Server = request.getfixturevalue("server")
+            admin = PostgresStore(DatabaseSettings(url=server.url, min_connections=1))
+            name = f"budgets_{next(_numbers)}"
+            async with admin.open():
+                await admin.execute(f"CREATE DATABASE {name}")
+            url = server.url.replace("/postgres", f"/{name}")
+            made = PostgresStore(DatabaseSettings(url=url, min_connections=1))
+        await stack.enter_async_context(made.open())
+        await Runner(made, collect([MigrationSpec("gateway", SQL)], made.dialect)).run()
+        yield made
