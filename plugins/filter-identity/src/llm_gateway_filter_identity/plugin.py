@@ -57,10 +57,10 @@ def llm_gateway_commands() -> list[gw.CommandSpec]:
 
 def identity(
     settings: "IdentitySettings",
-    store: gw.Store | None,
-    state: gw.StateBackend | None,
+    store: "gw.Store | None",
+    state: "gw.StateBackend | None",
     data_dir: Path,
-    metrics: gw.Metrics,
+    metrics: "gw.Metrics",
 ) -> "IdentityFilter | None":
     """The filter; None where there is no store to keep keys in."""
     from llm_gateway_filter_identity.filter import IdentityFilter

@@ -38,6 +38,11 @@ def llm_gateway_commands() -> list[CommandSpec]:
         CommandSpec("cost", f"{module}:cost", "What requests cost, grouped."),
         CommandSpec("token-usage", f"{module}:token_usage", "Tokens used, grouped."),
         CommandSpec("latency", f"{module}:latency", "How long answers took."),
+        CommandSpec(
+            "reconcile",
+            "llm_gateway_ledger_store.reconciling:reconcile",
+            "Compare a vendor's usage file with the ledger.",
+        ),
     ]
 
 

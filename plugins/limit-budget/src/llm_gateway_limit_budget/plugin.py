@@ -48,8 +48,8 @@ def llm_gateway_commands() -> list[gw.CommandSpec]:
 
 def limiter(
     settings: "BudgetSettings",
-    state: gw.StateBackend | None,
-    local_state: gw.StateBackend | None,
+    state: "gw.StateBackend | None",
+    local_state: "gw.StateBackend | None",
     **needs: Any,
 ) -> "BudgetLimiter | None":
     """The limiter; None where nothing is installed to count in."""
@@ -60,10 +60,10 @@ def limiter(
     return BudgetLimiter(settings, state, local_state, **needs)
 
 
-def _making(name: str) -> Callable[..., gw.EndpointHandler]:
+def _making(name: str) -> "Callable[..., gw.EndpointHandler]":
     def make(
-        store: gw.Store | None, state: gw.StateBackend | None, audit: gw.Audit
-    ) -> gw.EndpointHandler:
+        store: "gw.Store | None", state: "gw.StateBackend | None", audit: "gw.Audit"
+    ) -> "gw.EndpointHandler":
         from llm_gateway_limit_budget.endpoints import Administration
         from llm_gateway_limit_budget.repository import Repository
 
@@ -76,5 +76,5 @@ def _making(name: str) -> Callable[..., gw.EndpointHandler]:
     return make
 
 
-async def _without_store(request: gw.EndpointRequest) -> gw.EndpointResponse:
+async def _without_store(request: "gw.EndpointRequest") -> "gw.EndpointResponse":
     raise gw.StoreError("No store is installed, so there are no budgets in it.")
