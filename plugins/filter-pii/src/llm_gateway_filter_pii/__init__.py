@@ -1,0 +1,1 @@
+"""Personal data in prompts and in what is kept: found, counted, masked, put back."""

@@ -1,0 +1,117 @@
+"""Placeholders in an answer become what they stand for, wherever a stream cuts them.
+
+What may be the beginning of a placeholder is held back until it is one or is not. Each
+choice has one such rest at a time: when its answer turns to something else (from text to a
+call), nothing can continue it.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from llm_gateway_api import (
+    Event,
+    Finished,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    Unknown,
+)
+from msgspec import structs
+
+from llm_gateway_filter_pii.vault import Vault
+from llm_gateway_filter_pii.walking import Walk
+
+Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
+DELTAS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
+
+
+class Undoing:
+    """Meets `EventFilter` for one answer."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._longest = max(map(len, vault.values), default=0)
+        # By choice: the channel, what is held back of it, and an event to send it with.
+        self._held: dict[int, tuple[object, str, Delta]] = {}
+        self._custom: set[tuple[int, int]] = set()
+
+    def feed(self, events: Sequence[Event]) -> list[Event]:
+        if not self._vault.values:
+            return list(events)
+        out: list[Event] = []
+        for event in events:
+            if isinstance(event, DELTAS):
+                out += self._delta(event)
+            else:
+                index = getattr(event, "index", None)
+                if isinstance(event, (Finished, Unknown)) and index is not None:
+                    out += self._released(index)
+                if isinstance(event, Unknown):
+                    event = structs.replace(event, raw=self._walk().anything(event.raw))
+                out.append(event)
+        return out
+
+    def finish(self) -> list[Event]:
+        return [event for index in tuple(self._held) for event in self._released(index)]
+
+    def _walk(self) -> Walk:
+        return Walk(self._vault.restore, lambda text: self._vault.restore(text, as_json=True))
+
+    def _delta(self, event: Delta) -> list[Event]:
+        index, channel = event.index, _channel(event)
+        out: list[Event] = []
+        held = self._held.get(index)
+        if held is not None and held[0] != channel:
+            out += self._released(index)
+            held = None
+        self._held.pop(index, None)
+        text = (held[1] if held is not None else "") + _text(event)
+        at = self._cut(text)
+        sent = _with(event, self._restored(event, text[:at]))
+        if text[at:]:
+            self._held[index] = channel, text[at:], _bare(event)
+        # An event may carry more than its text: a call's name, a signature, probabilities.
+        if text[:at] or _bare(event) != _with(event, "") or not _text(event):
+            out.append(sent)
+        return out
+
+    def _restored(self, event: Delta, text: str) -> str:
+        as_json = False
+        if isinstance(event, ToolCallDelta):
+            call = event.index, event.call
+            if event.kind == "custom":
+                self._custom.add(call)
+            as_json = call not in self._custom
+        return self._vault.restore(text, as_json)
+
+    def _released(self, index: int) -> list[Event]:
+        held = self._held.pop(index, None)
+        return [] if held is None else [_with(held[2], held[1])]
+
+    def _cut(self, text: str) -> int:
+        """From where on `text` may be the beginning of a placeholder."""
+        at = text.rfind("[", max(0, len(text) - self._longest + 1))
+        if at >= 0 and any(each.startswith(text[at:]) for each in self._vault.values):
+            return at
+        return len(text)
+
+
+def _channel(event: Delta) -> object:
+    return (ToolCallDelta, event.call) if isinstance(event, ToolCallDelta) else type(event)
+
+
+def _text(event: Delta) -> str:
+    return event.arguments if isinstance(event, ToolCallDelta) else event.text
+
+
+def _with(event: Delta, text: str) -> Delta:
+    name = "arguments" if isinstance(event, ToolCallDelta) else "text"
+    return structs.replace(event, **{name: text})
+
+
+def _bare(event: Delta) -> Delta:
+    """An event of the same channel that carries nothing."""
+    if isinstance(event, ToolCallDelta):
+        return ToolCallDelta(event.call, index=event.index, kind=event.kind)
+    return type(event)("", event.index)
