@@ -94,7 +94,7 @@ def test_config_show(tmp_path: Path) -> None:
     [
         (["nonsense"], 2),
         (["start", "--port", "x"], 2),
-        (["start", "--workers", "2"], 2),
+        (["start", "--workers", "0"], 2),
         (["plugins", "show", "no-such"], 1),
         (["completions", "tcsh"], 2),
         (["config", "show", "-c", "/no/such/file"], 1),
@@ -120,16 +120,16 @@ def test_start_hands_on_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flags become overrides, and the gateway's exit code the command's."""
     seen: list[Any] = []
 
-    def fake(path: Path | None, overrides: dict[str, object]) -> int:
-        seen.extend((path, overrides))
+    def fake(path: Path | None, overrides: dict[str, object], workers: int) -> int:
+        seen.extend((path, overrides, workers))
         return 78
 
     monkeypatch.setattr("llm_gateway.app.run", fake)
 
-    done = run("start", "-c", "x.yaml", "-p", "1", "--metrics-port", "2")
+    done = run("start", "-c", "x.yaml", "-p", "1", "--metrics-port", "2", "--workers", "3")
 
     assert done.exit_code == 78
-    assert seen == [Path("x.yaml"), {"server.port": 1, "server.metrics_port": 2}]
+    assert seen == [Path("x.yaml"), {"server.port": 1, "server.metrics_port": 2}, 3]
 
 
 def test_globals_and_lazy_commands(monkeypatch: pytest.MonkeyPatch) -> None:

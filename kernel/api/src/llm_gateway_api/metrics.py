@@ -5,7 +5,7 @@ over all children, which whoever writes an exposition does off the event loop.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -73,6 +73,7 @@ class Metrics:
     def __init__(self) -> None:
         self._families: dict[str, Family] = {}
         self._refresh: list[Callable[[], None]] = []
+        self.elsewhere: Callable[[], Awaitable[Sequence[Family]]] | None = None
 
     def counter(self, name: str, help: str, labels: tuple[str, ...] = ()) -> Family:
         return self._declare(Family(name, help, "counter", labels))
@@ -104,6 +105,15 @@ class Metrics:
         for refresh in self._refresh:
             refresh()
         yield from tuple(self._families.values())
+
+    async def everywhere(self) -> Sequence[Family]:
+        """The families of all workers of this host, merged by each one's rule.
+
+        Raises `GatewayError` (503) where the others cannot be asked.
+        """
+        if self.elsewhere is None:
+            return tuple(self.families())
+        return await self.elsewhere()
 
     def _declare(self, family: Family) -> Family:
         known = self._families.setdefault(family.name, family)

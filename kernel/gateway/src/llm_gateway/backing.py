@@ -1,5 +1,6 @@
 """Which store, state backend, ledger, catalogues and auditors stand behind a generation."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import time
@@ -22,6 +23,7 @@ from llm_gateway_api import (
 from llm_gateway.making import Maker
 
 Armed = Callable[[str, str, str, str], None]
+log = logging.getLogger("llm_gateway.backing")
 _REACH = ("process", "host", "fleet")
 
 
@@ -95,8 +97,22 @@ def _state(maker: Maker, workers: int, armed: Armed) -> Any:
             f"state.backend: no installed plugin brings {wanted!r} ({', '.join(sorted(declared))})."
         )
     plugin, spec = declared[wanted]
-    armed("state", wanted, plugin, f"shared by the {spec.reach}")
+    armed("state", wanted, plugin, reach_of(spec.reach, workers))
+    if workers > 1 and spec.reach == "process":
+        log.warning(
+            "state.backend is %r: each of the %d workers has limits and breakers of its own;"
+            " auto shares them",
+            wanted,
+            workers,
+        )
     return maker.make(plugin, "state_backends", spec)
+
+
+def reach_of(reach: str, workers: int = 1) -> str:
+    """What a state backend's counts hold for."""
+    if reach == "process" and workers > 1:
+        return f"per process: {workers} times each limit"
+    return "per process" if reach == "process" else f"shared by the {reach}"
 
 
 def _local(maker: Maker, chosen: Any) -> Any:

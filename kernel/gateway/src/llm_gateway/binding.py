@@ -378,8 +378,11 @@ class Binder:
         return exact + sorted(semantic, key=lambda pair: pair[0])
 
 
-def new_kernel(data_dir: Path, health: Callable[[], Mapping[str, object]]) -> Kernel:
+def new_kernel(
+    data_dir: Path, health: Callable[[], Mapping[str, object]], workers: int = 1
+) -> Kernel:
     """The parts that every generation shares."""
     loop = asyncio.get_running_loop()
     metrics = Metrics()
-    return Kernel(Watchdog(loop), metrics, Counts(metrics), Scope(), data_dir, monotonic, health)
+    counts = Counts(metrics)
+    return Kernel(Watchdog(loop), metrics, counts, Scope(), data_dir, monotonic, health, workers)

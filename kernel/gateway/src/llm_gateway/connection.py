@@ -21,6 +21,7 @@ from llm_gateway_api import ConfigurationError
 from llm_gateway import malformed
 
 log = logging.getLogger("llm_gateway.connection")
+IDLE_SECONDS = 1.0  # a connection unused for so long may be closed
 
 
 class Answered:
@@ -97,6 +98,12 @@ class Protocol(RequestHandler):
         super().resume_writing()
         if self.on_resume is not None:
             self.on_resume()
+
+    def idle(self) -> float:
+        """Seconds since it was opened or answered last; 0 while a request is under way."""
+        if self._request_in_progress or self._messages:
+            return 0.0
+        return self._loop.time() - self._next_keepalive_close_time + self._keepalive_timeout
 
     def handle_error(
         self,
@@ -211,6 +218,18 @@ class HttpServer(web.Server):
         super().connection_made(handler, transport)
         if len(self._connections) > self._max_connections:
             transport.abort()
+
+    def quiet(self) -> bool:
+        """Whether no connection is or just was in use.
+
+        A client that is about to use its connection again is to be answered, and told that
+        it ends; closing it under its hands would fail that request.
+        """
+        return all(
+            each.idle() >= IDLE_SECONDS
+            for each in self._connections
+            if isinstance(each, Protocol) and each.transport is not None
+        )
 
     def __call__(self) -> Protocol:
         return Protocol(self, loop=self._loop, **self._kwargs)

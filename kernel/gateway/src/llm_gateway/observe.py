@@ -110,6 +110,12 @@ class Counts:
             "gateway_log_lines_dropped_total", "log lines that could not be written"
         ).value()
 
+        self.workers = metrics.gauge(
+            "gateway_workers", "worker processes that take connections"
+        ).value()
+        self.worker_restarts = metrics.counter(
+            "gateway_worker_restarts_total", "workers started in the place of one that ended"
+        ).value()
         self._set_aside = metrics.gauge(
             "gateway_plugin_set_aside", "1 for a plugin that broke", ("plugin", "phase"), "max"
         )

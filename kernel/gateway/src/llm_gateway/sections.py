@@ -41,6 +41,10 @@ class Server(Section):
     timeout_seconds: Seconds = Field(
         default=300, description="seconds a client may be slow to send or to take"
     )
+    keep_alive_seconds: Seconds = Field(
+        default=620,
+        description="seconds an idle connection stays open; longer than a load balancer keeps it",
+    )
     metrics_port: Port = Field(default=9090, description="port of the metrics")
     max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="size of a request's body")
     max_header_bytes: int = Field(default=65536, ge=1024, description="size of one header")

@@ -97,7 +97,7 @@ class Gateway:
             self._finished(generation, call)
             while self._ended:
                 _wake(self._ended.pop())
-        return Answered(client.status, client.keep_alive and not self.draining)
+        return Answered(client.status, client.keep_alive)  # as its head said
 
     def _client(self, request: Incoming, generation: Generation) -> Client:
         seconds, outgoing = generation.settings.server.timeout_seconds, generation.pipeline.screens

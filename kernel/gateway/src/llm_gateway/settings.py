@@ -93,6 +93,20 @@ def load(
     return Loader(environ, plugins).load(path, overrides)
 
 
+def server_section(
+    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]
+) -> Server:
+    """The section ``server`` alone, without any plugin; raises `SettingsError`."""
+    loader = Loader(environ, Plugins())
+    loader.merge(path, overrides)
+    loader.share_metrics_port()
+    given = loader.interpolated(("server",), loader.source.data.get("server"), False)
+    section = loader._validated(("server",), Server, given or {})
+    if not isinstance(section, Server):
+        raise SettingsError(list(loader.problems.values()))
+    return section
+
+
 class Loader(Layers):
     def __init__(self, environ: Mapping[str, str], plugins: Plugins) -> None:
         claims = plugins.declared("settings")

@@ -32,7 +32,7 @@ class MetricsPage:
         if not self._enabled:
             raise gw.NotFoundError("Metrics are switched off (telemetry.metrics.enabled).")
         page: list[str] = []
-        for number, piece in enumerate(pieces(self._metrics.families())):
+        for number, piece in enumerate(pieces(await self._metrics.everywhere())):
             page.append(piece)
             if number % TURN == TURN - 1:
                 await asyncio.sleep(0)

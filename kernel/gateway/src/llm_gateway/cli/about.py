@@ -29,10 +29,15 @@ def info(ctx: click.Context, detailed: bool, path: str | None) -> None:
         facts[f"plugins {state}"] = str(sum(each.state == state for each in found.plugins))
     parts: dict[str, dict[str, str]] = {}
     if detailed:
+        from llm_gateway.backing import reach_of
+
         kinds = found.declared("providers")
         parts = {
             "plugins": {each.name: f"{each.version} {each.state}" for each in found.plugins},
             "providers": {spec.kind: ", ".join(sorted(spec.surfaces)) for _, spec in kinds},
+            "state": {
+                spec.name: reach_of(spec.reach) for _, spec in found.declared("state_backends")
+            },
             "sections": {spec.path: plugin for plugin, spec in found.declared("settings")},
         }
     if ctx.obj.json:

@@ -2,11 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from llm_gateway.cli import CONTEXT, Globals, config_option, json_option
 from llm_gateway.cli.output import installed, loaded, print_json, tried
+
+if TYPE_CHECKING:
+    from llm_gateway.plugins import Plugins
+    from llm_gateway.settings import Settings
 
 
 @click.group(context_settings=CONTEXT)
@@ -89,6 +94,7 @@ def _check(ctx: click.Context, file: str, strict: bool) -> None:
     if refusal is not None:
         problems.append({"path": "", "line": None, "message": refusal})
     warnings = list(settings.warnings) if settings else []
+    warnings += _per_process(settings, plugins)
     warnings += [
         f"plugin {each.name} was set aside in phase {each.phase}: {each.reason}"
         for each in plugins.plugins
@@ -104,3 +110,15 @@ def _check(ctx: click.Context, file: str, strict: bool) -> None:
             click.echo(f"warning: {warning}", err=True)
         click.echo(f"{file} is valid" if valid else f"{file} is not valid")
     ctx.exit(0 if valid else 1)
+
+
+def _per_process(settings: "Settings | None", plugins: "Plugins") -> list[str]:
+    """A warning where several workers would each have limits of their own."""
+    chosen = getattr(settings.section("state"), "backend", None) if settings else None
+    reaches = {spec.name: spec.reach for _, spec in plugins.declared("state_backends")}
+    if reaches.get(str(chosen)) != "process":
+        return []
+    return [
+        f"state.backend {chosen!r} is per process: with --workers N, every limit holds N times"
+        " and breakers learn alone; auto shares both"
+    ]
