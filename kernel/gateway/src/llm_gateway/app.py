@@ -115,7 +115,8 @@ class Worker:
         self._main: Listening
 
     async def main(self) -> int:
-        self._kernel = new_kernel(data_dir(os.environ), self._health, self.workers)
+        kernel = new_kernel(data_dir(os.environ), self._health)
+        self._kernel = replace(kernel, workers=self.workers)
         self._kernel.counts.worker_restarts.inc(self.replaced)
         self._hosting = Hosting()
         self._dependencies = Dependencies(lambda: self._live[-1].maker.offers)

@@ -378,11 +378,8 @@ class Binder:
         return exact + sorted(semantic, key=lambda pair: pair[0])
 
 
-def new_kernel(
-    data_dir: Path, health: Callable[[], Mapping[str, object]], workers: int = 1
-) -> Kernel:
+def new_kernel(data_dir: Path, health: Callable[[], Mapping[str, object]]) -> Kernel:
     """The parts that every generation shares."""
     loop = asyncio.get_running_loop()
     metrics = Metrics()
-    counts = Counts(metrics)
-    return Kernel(Watchdog(loop), metrics, counts, Scope(), data_dir, monotonic, health, workers)
+    return Kernel(Watchdog(loop), metrics, Counts(metrics), Scope(), data_dir, monotonic, health)
