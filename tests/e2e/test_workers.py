@@ -177,7 +177,8 @@ async def test_reload_and_upgrade_to_a_new_plugin_lose_no_request_and_cut_no_str
             gateway.process.send_signal(signal.SIGUSR2)
             await said(gateway, "upgrade.done")
             assert not any(task.done() for task in under_way)
-            assert (await call(f"{gateway.url}/acme/greet/you", key=API_KEY)).status == 200
+            greeted = await call(f"{gateway.url}/acme/greet/you", key=API_KEY)
+            assert greeted.status == 200, [each for each in gateway.log_lines() if "acme" in each]
             bodies = await asyncio.gather(*under_way)
             await workers(gateway, 2, unlike=before)
             assert load.answered > 100

@@ -109,6 +109,7 @@ class Link:
             self.host = value["host"]
             await worker.serve(value["slots"])
         elif do == "drain":
+            await worker.serve(())  # once this is answered, new connections are others' alone
             worker.stop(value["seconds"], patient=value["seconds"] is None)
         elif do == "prepare":
             try:
