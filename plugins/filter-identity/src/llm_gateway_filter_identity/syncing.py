@@ -7,7 +7,7 @@ working, and of others nobody can tell.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import time
 
@@ -22,9 +22,10 @@ TOPIC = "identity"
 UNKNOWN = "Whether this key is valid cannot be told now; try again."
 # However many strangers knock, the store is asked no more often than this.
 GAP_SECONDS = 0.02
-SLOWEST_SECONDS = 10.0
-# After a look that failed, nobody waits for another one within this time.
-HOPELESS_SECONDS = 0.5
+# While the store cannot be asked it is tried so often, and nobody waits for that.
+RETRY_SECONDS = 1.0
+# The longest that a request, or the start, waits for a look.
+WAIT_SECONDS = 2.0
 
 
 class Syncing:
@@ -48,7 +49,6 @@ class Syncing:
         self._waiting: list[asyncio.Future[None]] = []
         self._as_of = clock()
         self._failures = 0
-        self._failed_at = 0.0
         self._errors = metrics.counter(
             "gateway_filter_identity_store_errors_total", "looks into the store that failed"
         ).value()
@@ -74,9 +74,10 @@ class Syncing:
         if known is not None:
             self.directory, saved_at = known
             self._as_of = saved_at / 1000
-        await self._attempt()
         task = asyncio.create_task(self._always(), name="sync identity")
         try:
+            with suppress(StoreError):
+                await self.fresh()
             yield
         finally:
             task.cancel()
@@ -89,22 +90,24 @@ class Syncing:
         Raises:
             StoreError: the store cannot be asked.
         """
-        if self._failures and self._clock() - self._failed_at < HOPELESS_SECONDS:
+        if self._failures:
             raise StoreError(UNKNOWN, retry_after=1.0)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         self._wanted.set()
-        await waiter
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await waiter
+        except TimeoutError as error:
+            raise StoreError(UNKNOWN, retry_after=1.0) from error
         return self.directory
 
     async def _always(self) -> None:
         while True:
-            pause = min(self._poll_seconds * 2 ** min(self._failures, 8), SLOWEST_SECONDS)
-            try:
-                async with asyncio.timeout(max(pause, self._poll_seconds)):
+            pause = min(self._poll_seconds, RETRY_SECONDS) if self._failures else self._poll_seconds
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
                     await self._wanted.wait()
-            except TimeoutError:
-                pass
             self._wanted.clear()
             await self._attempt()
             await asyncio.sleep(GAP_SECONDS)
@@ -116,7 +119,6 @@ class Syncing:
             await self._sync()
         except GatewayError as error:
             self._failures += 1
-            self._failed_at = self._clock()
             self._errors.inc()
             if self._failures == 1:
                 log.warning("identity.stale keys stay as they were known: %s", error)

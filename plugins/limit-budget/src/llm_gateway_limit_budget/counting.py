@@ -24,6 +24,7 @@ class Counting:
     def __init__(self, state: StateBackend, store: Store | None) -> None:
         self._state = state
         self._store = store
+        self._hopeless_until = 0.0
 
     async def take(self, windows: Sequence[Window], hold: int) -> Grant | Denial:
         """`hold` out of each window, or nothing; `remaining` begins with the windows'.
@@ -49,16 +50,25 @@ class Counting:
         raise StoreError("Budgets cannot be read now.", retry_after=1.0)
 
     async def _fill(self, window: Window) -> None:
-        """One worker asks the ledger; the others wait for it."""
-        if await self._state.claim(f"{window.key}:filling", FILL_SECONDS):
-            used = await spent(self._store, window) if self._store is not None else 0
-            await self._add(window, used, 1)
-            return
-        async with asyncio.timeout(WAIT_SECONDS):
+        """One worker asks the ledger; the others wait for it. After it failed nobody waits."""
+        now = asyncio.get_running_loop().time()
+        if now < self._hopeless_until:
+            raise StoreError("Budgets cannot be read now.", retry_after=1.0)
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._filled(window)
+        except (StoreError, TimeoutError):
+            self._hopeless_until = now + FILL_SECONDS
+            raise
+
+    async def _filled(self, window: Window) -> None:
+        if not await self._state.claim(f"{window.key}:filling", FILL_SECONDS):
             while True:
                 if (await self._state.used([window.marker]))[0]:
                     return
                 await asyncio.sleep(0.02)
+        used = await spent(self._store, window) if self._store is not None else 0
+        await self._add(window, used, 1)
 
     async def true_up(self, window: Window, seconds: float) -> None:
         """Add what the ledger has and the state lacks: records of a worker that died arrive
