@@ -47,7 +47,7 @@ class Estimator:
             made = _dearest(rates, (*_OUTPUT, *(("audio_output",) if audio else ())))
             total = price.per_request + given * asked / MILLION
             total += made * self._output(head, tenant, info) / MILLION
-            total += rates.get("search_units", Decimal(0)) / MILLION
+            total += _dearest(rates, ("search_units",)) / MILLION
             nano = max(nano, total * NANO)
         return int(nano.to_integral_value(ROUND_CEILING))
 
@@ -81,5 +81,5 @@ class Estimator:
         return tokens * max(1, whole_field(head, "n") or 1)
 
 
-def _dearest(rates: Mapping[str, Decimal], names: Sequence[str]) -> Decimal:
-    return max(rates.get(each, Decimal(0)) for each in names)
+def _dearest(rates: Mapping[str, Decimal | None], names: Sequence[str]) -> Decimal:
+    return max(rates.get(each) or Decimal(0) for each in names)
