@@ -1,4 +1,4 @@
-"""Writes settings.md, metrics.md, hooks.md and errors.md from the kernel's declarations.
+"""Writes settings.md, metrics.md, hooks.md, errors.md and packages.md from declarations.
 
     uv run --all-packages python kernel/gateway/docs/generate.py
 
@@ -10,6 +10,7 @@ import ast
 import inspect
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,11 +144,35 @@ def _codes() -> dict[str, str]:
     return found
 
 
+def packages() -> str:
+    """Every package of the repository, and whether the default installation has it."""
+    root = FOLDER.parents[2]
+    meta = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    default = {re.split(r"[^\w-]", each)[0] for each in meta["dependencies"]}
+    extras = {
+        re.split(r"[^\w-]", each)[0]: f"`[{name}]`"
+        for name, wanted in meta["optional-dependencies"].items()
+        for each in wanted
+    }
+    text = f"# Packages\n\n{MADE}\n| package | what | installed |\n| --- | --- | --- |\n"
+    for top in ("kernel", "plugins", "contrib-providers", "migrations"):
+        for file in sorted(
+            [*root.glob(f"{top}/*/pyproject.toml"), *root.glob(f"{top}/pyproject.toml")]
+        ):
+            own = tomllib.loads(file.read_text())["project"]
+            where = file.parent.relative_to(root)
+            when = "always" if own["name"] in default else extras.get(own["name"], "on its own")
+            name = f"[{own['name']}](../../../{where}/README.md)"
+            text += f"| {name} | {own['description']} | {when} |\n"
+    return text
+
+
 PAGES = {
     "settings.md": settings,
     "metrics.md": metrics,
     "hooks.md": hooks,
     "errors.md": error_page,
+    "packages.md": packages,
 }
 
 if __name__ == "__main__":
