@@ -175,8 +175,8 @@ class SecurityFilterSpec:
     all that do not say so themselves), then by name.
 
     `surfaces` are the dialects it covers; one that misses an enabled surface stops the
-    start. `make` may return None where its settings leave it off; `when` says the same in
-    the table of armed policies.
+    start. `make` may return None where its settings leave it off. One that `authenticates`
+    refuses whom it does not know; without any, the gateway binds to loopback only.
     """
 
     name: str
@@ -187,6 +187,7 @@ class SecurityFilterSpec:
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    authenticates: bool = False
 
 
 @dataclass(frozen=True, slots=True)

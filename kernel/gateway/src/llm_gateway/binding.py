@@ -176,7 +176,7 @@ class Binder:
             streaming_seconds=timeout.streaming_seconds,
             max_json_depth=self.settings.server.max_json_depth,
         )
-        self._check_exposure(bool(screens.identity))
+        self._check_exposure(any(spec.authenticates for spec, _ in filters))
         self.all("services")
         traced = tracing.bound(self.maker, kernel.counts.tracing_errors, self.armed)
         endpoints = [(spec, made) for spec, made in self.all("endpoints")]

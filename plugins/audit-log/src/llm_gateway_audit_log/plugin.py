@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING
 
 import llm_gateway_api as gw
 
-from llm_gateway_audit_log.settings import AuditSettings
-
 if TYPE_CHECKING:
     from llm_gateway_audit_log.content import ContentAudit
     from llm_gateway_audit_log.log import AuditLog
+    from llm_gateway_audit_log.settings import AuditSettings
 
 PATH = "plugins.audit_log"
 MAX_ROWS = 1000
@@ -18,6 +17,8 @@ _FILTERS = ("kind", "outcome", "actor", "tenant", "subject", "request_id", "peer
 
 @gw.hookimpl
 def llm_gateway_settings() -> list[gw.SettingsSpec]:
+    from llm_gateway_audit_log.settings import AuditSettings
+
     return [gw.SettingsSpec(PATH, AuditSettings)]
 
 
@@ -63,14 +64,14 @@ def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
 
 
 def auditor(
-    settings: AuditSettings, store: "gw.Store | None", data_dir: Path, metrics: gw.Metrics
+    settings: "AuditSettings", store: "gw.Store | None", data_dir: Path, metrics: gw.Metrics
 ) -> "AuditLog":
     from llm_gateway_audit_log.log import AuditLog
 
     return AuditLog(settings, store, data_dir, metrics)
 
 
-def content(settings: AuditSettings, audit: gw.Audit, redact: gw.Redact) -> "ContentAudit | None":
+def content(settings: "AuditSettings", audit: gw.Audit, redact: gw.Redact) -> "ContentAudit | None":
     from llm_gateway_audit_log.content import ContentAudit
 
     return ContentAudit(audit, redact, settings.max_content_bytes) if settings.content else None
@@ -99,7 +100,7 @@ def searching(store: "gw.Store | None") -> gw.EndpointHandler:
 
 
 def verifying(
-    settings: AuditSettings, store: "gw.Store | None", data_dir: Path, metrics: gw.Metrics
+    settings: "AuditSettings", store: "gw.Store | None", data_dir: Path, metrics: gw.Metrics
 ) -> gw.EndpointHandler:
     async def handle(request: gw.EndpointRequest) -> gw.EndpointResponse:
         from msgspec.json import encode

@@ -130,6 +130,7 @@ def llm_gateway_security_filters() -> list[gw.SecurityFilterSpec]:
         gw.SecurityFilterSpec(
             name="auth",
             stage="identity",
+            authenticates=True,
             make=make,
             settings="security.auth",
             needs=("data_dir", "store"),
