@@ -30,11 +30,10 @@ _REACH = ("process", "host", "fleet")
 def offers(maker: Maker, workers: int, armed: Armed) -> dict[str, Any]:
     """What plugins may need of others, made before anything that may need it."""
     series = tuple(spec for _, spec in maker.plugins.declared("migrations"))
-    routes = (*maker.plugins.declared("frontends"), *maker.plugins.declared("endpoints"))
     found: dict[str, Any] = {
         "store": store(maker, armed),
         "migrations": series,
-        "routes": tuple(spec for _, spec in routes),
+        "routes": [],  # filled when all of them are made
     }
     maker.offers.update(found)
     for plugin, spec in maker.plugins.declared("services"):

@@ -180,6 +180,7 @@ class Binder:
         self.all("services")
         traced = tracing.bound(self.maker, kernel.counts.tracing_errors, self.armed)
         endpoints = [(spec, made) for spec, made in self.all("endpoints")]
+        self.maker.offers["routes"] += [spec for spec, _ in (*frontends.values(), *endpoints)]
         self.maker.forget()
         models = frozenset(router.entries) | {
             info.id for each in router.instances.values() for info in each.models
