@@ -2,17 +2,53 @@
 # ruff: noqa: ASYNC109 - a timeout for each request is part of the contract, and httpx's own
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Self
+from collections.abc import AsyncGenerator
+from copy import copy
+from dataclasses import replace
+from typing import Self, TypeVar
 
 import httpx
-import msgspec
 
-from llm_gateway_sdk import wire
-from llm_gateway_sdk.errors import GatewayError
-from llm_gateway_sdk.retry import Failed, RetryPolicy
-from llm_gateway_sdk.values import ChatChunk, ChatRequest, ChatResponse, Health, Model, ModelList
+from llm_gateway_sdk import operations, wire
+from llm_gateway_sdk.admin import AsyncAdmin
+from llm_gateway_sdk.exchange import Exchange, Options
+from llm_gateway_sdk.operations import Call, Operation
+from llm_gateway_sdk.retry import RetryPolicy
+from llm_gateway_sdk.values import (
+    ChatChunk,
+    ChatRequest,
+    ChatResponse,
+    EmbeddingRequest,
+    EmbeddingResponse,
+    Health,
+    Model,
+    RerankRequest,
+    RerankResponse,
+)
+
+T = TypeVar("T")
+
+
+class AsyncChatStream:
+    """Chunks as they come. Closing it, or leaving its ``async with``, hangs up."""
+
+    def __init__(self, chunks: AsyncGenerator[ChatChunk, None]) -> None:
+        self._chunks = chunks
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ChatChunk:
+        return await anext(self._chunks)
+
+    async def close(self) -> None:
+        await self._chunks.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
 
 
 class AsyncClient:
@@ -21,6 +57,8 @@ class AsyncClient:
     `timeout` (seconds) bounds connecting and each wait for bytes; every method takes its
     own. `http` is an `httpx.AsyncClient` to use instead of one of our own, which stays open.
     `signing` is a `RequestSigning`, where the gateway demands signatures.
+
+    Every method raises `GatewayError`.
     """
 
     def __init__(
@@ -34,59 +72,63 @@ class AsyncClient:
         http: httpx.AsyncClient | None = None,
         signing: httpx.Auth | None = None,
     ) -> None:
-        self._base = wire.base_of(base_url)
-        self._headers = wire.headers(api_key)
-        self._timeout = timeout
-        self._retry = retry or RetryPolicy()
+        self._options = Options.of(base_url, api_key, timeout, retry)
         self._owned = http is None
         self._signing = httpx.USE_CLIENT_DEFAULT if signing is None else signing
         limits = httpx.Limits(max_connections=max_connections)
-        self._http = http or httpx.AsyncClient(limits=limits, trust_env=wire.uses_proxy(self._base))
+        proxied = wire.uses_proxy(self._options.base)
+        self._http = http or httpx.AsyncClient(limits=limits, trust_env=proxied)
 
     async def chat(self, request: ChatRequest, *, timeout: float | None = None) -> ChatResponse:
-        """Return the whole answer, or raise `GatewayError`."""
-        async with self._answer(wire.chat_call(request, stream=False), timeout) as response:
-            request_id = response.headers.get("x-request-id")
-            answer = wire.decoded(await self._read(response), ChatResponse, request_id)
-        return msgspec.structs.replace(answer, request_id=request_id)
+        """The whole answer."""
+        return await self._run(operations.chat(request), timeout)
 
-    async def chat_stream(
-        self, request: ChatRequest, *, timeout: float | None = None
-    ) -> AsyncGenerator[ChatChunk, None]:
-        """Yield the answer as it comes; raise if it ends before its end.
+    def chat_stream(self, request: ChatRequest, *, timeout: float | None = None) -> AsyncChatStream:
+        """The answer as it comes; raises if it ends before its end.
 
-        It is asked for with the first chunk. Whoever may leave the loop early wraps the
-        generator in `contextlib.aclosing`, which hangs up at once.
+        It is asked for with the first chunk.
         """
-        async with self._answer(wire.chat_call(request, stream=True), timeout) as response:
-            reader = wire.ChunkReader(response.headers.get("x-request-id"))
-            async for data in self._bytes(response):
-                for chunk in reader.feed(data):
-                    yield chunk
-            for chunk in reader.finish():
-                yield chunk
+        return AsyncChatStream(self._stream(operations.chat_call(request, stream=True), timeout))
+
+    async def embeddings(
+        self, request: EmbeddingRequest, *, timeout: float | None = None
+    ) -> EmbeddingResponse:
+        """A vector for each text."""
+        return await self._run(operations.embeddings(request), timeout)
+
+    async def rerank(
+        self, request: RerankRequest, *, timeout: float | None = None
+    ) -> RerankResponse:
+        """The documents by relevance, the best first."""
+        return await self._run(operations.rerank(request), timeout)
 
     async def models(
         self, *, parameters: bool = False, timeout: float | None = None
     ) -> tuple[Model, ...]:
         """The models that the key may use; `parameters` asks what becomes of each as well."""
-        params = {"parameters": "true"} if parameters else None
-        async with self._answer(wire.Call("GET", "v1/models", params=params), timeout) as response:
-            request_id = response.headers.get("x-request-id")
-            return wire.decoded(await self._read(response), ModelList, request_id).data
+        return await self._run(operations.models(parameters), timeout)
 
     async def health(self, *, detailed: bool = False, timeout: float | None = None) -> Health:
         """How the gateway is; not being well is an answer, not being there an error."""
-        params = {"detailed": "true"} if detailed else None
-        call = wire.Call("GET", "health", params=params)
-        response = await self._send(call, timeout)
-        try:
-            body = await self._read(response)
-        finally:
-            await response.aclose()
-        if response.status_code >= 400 and response.status_code != 503:
-            raise wire.error_of(response.status_code, response.headers, body)
-        return wire.health_of(response.status_code, body)
+        return await self._run(operations.health(detailed), timeout)
+
+    @property
+    def admin(self) -> AsyncAdmin:
+        """What operators and administrators ask; needs the admin key."""
+        return AsyncAdmin(self._run)
+
+    def with_options(
+        self, *, timeout: float | None = None, retry: RetryPolicy | None = None
+    ) -> "AsyncClient":
+        """The same client, on the same connections, with another time-out or retry policy."""
+        other = copy(self)
+        other._owned = False
+        other._options = replace(
+            self._options,
+            timeout=self._options.timeout if timeout is None else timeout,
+            retry=retry or self._options.retry,
+        )
+        return other
 
     async def close(self) -> None:
         if self._owned:
@@ -98,63 +140,41 @@ class AsyncClient:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    @asynccontextmanager
-    async def _answer(
-        self, call: wire.Call, timeout: float | None
-    ) -> AsyncIterator[httpx.Response]:
-        """An answer that is no error, closed at the end of the block."""
-        attempt = 1
+    async def _run(self, operation: Operation[T], timeout: float | None = None) -> T:
+        with Exchange(self._options, operation.call, timeout) as exchange:
+            response = await self._open(exchange)
+            try:
+                body = await response.aread()
+            finally:
+                await response.aclose()
+            return exchange.result(operation, response, body)
+
+    async def _stream(self, call: Call, timeout: float | None) -> AsyncGenerator[ChatChunk, None]:
+        with Exchange(self._options, call, timeout) as exchange:
+            response = await self._open(exchange)
+            try:
+                reader = exchange.reader()
+                async for data in response.aiter_bytes():
+                    for chunk in reader.feed(data):
+                        yield chunk
+                for chunk in reader.finish():
+                    yield chunk
+            finally:
+                await response.aclose()
+
+    async def _open(self, exchange: Exchange) -> httpx.Response:
+        """An answer whose body is still to come, after as many attempts as it takes."""
         while True:
             try:
-                response = await self._asked(call, timeout)
-                break
-            except Failed as failed:
-                wait = self._retry.wait(attempt, failed.error, failed.should_retry)
-                if wait is None:
-                    raise failed.error from failed.__cause__
-            attempt += 1
+                request = self._http.build_request(**exchange.request())
+                response = await self._http.send(request, stream=True, auth=self._signing)
+                if exchange.stands(response):
+                    return response
+                try:
+                    body = await response.aread()
+                finally:
+                    await response.aclose()
+                wait = exchange.refused(response, body)
+            except httpx.HTTPError as error:
+                wait = exchange.broke(error)
             await asyncio.sleep(wait)
-        try:
-            yield response
-        finally:
-            await response.aclose()
-
-    async def _asked(self, call: wire.Call, timeout: float | None) -> httpx.Response:
-        try:
-            response = await self._send(call, timeout)
-        except GatewayError as error:
-            raise Failed(error, None) from error.__cause__
-        if response.status_code < 400:
-            return response
-        try:
-            refused = wire.error_of(
-                response.status_code, response.headers, await self._read(response)
-            )
-        finally:
-            await response.aclose()
-        raise Failed(refused, response.headers.get("x-should-retry"))
-
-    async def _send(self, call: wire.Call, timeout: float | None) -> httpx.Response:
-        request = self._http.build_request(
-            call.method,
-            self._base + call.path,
-            content=call.body,
-            params=call.params,
-            headers=self._headers | wire.call_headers(call),
-            timeout=self._timeout if timeout is None else timeout,
-        )
-        try:
-            return await self._http.send(request, stream=True, auth=self._signing)
-        except httpx.HTTPError as error:
-            raise wire.transport_error(error, self._base, None) from error
-
-    async def _read(self, response: httpx.Response) -> bytes:
-        return b"".join([data async for data in self._bytes(response)])
-
-    async def _bytes(self, response: httpx.Response) -> AsyncIterator[bytes]:
-        try:
-            async for data in response.aiter_bytes():
-                yield data
-        except httpx.HTTPError as error:
-            request_id = response.headers.get("x-request-id")
-            raise wire.transport_error(error, self._base, request_id) from error

@@ -1,17 +1,53 @@
 """The client that blocks."""
 
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from typing import Self
+from collections.abc import Generator
+from copy import copy
+from dataclasses import replace
+from typing import Self, TypeVar
 
 import httpx
-import msgspec
 
-from llm_gateway_sdk import wire
-from llm_gateway_sdk.errors import GatewayError
-from llm_gateway_sdk.retry import Failed, RetryPolicy
-from llm_gateway_sdk.values import ChatChunk, ChatRequest, ChatResponse, Health, Model, ModelList
+from llm_gateway_sdk import operations, wire
+from llm_gateway_sdk.admin import Admin
+from llm_gateway_sdk.exchange import Exchange, Options
+from llm_gateway_sdk.operations import Call, Operation
+from llm_gateway_sdk.retry import RetryPolicy
+from llm_gateway_sdk.values import (
+    ChatChunk,
+    ChatRequest,
+    ChatResponse,
+    EmbeddingRequest,
+    EmbeddingResponse,
+    Health,
+    Model,
+    RerankRequest,
+    RerankResponse,
+)
+
+T = TypeVar("T")
+
+
+class ChatStream:
+    """Chunks as they come. Closing it, or leaving its ``with``, hangs up."""
+
+    def __init__(self, chunks: Generator[ChatChunk, None, None]) -> None:
+        self._chunks = chunks
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> ChatChunk:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        self._chunks.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 class Client:
@@ -20,6 +56,8 @@ class Client:
     `timeout` (seconds) bounds connecting and each wait for bytes; every method takes its
     own. `http` is an `httpx.Client` to use instead of one of our own, which stays open.
     `signing` is a `RequestSigning`, where the gateway demands signatures.
+
+    Every method raises `GatewayError`. One client serves many threads.
     """
 
     def __init__(
@@ -33,56 +71,61 @@ class Client:
         http: httpx.Client | None = None,
         signing: httpx.Auth | None = None,
     ) -> None:
-        self._base = wire.base_of(base_url)
-        self._headers = wire.headers(api_key)
-        self._timeout = timeout
-        self._retry = retry or RetryPolicy()
+        self._options = Options.of(base_url, api_key, timeout, retry)
         self._owned = http is None
         self._signing = httpx.USE_CLIENT_DEFAULT if signing is None else signing
         limits = httpx.Limits(max_connections=max_connections)
-        self._http = http or httpx.Client(limits=limits, trust_env=wire.uses_proxy(self._base))
+        proxied = wire.uses_proxy(self._options.base)
+        self._http = http or httpx.Client(limits=limits, trust_env=proxied)
 
     def chat(self, request: ChatRequest, *, timeout: float | None = None) -> ChatResponse:
-        """Return the whole answer, or raise `GatewayError`."""
-        with self._answer(wire.chat_call(request, stream=False), timeout) as response:
-            request_id = response.headers.get("x-request-id")
-            answer = wire.decoded(self._read(response), ChatResponse, request_id)
-        return msgspec.structs.replace(answer, request_id=request_id)
+        """The whole answer."""
+        return self._run(operations.chat(request), timeout)
 
-    def chat_stream(
-        self, request: ChatRequest, *, timeout: float | None = None
-    ) -> Generator[ChatChunk, None, None]:
-        """Yield the answer as it comes; raise if it ends before its end.
+    def chat_stream(self, request: ChatRequest, *, timeout: float | None = None) -> ChatStream:
+        """The answer as it comes; raises if it ends before its end.
 
-        It is asked for with the first chunk; leaving the loop hangs up.
+        It is asked for with the first chunk.
         """
-        with self._answer(wire.chat_call(request, stream=True), timeout) as response:
-            reader = wire.ChunkReader(response.headers.get("x-request-id"))
-            for data in self._bytes(response):
-                yield from reader.feed(data)
-            yield from reader.finish()
+        return ChatStream(self._stream(operations.chat_call(request, stream=True), timeout))
+
+    def embeddings(
+        self, request: EmbeddingRequest, *, timeout: float | None = None
+    ) -> EmbeddingResponse:
+        """A vector for each text."""
+        return self._run(operations.embeddings(request), timeout)
+
+    def rerank(self, request: RerankRequest, *, timeout: float | None = None) -> RerankResponse:
+        """The documents by relevance, the best first."""
+        return self._run(operations.rerank(request), timeout)
 
     def models(
         self, *, parameters: bool = False, timeout: float | None = None
     ) -> tuple[Model, ...]:
         """The models that the key may use; `parameters` asks what becomes of each as well."""
-        params = {"parameters": "true"} if parameters else None
-        with self._answer(wire.Call("GET", "v1/models", params=params), timeout) as response:
-            request_id = response.headers.get("x-request-id")
-            return wire.decoded(self._read(response), ModelList, request_id).data
+        return self._run(operations.models(parameters), timeout)
 
     def health(self, *, detailed: bool = False, timeout: float | None = None) -> Health:
         """How the gateway is; not being well is an answer, not being there an error."""
-        params = {"detailed": "true"} if detailed else None
-        call = wire.Call("GET", "health", params=params)
-        response = self._send(call, timeout)
-        try:
-            body = self._read(response)
-        finally:
-            response.close()
-        if response.status_code >= 400 and response.status_code != 503:
-            raise wire.error_of(response.status_code, response.headers, body)
-        return wire.health_of(response.status_code, body)
+        return self._run(operations.health(detailed), timeout)
+
+    @property
+    def admin(self) -> Admin:
+        """What operators and administrators ask; needs the admin key."""
+        return Admin(self._run)
+
+    def with_options(
+        self, *, timeout: float | None = None, retry: RetryPolicy | None = None
+    ) -> "Client":
+        """The same client, on the same connections, with another time-out or retry policy."""
+        other = copy(self)
+        other._owned = False
+        other._options = replace(
+            self._options,
+            timeout=self._options.timeout if timeout is None else timeout,
+            retry=retry or self._options.retry,
+        )
+        return other
 
     def close(self) -> None:
         if self._owned:
@@ -94,58 +137,39 @@ class Client:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    @contextmanager
-    def _answer(self, call: wire.Call, timeout: float | None) -> Iterator[httpx.Response]:
-        """An answer that is no error, closed at the end of the block."""
-        attempt = 1
+    def _run(self, operation: Operation[T], timeout: float | None = None) -> T:
+        with Exchange(self._options, operation.call, timeout) as exchange:
+            response = self._open(exchange)
+            try:
+                body = response.read()
+            finally:
+                response.close()
+            return exchange.result(operation, response, body)
+
+    def _stream(self, call: Call, timeout: float | None) -> Generator[ChatChunk, None, None]:
+        with Exchange(self._options, call, timeout) as exchange:
+            response = self._open(exchange)
+            try:
+                reader = exchange.reader()
+                for data in response.iter_bytes():
+                    yield from reader.feed(data)
+                yield from reader.finish()
+            finally:
+                response.close()
+
+    def _open(self, exchange: Exchange) -> httpx.Response:
+        """An answer whose body is still to come, after as many attempts as it takes."""
         while True:
             try:
-                response = self._asked(call, timeout)
-                break
-            except Failed as failed:
-                wait = self._retry.wait(attempt, failed.error, failed.should_retry)
-                if wait is None:
-                    raise failed.error from failed.__cause__
-            attempt += 1
+                request = self._http.build_request(**exchange.request())
+                response = self._http.send(request, stream=True, auth=self._signing)
+                if exchange.stands(response):
+                    return response
+                try:
+                    body = response.read()
+                finally:
+                    response.close()
+                wait = exchange.refused(response, body)
+            except httpx.HTTPError as error:
+                wait = exchange.broke(error)
             time.sleep(wait)
-        try:
-            yield response
-        finally:
-            response.close()
-
-    def _asked(self, call: wire.Call, timeout: float | None) -> httpx.Response:
-        try:
-            response = self._send(call, timeout)
-        except GatewayError as error:
-            raise Failed(error, None) from error.__cause__
-        if response.status_code < 400:
-            return response
-        try:
-            refused = wire.error_of(response.status_code, response.headers, self._read(response))
-        finally:
-            response.close()
-        raise Failed(refused, response.headers.get("x-should-retry"))
-
-    def _send(self, call: wire.Call, timeout: float | None) -> httpx.Response:
-        request = self._http.build_request(
-            call.method,
-            self._base + call.path,
-            content=call.body,
-            params=call.params,
-            headers=self._headers | wire.call_headers(call),
-            timeout=self._timeout if timeout is None else timeout,
-        )
-        try:
-            return self._http.send(request, stream=True, auth=self._signing)
-        except httpx.HTTPError as error:
-            raise wire.transport_error(error, self._base, None) from error
-
-    def _read(self, response: httpx.Response) -> bytes:
-        return b"".join(self._bytes(response))
-
-    def _bytes(self, response: httpx.Response) -> Iterator[bytes]:
-        try:
-            yield from response.iter_bytes()
-        except httpx.HTTPError as error:
-            request_id = response.headers.get("x-request-id")
-            raise wire.transport_error(error, self._base, request_id) from error

@@ -4,8 +4,9 @@
 class GatewayError(Exception):
     """The gateway said no, or could not be asked.
 
-    `status` is the HTTP status, 0 where there was none; `request_id` is what to quote to
-    the operator; `retry_after` in seconds.
+    `status` is the HTTP status, 0 where there was none; `code`, `type` and `param` are the
+    gateway's own; `request_id` is what to quote to the operator; `retry_after` in seconds;
+    `attempts` is how often this client has asked.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class GatewayError(Exception):
         self.param = param
         self.request_id = request_id
         self.retry_after = retry_after
+        self.attempts = 1
 
     def __str__(self) -> str:
         quote = f" (request {self.request_id})" if self.request_id else ""

@@ -41,11 +41,3 @@ class RetryPolicy:
 
 
 NO_RETRY = RetryPolicy(max_attempts=1)
-
-
-class Failed(Exception):
-    """One attempt failed; `RetryPolicy.wait` decides. Never leaves a client."""
-
-    def __init__(self, error: GatewayError, should_retry: str | None) -> None:
-        super().__init__(str(error))
-        self.error, self.should_retry = error, should_retry

@@ -1,6 +1,7 @@
 """What is asked and answered, typed. Members that this version does not know are ignored."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -76,6 +77,21 @@ class ChatRequest(_Value, frozen=True):
     extra: Mapping[str, Any] = {}
 
 
+class Served(_Value, frozen=True):
+    """What the gateway did for an answer; None or empty where it does not say.
+
+    `cache` is ``hit``, ``miss`` or another word of the cache's; `cost` in USD; `dropped` are
+    the parameters that the model cannot take and that were left out.
+    """
+
+    provider: str | None = None
+    model: str | None = None
+    cache: str | None = None
+    attempts: int | None = None
+    cost: Decimal | None = None
+    dropped: tuple[str, ...] = ()
+
+
 class Usage(_Value, frozen=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -97,6 +113,7 @@ class ChatResponse(_Value, frozen=True):
     created: int | None = None
     usage: Usage | None = None
     request_id: str | None = None
+    served: Served = Served()
 
 
 class Delta(_Value, frozen=True):
@@ -121,6 +138,63 @@ class ChatChunk(_Value, frozen=True):
     created: int | None = None
     usage: Usage | None = None
     request_id: str | None = None
+
+
+class EmbeddingRequest(_Value, frozen=True):
+    """Texts to embed. `extra` holds any further member of the API by its own name."""
+
+    model: str
+    input: str | list[str]
+    dimensions: int | None = None
+    user: str | None = None
+    extra: Mapping[str, Any] = {}
+
+
+class Embedding(_Value, frozen=True):
+    embedding: tuple[float, ...]
+    index: int = 0
+
+
+class EmbeddingResponse(_Value, frozen=True):
+    """One vector for each text, in the order of the texts."""
+
+    data: tuple[Embedding, ...] = ()
+    model: str | None = None
+    usage: Usage | None = None
+    request_id: str | None = None
+    served: Served = Served()
+
+
+class RerankRequest(_Value, frozen=True):
+    """Documents to rank against a query; `top_n` None ranks all."""
+
+    model: str
+    query: str
+    documents: list[str]
+    top_n: int | None = None
+    return_documents: bool | None = None
+    extra: Mapping[str, Any] = {}
+
+
+class RerankDocument(_Value, frozen=True):
+    text: str = ""
+
+
+class RerankResult(_Value, frozen=True):
+    """`index` is the place in the request's documents; `document` where it was asked for."""
+
+    index: int
+    relevance_score: float
+    document: RerankDocument | None = None
+
+
+class RerankResponse(_Value, frozen=True):
+    """The best first."""
+
+    results: tuple[RerankResult, ...] = ()
+    id: str | None = None
+    request_id: str | None = None
+    served: Served = Served()
 
 
 class Model(_Value, frozen=True):

@@ -1,10 +1,9 @@
 """Requests and answers as bytes, for both clients. Opens nothing and waits for nothing."""
 
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
 
 import httpx
 import llm_gateway_api as gw
@@ -17,30 +16,10 @@ from llm_gateway_sdk.errors import (
     TimedOutError,
 )
 from llm_gateway_sdk.local import on_this_machine
-from llm_gateway_sdk.values import ChatChunk, ChatRequest, Health
+from llm_gateway_sdk.values import ChatChunk, Served, Usage
 
 T = TypeVar("T")
 DONE = b"[DONE]"
-CHAT = "v1/chat/completions"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One HTTP request; `path` is relative to the base."""
-
-    method: str
-    path: str
-    body: bytes | None = None
-    params: Mapping[str, str] | None = None
-
-
-def chat_call(request: ChatRequest, *, stream: bool) -> Call:
-    body = msgspec.to_builtins(request)
-    body.update(body.pop("extra", {}))
-    body.pop("stream", None)
-    if stream:
-        body = {"stream_options": {"include_usage": True}, **body, "stream": True}
-    return Call("POST", CHAT, msgspec.json.encode(body))
 
 
 def base_of(url: str) -> str:
@@ -69,14 +48,6 @@ def headers(api_key: str | None) -> dict[str, str]:
     return found
 
 
-def call_headers(call: Call) -> dict[str, str]:
-    """With the trace context, where the application uses OpenTelemetry."""
-    found = {"content-type": "application/json"} if call.body is not None else {}
-    if "opentelemetry" in sys.modules:
-        import_module("opentelemetry.propagate").inject(found)
-    return found
-
-
 def decoded(body: bytes, kind: type[T], request_id: str | None) -> T:
     try:
         return msgspec.json.decode(body, type=kind, strict=False)
@@ -87,19 +58,41 @@ def decoded(body: bytes, kind: type[T], request_id: str | None) -> T:
         ) from error
 
 
-def health_of(status: int, body: bytes) -> Health:
-    details = decoded(body, dict[str, Any], None)
-    return Health(status < 400, str(details.get("status", status)), details)
+def served(found: httpx.Headers) -> Served:
+    """What the ``x-gateway-…`` headers tell."""
+    attempts = found.get("x-gateway-attempts", "")
+    try:
+        cost = Decimal(found["x-gateway-cost"]) if "x-gateway-cost" in found else None
+    except InvalidOperation:
+        cost = None
+    dropped = found.get("x-gateway-dropped", "").split(",")
+    return Served(
+        found.get("x-gateway-provider"),
+        found.get("x-gateway-model"),
+        found.get("x-gateway-cache"),
+        int(attempts) if attempts.isdecimal() else None,
+        cost,
+        tuple(name for each in dropped if (name := each.strip())),
+    )
 
 
 def error_of(status: int, found: httpx.Headers, body: bytes) -> GatewayError:
     """The error that an answer with a status of 400 and more means."""
-    request_id = found.get("x-request-id")
+    return _error(body, status, found.get("x-request-id"), _wait(found.get("retry-after")))
+
+
+def _wait(told: str | None) -> float | None:
+    """Seconds of a ``retry-after``, which is a number or an HTTP date; None for any other."""
+    if told is None:
+        return None
     try:
-        retry_after = float(found["retry-after"]) if "retry-after" in found else None
+        seconds = float(told)
     except ValueError:
-        retry_after = None
-    return _error(body, status, request_id, retry_after)
+        try:
+            seconds = (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return max(seconds, 0.0) if seconds < float("inf") else None
 
 
 def _error(
@@ -146,6 +139,8 @@ class ChunkReader:
         self._open: set[int] = set()
         self._seen = False
         self.done = False
+        self.model: str | None = None
+        self.usage: Usage | None = None
 
     def feed(self, data: bytes) -> list[ChatChunk]:
         return self._chunks(self._sse.feed(data))
@@ -173,6 +168,7 @@ class ChunkReader:
         if "error" in document and bytes(document["error"]) != b"null":
             raise _error(payload, 0, self._request_id)
         chunk = decoded(payload, ChatChunk, self._request_id)
+        self.model, self.usage = chunk.model or self.model, chunk.usage or self.usage
         for choice in chunk.choices:
             self._seen = True
             if choice.finish_reason is None:
