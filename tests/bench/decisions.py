@@ -22,7 +22,7 @@ from llm_gateway_guard_circuit_breaker.settings import BreakerSettings
 from llm_gateway_guard_provider_limits.guard import ProviderLimits
 from llm_gateway_policy_retry.policy import RetryPolicy
 from llm_gateway_policy_retry.settings import RetrySettings
-from llm_gateway_routing_basic.strategies import Weighted
+from llm_gateway_routing_basic.strategies import SmoothWeighted
 
 ROUNDS, TIMES = 9, 200
 ASKED = gw.Asked(
@@ -36,7 +36,7 @@ async def measured(deployments: int) -> dict[str, float]:
     names = [f"p{at}" for at in range(deployments)]
     targets = tuple(gw.Target(name, "m") for name in names)
     providers = {name: gw.ProviderSettings() for name in names}
-    router = Router({}, {"m": targets}, None, (), (), Weighted())
+    router = Router({}, {"m": targets}, None, (), (), SmoothWeighted())
     guards: list[gw.Guard] = [
         CircuitBreaker(BreakerSettings(), clock=monotonic, metrics=metrics),
         ProviderLimits(providers=providers, clock=monotonic, metrics=metrics),

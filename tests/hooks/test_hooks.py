@@ -102,6 +102,24 @@ async def test_llm_gateway_routing_filters(acme: Any) -> None:
     assert b"the caller does not want it" in none.body
 
 
+async def test_llm_gateway_health_monitors(acme: Any) -> None:
+    """What a monitor says of a provider is shown."""
+    async with acme.running() as gateway:
+        shown = (await call(f"{gateway.url}/health?detailed=true")).json
+
+    assert shown["providers"]["acme"]["state"] == "degraded"
+
+
+async def test_llm_gateway_routing_scorers(acme: Any) -> None:
+    """A scorer outweighs the strategy, and gets back the lease of an attempt it follows."""
+    async with acme.running() as gateway:
+        answer = await say(gateway, "pair hi", x_acme="first")
+        told = await calls(gateway)
+
+    assert answer.headers["x-gateway-model"] == "acme-1"
+    assert "fan.report acme/acme-1 None" in told
+
+
 async def test_llm_gateway_routing_strategies(acme: Any) -> None:
     """The strategy of the configuration decides, and is told how it went."""
     async with acme.running() as gateway:

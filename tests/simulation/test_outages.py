@@ -26,7 +26,7 @@ from llm_gateway_guard_circuit_breaker.settings import BreakerSettings
 from llm_gateway_guard_provider_limits.guard import ProviderLimits
 from llm_gateway_policy_retry.policy import RetryPolicy
 from llm_gateway_policy_retry.settings import RetrySettings
-from llm_gateway_routing_basic.strategies import Weighted
+from llm_gateway_routing_basic.strategies import SmoothWeighted
 
 F = gw.FailureClass
 SECONDS = 3600.0
@@ -142,7 +142,7 @@ class World:
             reserving=unused,
             accounting=unused,
             caching=self,  # type: ignore[arg-type]  # only `keep` is asked
-            router=Router({}, {"m": targets}, None, (), (), Weighted()),
+            router=Router({}, {"m": targets}, None, (), (), SmoothWeighted()),
             guarding=Guarding.of(guards, dict.fromkeys(NAMES, 10.0), clock=now),
             onward=self.onward,
             attempts=self,  # type: ignore[arg-type]  # only `run` is asked

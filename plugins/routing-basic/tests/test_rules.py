@@ -23,6 +23,7 @@ def asked(**changes: Any) -> gw.Asked:
         "tools": False,
         "images": True,
         "region": "us-east-1",
+        "at": 1_795_529_100.0,  # 2026-11-24, 14:05 UTC
     }
     return gw.Asked(arrival, **(values | changes))
 
@@ -47,6 +48,8 @@ def asked(**changes: Any) -> gw.Asked:
         "(model == 'a' or model == 'b' or model == 'claude-3') and not (model == 'a')",
         "model == 'a' and model == 'b' or stream",
         "\n  stream\n  and\n  images\n",
+        "time == '14:05' and time >= '09:00' and time < '17:00' and weekday == 'tue'",
+        "weekday in ['tue', 'wed'] and not (time < '14:05')",
     ],
 )
 def test_holds(condition: str) -> None:
@@ -135,7 +138,6 @@ def test_target() -> None:
     assert rules.target(asked()) == ("first", "q")
     assert rules.target(asked(tools=True)) == ("elsewhere", "p")
     assert rules.target(asked(model="gpt")) is None
-    assert rules.keep(asked(), gw.Target("p", "m")) is None
 
 
 def test_settings_closed() -> None:
@@ -150,13 +152,15 @@ def test_settings_closed() -> None:
 
 
 def test_declarations() -> None:
-    """The filter is bound to the rules' own path; strategies have no settings."""
+    """The rules are bound to the rules' own path; strategies have no settings."""
     (settings,) = plugin.llm_gateway_settings()
     (spec,) = plugin.llm_gateway_routing_filters()
     strategies = plugin.llm_gateway_routing_strategies()
 
     assert spec.settings == settings.path == "routing.rules"
-    assert isinstance(spec.make(settings.model()), gw.SupportsTarget)
+    assert spec.make(settings.model()) is None, "without rules nobody is asked"
+    rule = {"name": "r", "condition": "stream", "target_provider": "p"}
+    assert isinstance(spec.make(settings.model.model_validate([rule])), gw.SupportsTarget)
     assert [(each.name, each.settings) for each in strategies] == [
         ("round_robin", None),
         ("weighted", None),

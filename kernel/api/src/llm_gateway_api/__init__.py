@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from llm_gateway_api.endpoints import *
     from llm_gateway_api.errors import *
     from llm_gateway_api.events import *
+    from llm_gateway_api.explaining import *
     from llm_gateway_api.fetching import *
     from llm_gateway_api.filtering import *
+    from llm_gateway_api.health import *
     from llm_gateway_api.hookspecs import hookimpl as hookimpl
     from llm_gateway_api.jsonbody import replaced as replaced
     from llm_gateway_api.jsonbody import top_level as top_level
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.opaque import *
     from llm_gateway_api.reading import *
     from llm_gateway_api.requests import *
+    from llm_gateway_api.routing import *
     from llm_gateway_api.settings import *
     from llm_gateway_api.specs import *
     from llm_gateway_api.sse import *
@@ -40,6 +43,7 @@ _MODULES = (
     "requests",
     "events",
     "values",
+    "routing",
     "metrics",
     "jsonbody",
     "reading",
@@ -51,6 +55,8 @@ _MODULES = (
     "endpoints",
     "backing",
     "fetching",
+    "explaining",
+    "health",
     "tracing",
     "settings",
 )

@@ -10,8 +10,8 @@ from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
-from llm_gateway_api.contracts import Asked
 from llm_gateway_api.errors import FailureClass
+from llm_gateway_api.routing import Asked
 from llm_gateway_api.values import ModelInfo, Target
 
 Mode: TypeAlias = Literal["retry", "fallback"]
@@ -95,6 +95,9 @@ class Targets(Protocol):
 
     def exists(self, name: str) -> bool:
         """Whether the configuration has `name`, be its provider in service or not."""
+
+    def deployments(self) -> Sequence[Target]:
+        """All that the configuration and the providers' own lists have, each once, by name."""
 
     def info(self, target: Target) -> ModelInfo:
         """What is known of the target's model."""

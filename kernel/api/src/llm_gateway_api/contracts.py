@@ -21,6 +21,7 @@ from llm_gateway_api.requests import (
     RequestHead,
     RerankRequest,
 )
+from llm_gateway_api.routing import Asked
 from llm_gateway_api.values import (
     Arrival,
     Headers,
@@ -208,47 +209,6 @@ class Frontend(Protocol):
 
     def keep_alive(self) -> bytes:
         """Bytes that are no event, for a stream that is silent."""
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """What routing sees of a request, without its content.
-
-    `prompt_bytes` is the size of the body, `tools` and `images` whether there are any (found
-    without decoding; a hint). `region` is the caller's.
-    """
-
-    arrival: Arrival
-    model: str
-    operation: str
-    stream: bool
-    prompt_bytes: int
-    tools: bool
-    images: bool
-    region: str | None = None
-
-
-class RoutingFilter(Protocol):
-    """Removes candidates. Fails closed: an exception refuses the request."""
-
-    def keep(self, asked: Asked, candidate: Target) -> str | None:
-        """None to keep it, else the reason why not."""
-
-
-@runtime_checkable
-class SupportsTarget(Protocol):
-    """A routing filter that also names the provider for a request (rules)."""
-
-    def target(self, asked: Asked) -> tuple[str, str] | None:
-        """The matching rule's name and its provider, or None."""
-
-
-class RoutingStrategy(Protocol):
-    """Orders candidates. Raising: 500. Rotation and chance happen in `score`."""
-
-    def score(self, asked: Asked, candidates: Sequence[Target]) -> Sequence[float]:
-        """One number for each candidate, higher is better."""
-
-    def report(self, target: Target, outcome: Outcome) -> None: ...
 
 
 class Lease(msgspec.Struct, frozen=True):

@@ -112,6 +112,34 @@ def llm_gateway_routing_filters() -> "Iterable[specs.RoutingFilterSpec]":
 
 
 @hookspec
+def llm_gateway_health_monitors() -> "Iterable[specs.HealthMonitorSpec]":
+    """Declare what judges deployments; scorers and routes get it as ``monitor``.
+
+    Called once at start, after the settings were read.
+
+    Returns:
+        One spec for each monitor; the first by name is the one that is asked.
+
+    Raises:
+        Any exception sets the plugin aside (phase declare).
+    """
+
+
+@hookspec
+def llm_gateway_routing_scorers() -> "Iterable[specs.RoutingScorerSpec]":
+    """Declare scorers: they prefer candidates before the strategy orders them.
+
+    Called once at start, after the settings were read.
+
+    Returns:
+        One spec for each scorer; what they say is added up.
+
+    Raises:
+        Any exception sets the plugin aside (phase declare).
+    """
+
+
+@hookspec
 def llm_gateway_routing_strategies() -> "Iterable[specs.RoutingStrategySpec]":
     """Declare routing strategies; ``routing.strategy`` chooses one by name.
 

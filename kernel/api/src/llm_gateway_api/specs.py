@@ -8,9 +8,10 @@ too). What the kernel offers by name: ``clock`` (the event loop's time as a call
 ``providers`` (the settings of each provider in service, by name), ``targets`` (`Targets`),
 ``store`` (`Store`), ``state`` (`StateBackend`), ``local_state`` (the one of this process alone,
 for when ``state`` cannot be reached), ``workers`` (their number on this host), ``ledger``
-(`Ledger`), ``prices`` (`Prices`), ``audit`` (`Audit`), ``redact`` (`Redact`), ``migrations``
-(all `MigrationSpec`) and ``routes`` (all `FrontendSpec` and `EndpointSpec`). To services and
-endpoints: ``caches`` (the `Cache` objects in service, by name).
+(`Ledger`), ``prices`` (`Prices`), ``audit`` (`Audit`), ``redact`` (`Redact`), ``probe`` (`Probe`),
+``monitor`` (`HealthMonitor`), ``migrations`` (all `MigrationSpec`) and ``routes`` (all
+`FrontendSpec` and `EndpointSpec`). To services and endpoints: ``caches`` (the `Cache` objects in
+service, by name) and ``explain`` (`Explain`).
 What no installed plugin brings is None.
 
 What `make` returned is kept over a reload while its settings and needs are the same
@@ -107,6 +108,26 @@ class ProviderSpec:
 
 @dataclass(frozen=True, slots=True)
 class RoutingFilterSpec:
+    name: str
+    make: Make
+    settings: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HealthMonitorSpec:
+    """A `HealthMonitor`; where several are installed, the first by name judges."""
+
+    name: str
+    make: Make
+    settings: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingScorerSpec:
+    """A `RoutingScorer`; `make` may return None where its settings leave it off."""
+
     name: str
     make: Make
     settings: str | None = None

@@ -365,6 +365,7 @@ class Worker:
             generation=gateway.generation.number if gateway is not None else 0,
             reload_error=self._last_error,
             providers=self._provider_names(),
+            monitor=gateway.generation.monitor if gateway is not None else None,
             dependencies=self._dependencies,
             services=self._hosting.states,
             plugins=self._plugins,

@@ -125,7 +125,7 @@ class Attempts:
         if bound.can.direct is not None:
             await self._direct(call, target, bound, bound.can.direct)
             return
-        sent, lane = self._prepare(call, target, bound)
+        sent, lane = self.prepared(call, target, bound)
         if call.trace is not None:
             sent = call.trace.carried(sent)
         if bound.headers or bound.can.credentials or bound.can.signing:
@@ -161,7 +161,8 @@ class Attempts:
         self.accounting.end(call)
         call.client.send(200, call.headers, out)
 
-    def _prepare(self, call: "Call", target: Target, bound: Bound) -> tuple[UpstreamRequest, Lane]:
+    def prepared(self, call: "Call", target: Target, bound: Bound) -> tuple[UpstreamRequest, Lane]:
+        """What is sent, before its credentials, and what reads the answer."""
         head, relay = call.head, bound.can.relay
         if relay is not None and head.dialect in bound.relays:
             spliced = relay.splice(head, target.model)
@@ -327,6 +328,18 @@ class Streaming:
         self._connection.unhold()
 
 
+async def authorised(bound: Bound, sent: UpstreamRequest) -> UpstreamRequest:
+    """With the configured headers, the credential, and the signature over all of it."""
+    if bound.headers:
+        sent = structs.replace(sent, headers={**sent.headers, **bound.headers})
+    if (credentials := bound.can.credentials) is not None:
+        extra = await credentials.auth_headers()
+        sent = structs.replace(sent, headers={**sent.headers, **extra})
+    if bound.can.signing is not None:
+        sent = bound.can.signing.sign(sent)
+    return sent
+
+
 def replaced_model(request: CanonicalRequest, model: str) -> CanonicalRequest:
     """The same request under the upstream's own name of the model."""
     if request.model == model:
@@ -342,17 +355,6 @@ def printable(text: str) -> str:
         char if " " < char < "\x7f" else "".join(f"%{byte:02X}" for byte in char.encode())
         for char in text
     )
-
-
-async def authorised(bound: Bound, sent: UpstreamRequest) -> UpstreamRequest:
-    if bound.headers:
-        sent = structs.replace(sent, headers={**sent.headers, **bound.headers})
-    if (credentials := bound.can.credentials) is not None:
-        extra = await credentials.auth_headers()
-        sent = structs.replace(sent, headers={**sent.headers, **extra})
-    if bound.can.signing is not None:
-        sent = bound.can.signing.sign(sent)
-    return sent
 
 
 async def refused(connection: Exchange, provider: Provider) -> UpstreamError:

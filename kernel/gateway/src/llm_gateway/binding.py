@@ -14,25 +14,25 @@ from llm_gateway_api import (
     EndpointSpec,
     Frontend,
     FrontendSpec,
+    HealthMonitor,
     Metrics,
     ProviderSettings,
     SecurityFilterSpec,
     Service,
-    SupportsTarget,
     SupportsWatch,
 )
 
-from llm_gateway import tracing
+from llm_gateway import deploying, tracing
 from llm_gateway.accounting import Accounting
 from llm_gateway.attempt import Abilities, Attempts, Bound
 from llm_gateway.backing import offers
 from llm_gateway.caching import Caching
 from llm_gateway.embedding import Embedder
+from llm_gateway.explaining import Explainer
 from llm_gateway.fetching import Fetcher
 from llm_gateway.guarding import Guarding
 from llm_gateway.inlining import Inlining
 from llm_gateway.making import Maker
-from llm_gateway.matrix import Matrix
 from llm_gateway.observe import Counts
 from llm_gateway.ordering import in_turn
 from llm_gateway.pipeline import Pipeline
@@ -40,7 +40,7 @@ from llm_gateway.plugins import Plugins, label
 from llm_gateway.progress import Onward
 from llm_gateway.proxies import Proxied, configured, loopback, proxy_for
 from llm_gateway.reserve import Reserving, Scope
-from llm_gateway.routing import Instance, Learned, Router, deployed, instance, listed
+from llm_gateway.routing import Router
 from llm_gateway.screening import Screens, in_order, watchers
 from llm_gateway.session import Sessions
 from llm_gateway.settings import Settings
@@ -81,6 +81,7 @@ class Generation:
     maker: Maker
     audit: Audit
     tracing: Tracing | None
+    monitor: HealthMonitor | None
     models: frozenset[str] = field(default_factory=frozenset)
 
     def close(self, living: Sequence["Generation"] = ()) -> None:
@@ -133,9 +134,11 @@ class Binder:
         offered = offers(self.maker, self.kernel.workers, lambda *row: self.armed.append(row))
         frontends = self._frontends()
         providers = self._providers({spec.dialect for spec, _ in frontends.values()})
-        router = self._router(providers, offered["prices"].learned)
+        monitor, router = deploying.bound(
+            self.maker, providers, offered["prices"].learned, self.armed.append
+        )
         embed = Embedder(providers, {n: each.models for n, each in router.instances.items()})
-        self.maker.offers |= {"catalog": router, "targets": router, "embed": embed}
+        self.maker.offers["embed"] = embed
         self.maker.offers["providers"] = {n: self.settings.providers[n] for n in providers}
         filters = self._filters({spec.dialect for spec, _ in frontends.values()})
         screens = Screens.of(filters)
@@ -145,8 +148,9 @@ class Binder:
             providers = {n: replace(b, relays=frozenset()) for n, b in providers.items()}
         timeout, kernel = self.settings.resilience.timeout, self.kernel
         accounting = Accounting(offered["ledger"], offered["prices"], kernel.counts.ledger_failures)
+        guards = [(spec.name, made) for spec, made in self._in_turn("guards")]
         guarding = Guarding.of(
-            [made for _, made in self._in_turn("guards")],
+            [*(made for _, made in guards), *router.followers()],
             {name: each.default_seconds for name, each in providers.items()},
         )
         pipeline = Pipeline(
@@ -177,6 +181,16 @@ class Binder:
             max_json_depth=self.settings.server.max_json_depth,
         )
         self._check_exposure(any(spec.authenticates for spec, _ in filters))
+        self.maker.offers["explain"] = Explainer(
+            frontends,
+            screens,
+            router,
+            guards,
+            pipeline.attempts,
+            offered["prices"],
+            monitor,
+            self.settings.server.max_json_depth,
+        )
         self.all("services")
         traced = tracing.bound(self.maker, kernel.counts.tracing_errors, self.armed)
         endpoints = [(spec, made) for spec, made in self.all("endpoints")]
@@ -197,6 +211,7 @@ class Binder:
             self.maker,
             offered["audit"],
             traced,
+            monitor,
             models | {target.model for each in router.entries.values() for target in each},
         )
 
@@ -260,52 +275,6 @@ class Binder:
 
         made: Transport = self.maker.keep(("upstream", name), (*given, proxies), make)
         return made
-
-    def _router(self, providers: Mapping[str, Bound], learned: Learned) -> Router:
-        routing = self.settings.routing
-        instances: dict[str, Instance] = {
-            name: instance(name, each.provider, self.settings.providers[name], learned)
-            for name, each in providers.items()
-        }
-        entries = deployed(routing.models, instances, self.settings.providers.keys())
-        default = routing.default_provider
-        if default is not None and default not in self.settings.providers:
-            raise ConfigurationError(
-                f"routing.default_provider: there is no provider {default!r} "
-                f"({', '.join(sorted(instances))})."
-            )
-        if default not in instances:
-            default = next(iter(instances)) if len(instances) == 1 else None
-        filters = tuple((spec.name, made) for spec, made in self.all("routing_filters"))
-        return Router(
-            instances,
-            entries,
-            default,
-            filters,
-            tuple(made for _, made in filters if isinstance(made, SupportsTarget)),
-            self._strategy(),
-            routing.fallback_enabled,
-            listed(instances),
-            frozenset(
-                path.split(".")[1] for path in self.settings.named if path.startswith("providers.")
-            ),
-            learned,
-            Matrix({name: each.provider for name, each in providers.items()}),
-        )
-
-    def _strategy(self) -> Any:
-        wanted = self.settings.routing.strategy
-        declared = {spec.name: (p, spec) for p, spec in self.plugins.declared("routing_strategies")}
-        if wanted in declared:
-            plugin, spec = declared[wanted]
-            self.armed.append(("strategy", wanted, plugin, ""))
-            return self.maker.make(plugin, "routing_strategies", spec)
-        if "routing.strategy" in self.settings.named:
-            raise ConfigurationError(
-                f"routing.strategy: no installed plugin brings {wanted!r} "
-                f"({', '.join(sorted(declared)) or 'none is installed'})."
-            )
-        return None
 
     def _filters(self, dialects: set[str]) -> list[tuple[SecurityFilterSpec, Any]]:
         if not self.settings.security.enabled:

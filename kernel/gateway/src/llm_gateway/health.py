@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
-from llm_gateway_api import EndpointRequest, EndpointResponse, EndpointSpec
+from llm_gateway_api import EndpointRequest, EndpointResponse, EndpointSpec, HealthMonitor
 
 from llm_gateway.dependencies import Dependencies
 from llm_gateway.plugins import Plugins
@@ -21,6 +21,7 @@ def document(
     generation: int,
     reload_error: str,
     providers: Iterable[str],
+    monitor: HealthMonitor | None,
     dependencies: Dependencies,
     services: Mapping[str, str],
     plugins: Plugins,
@@ -32,12 +33,13 @@ def document(
         or bool(dependencies.down)
         or bool(plugins.set_aside_ones)
     )
+    known = monitor.providers() if monitor is not None else {}
     return {
         "status": "draining" if draining else "degraded" if worse else "ok",
         "generation": generation,
         "reload_error": reload_error or None,
         "workers": {"self": slot, "of": workers, **host},
-        "providers": {name: {"state": "ok"} for name in providers},
+        "providers": {name: {"state": known.get(name, "unknown")} for name in providers},
         "dependencies": {name: {"state": state} for name, state in dependencies.states.items()},
         "services": {name: {"state": state} for name, state in services.items()},
         "plugins": {

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from time import monotonic
+from time import monotonic, time
 
 from llm_gateway_api import (
     Arrival,
@@ -49,6 +49,7 @@ from llm_gateway.screening import Screens
 from llm_gateway.tracing import Trace
 
 log = logging.getLogger("llm_gateway.pipeline")
+REGION_HEADER = "x-gateway-region"
 
 
 @dataclass(slots=True, eq=False)
@@ -131,7 +132,7 @@ class Pipeline:
             self.accounting.begin(call)
             if self.screens.content:
                 call.request = await self.screens.read(call.arrival, call.canonical())
-            seen = asked(call, bool(self.router.filters))
+            seen = asked(call.arrival, call.head, self.router.looks)
             if not await self.caching.replay(call, seen):
                 await self._answer(call, seen)
         finally:
@@ -140,7 +141,7 @@ class Pipeline:
 
     async def _answer(self, call: Call, seen: Asked) -> None:
         """Attempts, best target first, until one has answered or nobody may be asked."""
-        targets = list(self.router.plan(seen))
+        targets = self.router.plan(seen)
         progress = Progress(seen, targets, targets[0])
         try:
             while not await self._try(call, progress):
@@ -232,19 +233,29 @@ class Pipeline:
                 self.counts.observer_errors.inc()
 
 
-def asked(call: Call, looked_into: bool) -> Asked:
-    """What routing sees; the body is searched only where a filter may ask. The model is the
-    one that the caller's name for it stands for."""
-    head = call.head
+def asked(arrival: Arrival, head: RequestHead, looked_into: bool) -> Asked:
+    """What routing sees; the body is searched only where a rule or filter may ask. The model is
+    the one that the caller's name for it stands for."""
     return Asked(
-        call.arrival,
-        call.arrival.principal.renamed.get(head.model, head.model),
+        arrival,
+        arrival.principal.renamed.get(head.model, head.model),
         head.operation,
         head.stream,
         len(head.body),
         looked_into and "tools" in head.fields,
         looked_into and b'"image' in head.body,
+        region(arrival),
+        time(),
+        head.fields,
     )
+
+
+def region(arrival: Arrival) -> str | None:
+    """Where the caller says it is, or the only place it may be served from."""
+    allowed = arrival.principal.regions
+    if allowed is not None and len(allowed) == 1:
+        return next(iter(allowed))
+    return arrival.headers.get(REGION_HEADER)
 
 
 def unavailable(target: Target, refusal: Refusal) -> NoTargetError:

@@ -35,6 +35,8 @@ SPECS: dict[str, type] = {
     "providers": specs.ProviderSpec,
     "frontends": specs.FrontendSpec,
     "routing_filters": specs.RoutingFilterSpec,
+    "health_monitors": specs.HealthMonitorSpec,
+    "routing_scorers": specs.RoutingScorerSpec,
     "routing_strategies": specs.RoutingStrategySpec,
     "guards": specs.GuardSpec,
     "attempt_policies": specs.AttemptPolicySpec,

@@ -39,7 +39,7 @@ class Progress:
     """Where one request stands: its targets, the one to try now, what was tried."""
 
     asked: Asked
-    targets: list[Target]
+    targets: Sequence[Target]
     target: Target
     made: list[Attempted] = field(default_factory=list)
     waited: float = 0.0
@@ -132,7 +132,9 @@ class Onward:
 
     def _take(self, progress: Progress, step: Attempt) -> None:
         known = {each.name for each in progress.targets}
-        progress.targets += [each for each in (step.target, *step.more) if each.name not in known]
+        added = [each for each in (step.target, *step.more) if each.name not in known]
+        if added:
+            progress.targets = [*progress.targets, *added]
         if any(each.target.name == step.target.name for each in progress.made):
             progress.retrying = True
             self.retrying += 1

@@ -10,6 +10,7 @@ from llm_gateway_api import (
     Asked,
     ConfigurationError,
     DirectProvider,
+    Guard,
     ModelInfo,
     ModelNotFoundError,
     NoTargetError,
@@ -18,12 +19,14 @@ from llm_gateway_api import (
     Provider,
     RoutingFilter,
     RoutingStrategy,
+    SupportsFollowing,
     SupportsTarget,
     Target,
 )
 from msgspec import structs
 
 from llm_gateway.matrix import Matrix
+from llm_gateway.ranking import Ranking, Scorers, ranked
 
 MAX_MADE = 1000  # targets that are kept: clients name models as they like
 
@@ -70,6 +73,18 @@ def instance(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How a request was routed: by what its name was resolved, by which rule, whom a filter
+    `removed` (name, reason), and the order of the others, None where nobody is left."""
+
+    asked: Asked
+    by: str
+    rule: str | None
+    removed: Sequence[tuple[str, str]]
+    ranking: Ranking | None
+
+
 @dataclass(frozen=True)
 class Router:
     """Resolves and orders; bound once, shared by all requests."""
@@ -85,7 +100,11 @@ class Router:
     named_providers: frozenset[str] = frozenset()
     learned: Learned = field(default=lambda _, info: info, compare=False, repr=False)
     matrix: Matrix = field(default_factory=lambda: Matrix({}), compare=False, repr=False)
+    scorers: Scorers = ()
     _made: dict[tuple[str, str], Target] = field(default_factory=dict, compare=False, repr=False)
+    _parts: dict[tuple[str, str], tuple[Target, ...]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def plan(self, asked: Asked) -> Sequence[Target]:
         """The targets to try, best first.
@@ -95,12 +114,20 @@ class Router:
             PermissionDeniedError: the caller may not use it.
             NoTargetError: every candidate was removed; the message says why.
         """
+        decision = self.decide(asked)
+        if decision.ranking is None:
+            reasons = "; ".join(f"{name}: {why}" for name, why in decision.removed)
+            raise NoTargetError(f"No deployment is eligible: {reasons}.")
+        return decision.ranking if self.fallback else (decision.ranking.first,)
+
+    def decide(self, asked: Asked) -> "Decision":
+        """All that led to the plan. Raises like `plan`, but not where nobody is left."""
         permit(asked)
-        reasons: list[str] = []
-        ranked = self._ranked(asked, self.resolve(asked), reasons)
-        if not ranked:
-            raise NoTargetError("No deployment is eligible: " + "; ".join(reasons) + ".")
-        return ranked if self.fallback else ranked[:1]
+        by, rule, candidates = self._resolved(asked)
+        removed: list[tuple[str, str]] = []
+        kept = self._kept(asked, candidates, removed)
+        ranking = ranked(asked, kept, self.scorers, self.strategy) if kept else None
+        return Decision(asked, by, rule, removed, ranking)
 
     def eligible(self, asked: Asked) -> Sequence[Target]:
         """Whom `plan` would choose among, in no order; nobody's turn is used up.
@@ -109,66 +136,92 @@ class Router:
             ModelNotFoundError, PermissionDeniedError: as `plan`.
         """
         permit(asked)
-        return [each for each in self.resolve(asked) if self._keeps(asked, each, [])]
+        return self._kept(asked, self.resolve(asked), [])
 
-    def _ranked(
-        self, asked: Asked, candidates: Sequence[Target], reasons: list[str]
+    @cached_property
+    def looks(self) -> bool:
+        """Whether anybody may ask what the body holds."""
+        return bool(self.filters or self.rules)
+
+    def _kept(
+        self, asked: Asked, candidates: Sequence[Target], removed: list[tuple[str, str]]
     ) -> Sequence[Target]:
-        """Filter, score, pick; `reasons` says why candidates are not among the answer."""
-        kept = [each for each in candidates if self._keeps(asked, each, reasons)]
-        if len(kept) < 2 or self.strategy is None:
-            return kept
-        scores = self.strategy.score(asked, kept)
-        ranked = sorted(
-            zip(scores, kept, strict=True),
-            key=lambda pair: (-pair[0], -pair[1].weight, pair[1].name),
-        )
-        return [target for _, target in ranked]
+        """Those that no filter takes away; `removed` says why the others are not among them."""
+        principal = asked.arrival.principal
+        if not self.filters and principal.providers is None:
+            served = self._served.get(id(candidates))
+            if served is not None and served[0] is candidates and served[1]:
+                return served[1]
+        return [each for each in candidates if self._keeps(asked, each, removed)]
 
-    def _keeps(self, asked: Asked, target: Target, reasons: list[str]) -> bool:
-        allowed = asked.arrival.principal.providers
-        if allowed is not None and target.provider not in allowed:
-            reasons.append(f"{target.name}: not allowed for this key")
-            return False
+    def _keeps(self, asked: Asked, target: Target, removed: list[tuple[str, str]]) -> bool:
+        reason = self._against(asked, target)
+        if reason is None:
+            return True
+        removed.append((target.name, reason))
+        return False
+
+    def _against(self, asked: Asked, target: Target) -> str | None:
+        principal = asked.arrival.principal
+        if principal.providers is not None and target.provider not in principal.providers:
+            return "not allowed for this key"
         if target.weight <= 0:
-            reasons.append(f"{target.name}: weight 0")
-            return False
+            return "weight 0"
         for name, each in self.filters:
             if (reason := each.keep(asked, target)) is not None:
-                reasons.append(f"{target.name}: {name}: {reason}")
-                return False
-        return True
+                return f"{name}: {reason}"
+        return None
+
+    @cached_property
+    def _served(self) -> dict[int, tuple[Sequence[Target], tuple[Target, ...]]]:
+        """For each tuple of the configuration, by identity: those of it that take traffic."""
+        return {
+            id(group): (group, group if all(each.weight > 0 for each in group) else _weighty(group))
+            for group in (*self.entries.values(), *self.listed.values())
+        }
 
     def resolve(self, asked: Asked) -> Sequence[Target]:
         """Candidates by ``provider/model``, entry, rule, the providers' lists, the default."""
+        return self._resolved(asked)[2]
+
+    def _resolved(self, asked: Asked) -> tuple[str, str | None, Sequence[Target]]:
+        """By what, by which rule, and whom."""
         model = asked.model
         provider, slash, rest = model.partition("/")
         if slash and rest and provider in self.instances:
-            return (self._target(provider, rest),)
+            return "provider/model", None, (self._target(provider, rest),)
         entry = self.entries.get(model)
-        ruled = self._ruled(asked)
+        rule, ruled = self._ruled(asked)
         if entry is not None:
-            narrowed = [each for each in entry if each.provider == ruled]
-            return narrowed or entry
+            narrowed = self._narrowed(model, entry, ruled) if ruled is not None else ()
+            return ("rule", rule, narrowed) if narrowed else ("routing.models", None, entry)
         if ruled is not None:
-            return (self._target(ruled, model),)
+            return "rule", rule, (self._target(ruled, model),)
         if model in self.listed:
-            return self.listed[model]
+            return "the providers' lists", None, self.listed[model]
         if self.default is not None:
-            return (self._target(self.default, model),)
+            return "default_provider", None, (self._target(self.default, model),)
         if model in self.instances and (own := self.instances[model].default_model):
-            return (self._target(model, own),)
+            return "default_model", None, (self._target(model, own),)
         raise ModelNotFoundError(
             "No provider is configured for this model; GET /v1/models lists what there is.",
             param="model",
         )
 
-    def _ruled(self, asked: Asked) -> str | None:
+    def _ruled(self, asked: Asked) -> tuple[str | None, str | None]:
         for each in self.rules:
             found = each.target(asked)
             if found is not None and found[1] in self.instances:
-                return found[1]
-        return None
+                return found
+        return None, None
+
+    def _narrowed(self, model: str, entry: tuple[Target, ...], provider: str) -> tuple[Target, ...]:
+        """The deployments of `entry` that are `provider`'s."""
+        found = self._parts.get((model, provider))
+        if found is None:
+            found = tuple(each for each in entry if each.provider == provider)
+            self._parts[model, provider] = found
+        return found
 
     def _target(self, provider: str, model: str) -> Target:
         made = self._made.get((provider, model))
@@ -181,6 +234,11 @@ class Router:
             self._made[provider, model] = made
         return made
 
+    def followers(self) -> Sequence[Guard]:
+        """Of the strategy and the scorers that follow attempts."""
+        parts: tuple[object, ...] = (self.strategy, *(scorer for _, scorer in self.scorers))
+        return [each.follower() for each in parts if isinstance(each, SupportsFollowing)]
+
     # --- names of the configuration, for plugins (`Targets`) ----------------------------
 
     def named(self, name: str, asked: Asked) -> Sequence[Target]:
@@ -188,7 +246,9 @@ class Router:
         allowed = asked.arrival.principal.models
         if not self.fallback or (allowed is not None and name not in allowed):
             return ()
-        return self._ranked(structs.replace(asked, model=name), self._offered(name), [])
+        asked = structs.replace(asked, model=name)
+        kept = self._kept(asked, self._offered(name), [])
+        return ranked(asked, kept, self.scorers, self.strategy) if kept else ()
 
     def candidates(self, asked: Asked) -> Sequence[Target]:
         """Where the request may go, unordered; nowhere is no error here."""
@@ -229,6 +289,16 @@ class Router:
             if each.default_model
         )
         return frozenset((*own, *(each.name for group in groups for each in group)))
+
+    def deployments(self) -> Sequence[Target]:
+        """Those of the public names, then what providers serve beside them."""
+        groups = (*self.entries.values(), *self.listed.values())
+        found = {each.name: each for group in reversed(groups) for each in group}
+        for each in self.instances.values():
+            if each.default_model is not None:
+                target = self._target(each.name, each.default_model)
+                found.setdefault(target.name, target)
+        return [found[name] for name in sorted(found)]
 
     def visible(self, arrival: Arrival) -> Sequence[tuple[str, str, ModelInfo]]:
         """Public names first, then each provider's own models, as the caller may use them."""
@@ -309,3 +379,7 @@ def deployed(
         if targets:
             found |= dict.fromkeys((entry.name, *entry.aliases), tuple(targets))
     return found
+
+
+def _weighty(group: Sequence[Target]) -> tuple[Target, ...]:
+    return tuple(each for each in group if each.weight > 0)

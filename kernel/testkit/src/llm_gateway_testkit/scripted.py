@@ -55,6 +55,9 @@ class ScriptedProvider:
 
     def __init__(self, *steps: Script, validator: Validator | None = None) -> None:
         self.received: list[Received] = []
+        # Whether it is well, asked beside requests and at any time: so beside the script.
+        self.probes: list[Received] = []
+        self.probe: Step = Answer(body=b'{"data":[]}')
         self.unexpected: list[Received] = []
         self.validator = validator
         self.connections_made = 0
@@ -165,6 +168,10 @@ class ScriptedProvider:
         self._changed.set()
 
     def _next(self, request: Received) -> Step:
+        if request.method == "GET" and request.path.partition("?")[0].endswith("models"):
+            self.probes.append(request)
+            self._changed.set()
+            return self.probe
         self.received.append(request)
         self._changed.set()
         if self.validator is not None and (refusal := self.validator(request)) is not None:

@@ -6,6 +6,7 @@ queue makes room for a tenant with few places at the cost of the one with the mo
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import llm_gateway_api as gw
@@ -133,6 +134,14 @@ class Bulkhead:
             self._refused.value(target.provider).inc()
             return FULL
         return answer
+
+    def look(self, target: gw.Target, asked: gw.Asked) -> Mapping[str, object]:
+        """How full it is; no slot is taken for it."""
+        running = int(self._running.value(target.provider).value)
+        waiting = int(self._depth.value(target.provider).value)
+        settings = self._settings
+        room = running < settings.max_concurrent or waiting < settings.max_queue
+        return {"admits": room, "running": running, "waiting": waiting}
 
     def report(self, lease: gw.Lease, outcome: gw.Outcome) -> None:
         assert isinstance(lease.token, str)

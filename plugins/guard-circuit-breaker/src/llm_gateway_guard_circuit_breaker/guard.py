@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import llm_gateway_api as gw
 
@@ -95,6 +95,13 @@ class CircuitBreaker:
         if first and target.known and self._fleet is not None:
             return self._claimed(self._fleet, target, breaker)
         return gw.Lease(target, Token(state.epoch))
+
+    def look(self, target: gw.Target, asked: gw.Asked) -> Mapping[str, object]:
+        """The phase; nobody's probe is taken for it."""
+        breaker = self._find(target)
+        state = breaker.state if breaker is not None else State()
+        admits = admitted(state, self._clock()) is not None
+        return {"admits": admits, "state": state.phase.name.lower()}
 
     def answered(self, lease: gw.Lease, headers: gw.Headers) -> None:
         """A stream may last: its first content is what a probe was to show."""

@@ -4,8 +4,10 @@ Whatever compares a field that is absent is false, ``!=`` too; only ``not`` turn
 """
 
 import difflib
+import re
+import time
 from collections.abc import Callable, Container
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import llm_gateway_api as gw
 import re2
@@ -32,6 +34,16 @@ def _tags(asked: gw.Asked) -> tuple[str, ...]:
     return tuple(tag.strip() for tag in listed if tag.strip())
 
 
+def _clock(asked: gw.Asked) -> str:
+    return time.strftime("%H:%M", time.gmtime(asked.at))
+
+
+def _weekday(asked: gw.Asked) -> str:
+    return _WEEKDAYS[time.gmtime(asked.at).tm_wday]
+
+
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _FIELDS: dict[str, tuple[type, Read]] = {
     "model": (str, lambda asked: asked.model),
     "tenant": (str, lambda asked: asked.arrival.principal.tenant),
@@ -43,9 +55,11 @@ _FIELDS: dict[str, tuple[type, Read]] = {
     "region": (str, lambda asked: asked.region),
     "operation": (str, lambda asked: asked.operation),
     "stream": (bool, lambda asked: asked.stream),
+    "time": (str, _clock),
+    "weekday": (str, _weekday),
 }
 FIELDS = (*_FIELDS, "headers")
-_ORDERS: dict[str, Callable[[float, float], bool]] = {
+_ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "<": lambda left, right: left < right,
     "<=": lambda left, right: left <= right,
     ">": lambda left, right: left > right,
@@ -129,15 +143,16 @@ def _equality(node: Comparison, path: Path, literal: Literal) -> Test:
 
 def _order(node: Comparison, path: Path, literal: Literal) -> Test:
     kind, read = _field(path)
-    if kind is not float:
-        raise node.at.error(f"{node.operator} compares numbers, and {path.name} is none")
-    bound = _of_kind(float, literal)
-    assert isinstance(bound, float)
+    if kind is not float and path.name != "time":
+        raise node.at.error(f"{node.operator} compares numbers and times, and {path.name} is none")
+    bound = _of_kind(kind, literal)
+    if path.name == "time" and not _TIME.fullmatch(str(bound)):
+        raise literal.at.error("a time is written '09:30', from '00:00' to '23:59' in UTC")
     compare = _ORDERS[node.operator or ""]
 
     def test(asked: gw.Asked) -> bool:
         value = read(asked)
-        return isinstance(value, int | float) and compare(value, bound)
+        return value is not None and compare(value, bound)
 
     return test
 

@@ -1,10 +1,12 @@
 """Declares the routing rules and the strategies that take turns."""
 
+from collections.abc import Sequence
+
 import llm_gateway_api as gw
 from pydantic import ConfigDict, Field, RootModel, field_validator, model_validator
 
 from llm_gateway_routing_basic.condition import compiled
-from llm_gateway_routing_basic.strategies import RoundRobin, Weighted
+from llm_gateway_routing_basic.strategies import SmoothWeighted
 
 
 class Rule(gw.Section):
@@ -39,16 +41,13 @@ class RulesSettings(RootModel[tuple[Rule, ...]]):
 
 
 class Rules:
-    """Names the provider of a request by the first rule that holds; removes nobody."""
+    """Names the provider of a request by the first rule that holds."""
 
     def __init__(self, settings: RulesSettings) -> None:
         ordered = sorted(settings.root, key=lambda rule: -rule.priority)
         self._rules = tuple(
             (compiled(rule.condition), (rule.name, rule.target_provider)) for rule in ordered
         )
-
-    def keep(self, asked: gw.Asked, candidate: gw.Target) -> str | None:
-        return None
 
     def target(self, asked: gw.Asked) -> tuple[str, str] | None:
         for holds, answer in self._rules:
@@ -57,7 +56,22 @@ class Rules:
         return None
 
 
-_filter: type[gw.RoutingFilter] = Rules
+def rules(settings: RulesSettings) -> Rules | None:
+    """The rules; None where there are none, so that nothing is asked about a request."""
+    return Rules(settings) if settings.root else None
+
+
+class Region:
+    """Prefers deployments in the caller's region, where it says one; the others stay."""
+
+    def prefer(self, asked: gw.Asked, candidates: Sequence[gw.Target]) -> Sequence[float] | None:
+        wanted = asked.region
+        if wanted is None:
+            return None
+        return [1.0 if gw.same_region(wanted, each.region) else 0.0 for each in candidates]
+
+
+_scorer: type[gw.RoutingScorer] = Region
 _target: type[gw.SupportsTarget] = Rules
 
 
@@ -68,12 +82,17 @@ def llm_gateway_settings() -> list[gw.SettingsSpec]:
 
 @gw.hookimpl
 def llm_gateway_routing_filters() -> list[gw.RoutingFilterSpec]:
-    return [gw.RoutingFilterSpec(name="rules", make=Rules, settings="routing.rules")]
+    return [gw.RoutingFilterSpec(name="rules", make=rules, settings="routing.rules")]
+
+
+@gw.hookimpl
+def llm_gateway_routing_scorers() -> list[gw.RoutingScorerSpec]:
+    return [gw.RoutingScorerSpec(name="region", make=Region)]
 
 
 @gw.hookimpl
 def llm_gateway_routing_strategies() -> list[gw.RoutingStrategySpec]:
     return [
-        gw.RoutingStrategySpec(name="round_robin", make=RoundRobin),
-        gw.RoutingStrategySpec(name="weighted", make=Weighted),
+        gw.RoutingStrategySpec(name=name, make=SmoothWeighted, needs=("workers",))
+        for name in ("round_robin", "weighted")
     ]

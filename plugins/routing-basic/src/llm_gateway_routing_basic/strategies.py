@@ -1,10 +1,8 @@
-"""Strategies that take turns. Each keeps a turn for every set of candidates it meets.
+"""Taking turns by weight. A turn is kept for every set of candidates."""
 
-A target of weight 0 scores minus infinity and moves no turn.
-"""
-
-from collections.abc import Sequence
-from typing import TypeAlias, TypeVar
+import random
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import llm_gateway_api as gw
 
@@ -12,72 +10,87 @@ NEVER = float("-inf")
 # Sets come from the configuration, and from filters that thin them out; this is far above
 # what either makes, and only keeps a turn from being remembered for ever.
 MAX_SETS = 4096
-T = TypeVar("T")
+MAX_OFFSET = 64
 Key: TypeAlias = tuple[tuple[str, float], ...]
 
 
-class RoundRobin:
-    """Each candidate in turn; weights count only where they are 0."""
+class Turn:
+    """What each candidate of one set has gained since it was last first."""
 
-    def __init__(self) -> None:
-        self._turns: dict[Key, int] = {}
+    __slots__ = ("current", "total", "weights")
 
-    def score(self, asked: gw.Asked, candidates: Sequence[gw.Target]) -> list[float]:
-        scores = [NEVER] * len(candidates)
-        serving = [at for at, each in enumerate(candidates) if each.weight > 0]
-        if not serving:
-            return scores
-        key = _key(candidates)
-        turn = self._turns.get(key, 0) % len(serving)
-        _bounded(self._turns)[key] = turn + 1
-        for position, at in enumerate(serving):
-            scores[at] = float(len(serving) - (position - turn) % len(serving))
-        return scores
+    def __init__(self, candidates: Sequence[gw.Target]) -> None:
+        self.weights = [each.weight if each.weight > 0 else 0.0 for each in candidates]
+        self.total = sum(self.weights)
+        self.current = [0.0 if weight else NEVER for weight in self.weights]
 
-    def report(self, target: gw.Target, outcome: gw.Outcome) -> None:
-        """A turn is a turn, however it ended."""
+    def scores(self) -> tuple[list[float], int]:
+        """The gains with this turn's weights, and whose turn it is."""
+        gained = [has + weight for has, weight in zip(self.current, self.weights, strict=True)]
+        return gained, gained.index(max(gained))
+
+    def take(self) -> list[float]:
+        """Like `scores`, and the first one pays the sum of all."""
+        gained, first = self.scores()
+        self.current = gained.copy()
+        self.current[first] -= self.total
+        return _alone(gained, first, self.total)
+
+    def look(self) -> list[float]:
+        return _alone(*self.scores(), self.total)
 
 
-class Weighted:
+class SmoothWeighted:
     """Smooth weighted round robin (nginx's): 5, 1, 1 gives a a b a c a a.
 
-    Each time a candidate gains its weight, and the first one pays the sum of all.
+    Each time a candidate gains its weight, and the first one pays the sum of all. One of
+    several workers begins somewhere in the round, or all would ask the same one at once.
     """
 
-    def __init__(self) -> None:
-        self._currents: dict[Key, list[float]] = {}
+    def __init__(
+        self, *, workers: int = 1, chance: Callable[[int], int] = random.randrange
+    ) -> None:
+        self._turns: dict[Key, Turn] = {}
+        self._same: dict[int, tuple[Sequence[gw.Target], Turn]] = {}
+        self._offset = chance(MAX_OFFSET) if workers > 1 else 0
 
     def score(self, asked: gw.Asked, candidates: Sequence[gw.Target]) -> list[float]:
-        total = sum(each.weight for each in candidates)
-        if total <= 0:
+        turn = self._turn(candidates)
+        if turn.total <= 0:
             return [NEVER] * len(candidates)
-        key = _key(candidates)
-        current = self._currents.get(key)
-        if current is None:
-            current = _bounded(self._currents)[key] = [0.0] * len(candidates)
-        for at, each in enumerate(candidates):
-            current[at] += each.weight
-        scores = [
-            value if each.weight > 0 else NEVER
-            for value, each in zip(current, candidates, strict=True)
-        ]
-        first = scores.index(max(scores))
-        scores[first] += total  # no tie: whoever is picked is who pays
-        current[first] -= total
-        return scores
+        return turn.look() if asked.rehearsal else turn.take()
 
     def report(self, target: gw.Target, outcome: gw.Outcome) -> None:
         """A turn is a turn, however it ended."""
 
+    def _turn(self, candidates: Sequence[gw.Target]) -> Turn:
+        """By identity first: to name each of a thousand candidates costs more than a turn."""
+        same = self._same.get(id(candidates))
+        if same is not None and same[0] is candidates:
+            return same[1]
+        key = tuple([(each.name, each.weight) for each in candidates])
+        turn = self._turns.get(key)
+        if turn is None:
+            turn = self._new(key, candidates)
+        if isinstance(candidates, tuple):
+            self._same[id(candidates)] = candidates, turn
+        return turn
 
-def _key(candidates: Sequence[gw.Target]) -> Key:
-    return tuple([(each.name, each.weight) for each in candidates])
+    def _new(self, key: Key, candidates: Sequence[gw.Target]) -> Turn:
+        if len(self._turns) >= MAX_SETS or len(self._same) >= MAX_SETS:
+            self._turns.clear()
+            self._same.clear()
+        turn = self._turns[key] = Turn(candidates)
+        if turn.total > 0:
+            for _ in range(self._offset):
+                turn.take()
+        return turn
 
 
-def _bounded(turns: dict[Key, T]) -> dict[Key, T]:
-    if len(turns) >= MAX_SETS:
-        turns.clear()
-    return turns
+def _alone(scores: list[float], first: int, total: float) -> list[float]:
+    """No tie: whoever is picked is who pays."""
+    scores[first] += total
+    return scores
 
 
-_: tuple[type[gw.RoutingStrategy], ...] = (RoundRobin, Weighted)
+_: type[gw.RoutingStrategy] = SmoothWeighted

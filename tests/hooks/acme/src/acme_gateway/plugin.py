@@ -164,6 +164,40 @@ class Second:
         self._notes.calls.append(f"strategy.report {target.name} {outcome.failure}")
 
 
+class Doctor:
+    """Finds the engine well and never asks."""
+
+    def __init__(self, *, probe: gw.Probe) -> None:
+        assert probe.seconds == 30
+
+    def health(self, target: gw.Target) -> gw.DeploymentHealth:
+        return gw.DeploymentHealth(target.provider, target.model, "degraded")
+
+    def providers(self) -> dict[str, gw.HealthState]:
+        return {"acme": "degraded"}
+
+
+class Fan:
+    """Prefers ``acme-1`` for callers who send ``x-acme: first``, and follows attempts."""
+
+    def __init__(self, notes: Notebook) -> None:
+        self._notes = notes
+
+    def prefer(self, asked: gw.Asked, candidates: Sequence[gw.Target]) -> Sequence[float] | None:
+        if asked.arrival.headers.get("x-acme") != "first":
+            return None
+        return [float(each.model == "acme-1") for each in candidates]
+
+    def follower(self) -> gw.Guard:
+        return self
+
+    def admit(self, target: gw.Target, asked: gw.Asked) -> gw.Lease:
+        return gw.Lease(target, "fan")
+
+    def report(self, lease: gw.Lease, outcome: gw.Outcome) -> None:
+        self._notes.calls.append(f"fan.report {lease.target.name} {outcome.failure}")
+
+
 class Door:
     """Admits everybody but to ``acme-closed``."""
 
@@ -437,6 +471,16 @@ def llm_gateway_providers() -> list[gw.ProviderSpec]:
 @gw.hookimpl
 def llm_gateway_routing_filters() -> list[gw.RoutingFilterSpec]:
     return [gw.RoutingFilterSpec("acme_only", Only)]
+
+
+@gw.hookimpl
+def llm_gateway_health_monitors() -> list[gw.HealthMonitorSpec]:
+    return [gw.HealthMonitorSpec("acme_doctor", Doctor, needs=("probe",))]
+
+
+@gw.hookimpl
+def llm_gateway_routing_scorers() -> list[gw.RoutingScorerSpec]:
+    return [gw.RoutingScorerSpec("acme_fan", lambda: Fan(NOTES))]
 
 
 @gw.hookimpl

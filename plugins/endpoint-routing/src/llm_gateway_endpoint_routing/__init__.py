@@ -1,0 +1,1 @@
+"""How requests are routed: shown, counted and explained."""

@@ -1,0 +1,67 @@
+"""What became of attempts, by deployment, since this worker began."""
+
+from collections.abc import Mapping
+
+import llm_gateway_api as gw
+
+BY = ("provider", "model")
+
+
+def _attempts(metrics: gw.Metrics) -> gw.Family:
+    return metrics.counter(
+        "gateway_deployment_attempts_total", "attempts by result", (*BY, "result")
+    )
+
+
+def _seconds(metrics: gw.Metrics) -> gw.Family:
+    return metrics.counter("gateway_deployment_seconds_total", "duration of good attempts", BY)
+
+
+class Stats:
+    """Counts attempts; models that only a client named are counted nowhere."""
+
+    def __init__(self, metrics: gw.Metrics) -> None:
+        self._attempts = _attempts(metrics)
+        self._seconds = _seconds(metrics)
+
+    def started(self, arrival: gw.Arrival) -> None: ...
+
+    def attempt(self, arrival: gw.Arrival, target: gw.Target, outcome: gw.Outcome) -> None:
+        if not target.known:
+            return
+        result = "left" if outcome.cancelled else outcome.failure or "ok"
+        self._attempts.value(target.provider, target.model, result).inc()
+        if result == "ok":
+            self._seconds.value(target.provider, target.model).inc(outcome.duration)
+
+    def first_content(self, arrival: gw.Arrival, target: gw.Target) -> None: ...
+
+    def finished(self, arrival: gw.Arrival, outcome: gw.Outcome) -> None: ...
+
+
+def rows(metrics: gw.Metrics) -> list[Mapping[str, object]]:
+    """One for each deployment that was asked: attempts, failures, share, mean of the good."""
+    results: dict[tuple[str, str], dict[str, float]] = {}
+    for (provider, model, result), child in _attempts(metrics).children.items():
+        assert isinstance(child, gw.Value)
+        results.setdefault((provider, model), {})[result] = child.value
+    total = sum(sum(each.values()) for each in results.values())
+    found: list[Mapping[str, object]] = []
+    for (provider, model), counts in sorted(results.items()):
+        good, tried = counts.get("ok", 0.0), sum(counts.values())
+        seconds = _seconds(metrics).value(provider, model).value
+        found.append(
+            {
+                "provider": provider,
+                "model": model,
+                "attempts": int(tried),
+                "failed": int(tried - good - counts.get("left", 0.0)),
+                "share": round(tried / total, 4) if total else 0.0,
+                "mean_ms": round(seconds / good * 1000, 3) if good else None,
+                "failures": {n: int(v) for n, v in counts.items() if n not in ("ok", "left")},
+            }
+        )
+    return found
+
+
+_: type[gw.Observer] = Stats

@@ -1,0 +1,1 @@
+"""Keeps a conversation at the deployment that knows it."""

@@ -1,0 +1,1 @@
+"""The routing strategy cost_optimized."""

@@ -1,0 +1,1 @@
+"""Judges deployments by traffic and probes, and routes around those that are ill."""

@@ -1,0 +1,1 @@
+"""The routing strategy latency_optimized."""

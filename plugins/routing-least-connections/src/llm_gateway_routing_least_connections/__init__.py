@@ -1,0 +1,1 @@
+"""The routing strategy least_connections."""
