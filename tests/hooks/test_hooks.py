@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import llm_gateway_api.hookspecs as hookspecs
+import pytest
 from llm_gateway_testkit import openai_dialect as openai
 from llm_gateway_testkit.gateway import Gateway
 from llm_gateway_testkit.rawclient import Reply, call
@@ -320,6 +321,18 @@ async def test_llm_gateway_redactors(acme: Any) -> None:
         answer = await call(f"{gateway.url}/acme/redact/Ada%20L")
 
     assert answer.body == b"A** L"
+
+
+async def test_llm_gateway_secret_sources(acme: Any) -> None:
+    """What the configuration refers to is asked of every source; nobody's is an error."""
+    refers = {"acme": {"greeting": "${secret:acme-greeting}"}}
+    async with acme.running(plugins=refers) as gateway:
+        answer = await call(f"{gateway.url}/acme/greet/Ada%20L")
+    with pytest.raises(AssertionError, match="no source knows the secret nobody-has-it"):
+        async with acme.running(plugins={"acme": {"greeting": "${secret:nobody-has-it}"}}):
+            pass
+
+    assert answer.body == b"good day Ada L"
 
 
 async def test_llm_gateway_auditors(acme: Any) -> None:

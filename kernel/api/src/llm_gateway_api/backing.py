@@ -5,16 +5,19 @@ Each is a contract that a plugin's object meets, and an offer that other plugins
 the offer is None, and the plugin that needs it says so or does without.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import msgspec
 
 from llm_gateway_api.events import Usage
 from llm_gateway_api.values import ModelInfo, Target
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 SQLValue: TypeAlias = str | int | bool | bytes | None
 SQLParams: TypeAlias = Mapping[str, SQLValue]
@@ -282,3 +285,16 @@ class Redactor(Protocol):
 
 # Offered as ``redact``: all redactors in turn; the text itself where there is none.
 Redact: TypeAlias = Callable[[str], str]
+
+
+class SecretSource(Protocol):
+    """Where secrets come from. Asked whenever the configuration is read, at start and at
+    each reload, on a thread without an event loop; it may block for a few seconds.
+
+    Raising: what it was asked for is missing, and the error (which shows no value) is part
+    of the reason that is told.
+    """
+
+    def read(self, names: "Collection[str]") -> "Mapping[str, SecretStr]":
+        """The values of those of `names` that it knows. ``NAME@2`` is the second version,
+        for a source that keeps versions."""

@@ -366,3 +366,18 @@ def llm_gateway_redactors() -> "Iterable[specs.RedactorSpec]":
     Raises:
         Any exception sets the plugin aside (phase declare).
     """
+
+
+@hookspec
+def llm_gateway_secret_sources() -> "Iterable[specs.SecretSourceSpec]":
+    """Declare where the values of ``${secret:NAME}`` come from.
+
+    Called once at start and at each reload, before the settings are validated.
+
+    Returns:
+        One spec for each source. They are asked in the order of their names, those that
+        need the store last, and only for what the ones before did not know.
+
+    Raises:
+        Any exception sets the plugin aside (phase declare).
+    """

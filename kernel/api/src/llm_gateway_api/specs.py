@@ -282,6 +282,18 @@ class RedactorSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretSourceSpec:
+    """`make` returns a `SecretSource`, anew for each reading of the configuration, with
+    the settings at `settings` ahead of the rest. It may need ``store`` (not open),
+    ``data_dir``, ``clock`` and ``metrics``, and no other offer."""
+
+    name: str
+    make: Make
+    settings: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AuditorSpec:
     name: str
     make: Make

@@ -1,4 +1,5 @@
-"""The configuration before validation: file, variables and flags in layers, then `${NAME}`.
+"""The configuration before validation: file, variables and flags in layers, then `${NAME}`
+and `${secret:NAME}`.
 
 What comes from a variable or a flag is text of its own right and is not interpolated again.
 """
@@ -11,8 +12,10 @@ from typing import Any
 
 import yaml
 from llm_gateway_api.errors import ConfigurationError
+from pydantic import SecretStr
 
 from llm_gateway import yamlsource
+from llm_gateway.masking import scrubbed
 
 Key = tuple[str | int, ...]
 ABSENT = object()
@@ -26,7 +29,9 @@ VARIABLES = {
     "REDIS_URL": "state.redis_url",
 }
 _OLD_LOG_LEVEL = "RUST_LOG"
-_VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
+_VARIABLE = re.compile(
+    r"\$\$|\$\{secret:(?!-)(?P<secret>[^}]*)\}|\$\{(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class Layers:
         self.problems: dict[Key, Problem] = {}
         self.warnings: list[str] = []
         self.absent: frozenset[str] = frozenset()  # sections whose contract nobody meets
+        self.secrets: Mapping[str, SecretStr] = {}
+        self.unread = ""  # why sources of secrets did not answer
 
     def merge(self, path: Path | None, overrides: Mapping[str, object]) -> None:
         """Read the file and lay variables, then flags, over it."""
@@ -131,15 +138,37 @@ class Layers:
             return [item for item in items if item is not ABSENT]
         if not isinstance(value, str) or "$" not in value:
             return value
-        matches = [match for match in _VARIABLE.finditer(value) if match[1] and match[2] is None]
-        missing = [match[1] for match in matches if match[1] not in self.environ]
+        matches = tuple(_VARIABLE.finditer(value))
+        missing = [m["name"] for m in matches if m["name"] and m["default"] is None]
+        missing = [name for name in missing if name not in self.environ]
         if missing and not off:
             self.problem(key, f"the variable {', '.join(missing)} is not set")
-        if missing:
-            return ABSENT
-        return _VARIABLE.sub(
-            lambda m: (self.environ.get(m[1]) or m[2] or "") if m[1] else "$", value
-        )
+        unknown = [m["secret"] for m in matches if m["secret"] is not None]
+        unknown = [name for name in unknown if name not in self.secrets]
+        if unknown and not off:
+            why = f" ({self.unread})" if self.unread else ""
+            self.problem(key, f"no source knows the secret {', '.join(unknown)}{why}")
+        return ABSENT if missing or unknown else _VARIABLE.sub(self._filled, value)
+
+    def _filled(self, match: "re.Match[str]") -> str:
+        if match["secret"] is not None:
+            return self.secrets[match["secret"]].get_secret_value()
+        if match["name"]:
+            return self.environ.get(match["name"]) or match["default"] or ""
+        return "$"
+
+    def references(self, key: Key, value: Any, off: bool) -> frozenset[str]:
+        """The names in ``${secret:NAME}`` of all that is not switched `off`."""
+        if isinstance(value, dict):
+            off = off or is_off(self.interpolated((*key, "enabled"), value.get("enabled"), off))
+            return frozenset().union(
+                *(self.references((*key, k), v, off) for k, v in value.items())
+            )
+        if isinstance(value, list):
+            return frozenset().union(*(self.references(key, each, off) for each in value))
+        if off or not isinstance(value, str):
+            return frozenset()
+        return frozenset(m["secret"] for m in _VARIABLE.finditer(value) if m["secret"] is not None)
 
     def problem(self, key: Key, message: str) -> None:
         if key in self.problems:
@@ -147,6 +176,7 @@ class Layers:
         ends = range(len(key), 0, -1)
         origin = next((self.origins[key[:end]] for end in ends if key[:end] in self.origins), None)
         line = None if origin else self.source.line(key)
+        message = scrubbed(message, self.secrets.values())
         text = f"{message} (from {origin})" if origin else message
         self.problems[key] = Problem(".".join(map(str, key)), line, text)
 

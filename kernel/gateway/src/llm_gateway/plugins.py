@@ -50,6 +50,7 @@ SPECS: dict[str, type] = {
     "catalogs": specs.CatalogSpec,
     "auditors": specs.AuditorSpec,
     "redactors": specs.RedactorSpec,
+    "secret_sources": specs.SecretSourceSpec,
     "tracers": specs.TracerSpec,
     "services": specs.ServiceSpec,
     "endpoints": specs.EndpointSpec,
@@ -335,6 +336,7 @@ def _claims(found: Plugins) -> Iterator[tuple[str, str, str]]:
         ("stores", "database scheme"),
         ("state_backends", "state backend"),
         ("migrations", "series of migrations"),
+        ("secret_sources", "source of secrets"),
     ):
         for plugin, spec in found.declared(hook):
             listener = " (metrics)" if getattr(spec, "listener", "main") == "metrics" else ""

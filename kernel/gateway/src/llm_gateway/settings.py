@@ -4,12 +4,11 @@
 with its owner's model.
 """
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from llm_gateway_api.errors import ConfigurationError
 from llm_gateway_api.settings import ProviderSettings
@@ -25,8 +24,10 @@ from llm_gateway.layers import (
     mapping_at,
     paths,
     put,
+    value_at,
 )
 from llm_gateway.layers import SettingsError as SettingsError
+from llm_gateway.masking import MASK, masked
 from llm_gateway.plugins import Plugins
 from llm_gateway.sections import (
     CONTRACTS,
@@ -43,9 +44,9 @@ from llm_gateway.settingsdoc import sample as sample
 from llm_gateway.settingsdoc import schema as schema
 
 _PROVIDERS = "providers"
-_MASK = "**********"
-_SECRET_KEY = re.compile(r"(key|keys|secret|token|password)$")
-_USER_INFO = re.compile(r"://[^/@\s]+@")
+
+
+Read: TypeAlias = Callable[["Loader", frozenset[str]], None]  # sets `secrets` and `unread`
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Settings:
     warnings: tuple[str, ...] = ()
     named: frozenset[str] = frozenset()
     sections: Mapping[str, object] = field(default_factory=dict)
+    secrets: tuple[SecretStr, ...] = ()  # what sources of secrets gave
 
     def section(self, path: str) -> object | None:
         """The settings at `path`; None where nothing is said and defaults do not suffice."""
@@ -75,7 +77,7 @@ class Settings:
             if value is not None:
                 put(result, tuple(path.split(".")), _dumped(value))
         result[_PROVIDERS] = {name: _dumped(each) for name, each in self.providers.items()}
-        return {key: _masked(key, value) for key, value in result.items()}
+        return {key: masked(key, value, self.secrets) for key, value in result.items()}
 
 
 def load(
@@ -83,14 +85,16 @@ def load(
     environ: Mapping[str, str],
     plugins: Plugins,
     overrides: Mapping[str, object] = {},
+    read: "Read | None" = None,
 ) -> Settings:
-    """The settings of `path`, below those of `environ`, below those of `overrides`.
+    """The settings of `path`, below those of `environ`, below those of `overrides`. Secrets
+    come from `read`; without it nothing is asked, and each is a row of stars.
 
     Raises:
         SettingsError: with every problem that was found.
         ConfigurationError: a plugin claims what the kernel owns.
     """
-    return Loader(environ, plugins).load(path, overrides)
+    return Loader(environ, plugins).load(path, overrides, read)
 
 
 def server_section(
@@ -122,9 +126,16 @@ class Loader(Layers):
         }
         self.absent = frozenset(CONTRACTS.keys() - self.contracts.keys())
 
-    def load(self, path: Path | None, overrides: Mapping[str, object]) -> Settings:
+    def load(
+        self, path: Path | None, overrides: Mapping[str, object], read: "Read | None" = None
+    ) -> Settings:
         self.merge(path, overrides)
         self.share_metrics_port()
+        if wanted := self.references((), self.source.data, False):
+            if read is not None:
+                read(self, wanted)
+            else:
+                self.secrets = dict.fromkeys(wanted, SecretStr(MASK))
         data = self.interpolated((), self.source.data, False)
         written = frozenset(".".join(map(str, key)) for key in paths(data))
         providers = self._providers(data.pop(_PROVIDERS, None))
@@ -151,7 +162,22 @@ class Loader(Layers):
             warnings=tuple(self.warnings),
             named=written,
             sections=sections,
+            secrets=tuple(self.secrets.values()),
         )
+
+    def section(self, path: str) -> object | None:
+        """One section ahead of the rest, with the variables and secrets known by now; what is
+        wrong with it is told when all is read."""
+        problems, key = dict(self.problems), tuple(path.split("."))
+        try:
+            value = value_at(self.source.data, key)
+            given = value if value is ABSENT else self.interpolated(key, value, False)
+            if key in self.owners:
+                return self._owned(key, given)
+            model = self.contracts[path]
+            return self._validated(key, model, {} if given in (ABSENT, None) else given)
+        finally:
+            self.problems = problems
 
     def _providers(self, entries: Any) -> dict[str, ProviderSettings]:
         specs: dict[str, ProviderSpec] = {
@@ -385,16 +411,3 @@ def _is_empty(given: Mapping[str, Any], model: Any, name: str) -> bool:
 
 def _dumped(value: object) -> Any:
     return TypeAdapter(type(value)).dump_python(value, mode="json")
-
-
-def _masked(key: str, value: Any) -> Any:
-    if isinstance(value, dict):
-        whole = key == "headers"  # may carry credentials under any name
-        return {
-            k: _MASK if whole and isinstance(v, str) else _masked(k, v) for k, v in value.items()
-        }
-    if value and isinstance(value, str | list) and _SECRET_KEY.search(key):
-        return [_MASK for _ in value] if isinstance(value, list) else _MASK
-    if isinstance(value, list):
-        return [_masked("", each) for each in value]
-    return _USER_INFO.sub(f"://{_MASK}@", value) if isinstance(value, str) else value

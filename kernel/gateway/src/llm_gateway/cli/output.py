@@ -11,7 +11,7 @@ import rich_click as click
 if TYPE_CHECKING:
     from llm_gateway.layers import Problem
     from llm_gateway.plugins import Plugins
-    from llm_gateway.settings import Settings
+    from llm_gateway.settings import Read, Settings
 
 
 def print_json(document: Any) -> None:
@@ -40,7 +40,9 @@ def installed(path: str | None) -> "Plugins":
         raise click.ClickException(str(error)) from error
 
 
-def loaded(path: str | None) -> "tuple[Settings | None, list[Problem], Plugins]":
+def loaded(
+    path: str | None, read: "Read | None" = None
+) -> "tuple[Settings | None, list[Problem], Plugins]":
     """The settings of `path`, or the problems that it has."""
     from llm_gateway_api.errors import ConfigurationError
 
@@ -48,7 +50,7 @@ def loaded(path: str | None) -> "tuple[Settings | None, list[Problem], Plugins]"
 
     plugins = installed(path)
     try:
-        return load(Path(path) if path else None, os.environ, plugins), [], plugins
+        return load(Path(path) if path else None, os.environ, plugins, read=read), [], plugins
     except SettingsError as error:
         return None, error.problems, plugins
     except ConfigurationError as error:

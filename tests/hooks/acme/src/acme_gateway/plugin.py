@@ -5,7 +5,7 @@ What was called is told at ``GET /acme/calls``; one `Notebook` per configuration
 
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -13,7 +13,7 @@ from typing import Any
 
 import llm_gateway_api as gw
 import msgspec
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 
 class Settings(gw.Section):
@@ -384,6 +384,13 @@ class Eraser:
         return text.replace("Ada", "A**")
 
 
+class Vault:
+    """Knows one secret."""
+
+    def read(self, names: Collection[str]) -> dict[str, SecretStr]:
+        return {name: SecretStr("good day") for name in names if name == "acme-greeting"}
+
+
 class Clerk:
     def __init__(self, notes: Notebook) -> None:
         self._notes = notes
@@ -593,3 +600,8 @@ def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
         gw.EndpointSpec("GET", "/acme/greet/{name}", None, greet, settings="plugins.acme"),
         gw.EndpointSpec("GET", "/acme/admin", "admin", calls),
     ]
+
+
+@gw.hookimpl
+def llm_gateway_secret_sources() -> list[gw.SecretSourceSpec]:
+    return [gw.SecretSourceSpec("acme_vault", Vault)]
