@@ -13,22 +13,20 @@ from typing import IO, Any, Protocol
 
 from llm_gateway_api import AuditEvent, ConfigurationError, Family, Metrics, PluginError
 
-from llm_gateway import auditing, health, tls
+from llm_gateway import auditing, health, secretsources, tls
 from llm_gateway.binding import Generation, Kernel, new_kernel
 from llm_gateway.connection import HttpServer
 from llm_gateway.dependencies import Dependencies
 from llm_gateway.generations import opened
 from llm_gateway.hosting import Hosting
 from llm_gateway.layers import SettingsError
-from llm_gateway.masking import hide_in_logs, scrubbed
 from llm_gateway.memory import settle_memory
 from llm_gateway.observe import AccessLog
 from llm_gateway.plugins import Plugin, Plugins, discover
-from llm_gateway.secretsources import SecretReader
 from llm_gateway.sections import Server
 from llm_gateway.selection import selected
 from llm_gateway.server import Gateway
-from llm_gateway.settings import Settings, load
+from llm_gateway.settings import Settings
 from llm_gateway.sockets import Listening, Sockets
 from llm_gateway.sockets import opened as open_sockets
 from llm_gateway.watching import changes
@@ -142,17 +140,10 @@ class Worker:
         plugins = discover(selected(path, os.environ))
         if not self._live:
             self._plugins = plugins  # a refused start tells what is broken
-        read = SecretReader(self._kernel.data_dir)  # may wait for a store, so not on this thread
-        settings = await asyncio.to_thread(load, path, os.environ, plugins, self._overrides, read)
+        settings = await secretsources.read(path, plugins, self._overrides, self._kernel.data_dir)
         before = self._live[-1] if self._live else None
         number = before.number + 1 if before else 1
-        hide_in_logs(settings.secrets)
-        try:
-            generation = await opened(
-                settings, plugins, self._kernel, number, self._hosting, before
-            )
-        except BAD_CONFIGURATION as error:
-            raise ConfigurationError(scrubbed(str(error), settings.secrets)) from error
+        generation = await opened(settings, plugins, self._kernel, number, self._hosting, before)
         own = health.endpoints(self._health, self._ready, self._dependencies)
         return replace(generation, endpoints=(*own, *generation.endpoints)), plugins
 

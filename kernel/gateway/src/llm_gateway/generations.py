@@ -12,6 +12,7 @@ from llm_gateway_api import ConfigurationError, PluginError
 from llm_gateway.binding import Binder, Generation, Kernel
 from llm_gateway.hosting import Hosting, NotOpenedError
 from llm_gateway.making import owner
+from llm_gateway.masking import scrubbed
 from llm_gateway.plugins import Plugins, label
 from llm_gateway.settings import Settings
 
@@ -51,6 +52,20 @@ async def opened(
     before: Generation | None = None,
 ) -> Generation:
     """Bind, and open what wants to be open; raises like `bind`."""
+    try:
+        return await _opened(settings, plugins, kernel, number, hosting, before)
+    except (ConfigurationError, PluginError) as error:
+        raise ConfigurationError(scrubbed(str(error), settings.secrets)) from error
+
+
+async def _opened(
+    settings: Settings,
+    plugins: Plugins,
+    kernel: Kernel,
+    number: int,
+    hosting: Hosting,
+    before: Generation | None,
+) -> Generation:
     while True:
         generation = bind(settings, plugins, kernel, number, before)
         try:

@@ -1,22 +1,35 @@
 """Asks the sources of secrets for what the configuration refers to, before it is validated."""
 
+import asyncio
 import logging
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from llm_gateway_api import ConfigurationError, Metrics, SecretSource, SecretSourceSpec
 from pydantic import SecretStr
 
 from llm_gateway.backing import store
 from llm_gateway.making import Maker
-from llm_gateway.masking import MASK, scrubbed
-
-if TYPE_CHECKING:
-    from llm_gateway.settings import Loader, Settings
+from llm_gateway.masking import MASK, hide_in_logs, scrubbed
+from llm_gateway.plugins import Plugins
+from llm_gateway.settings import Loader, Settings, load
 
 log = logging.getLogger("llm_gateway.secretsources")
 STORE = "store"
+
+
+async def read(
+    path: Path | None, plugins: Plugins, overrides: Mapping[str, object], data_dir: Path
+) -> Settings:
+    """`load` with all secrets, on a thread, since a source may wait for its store; from now on
+    no log line shows one of them."""
+    reader = SecretReader(data_dir)
+    settings = await asyncio.to_thread(load, path, os.environ, plugins, overrides, reader)
+    hide_in_logs(settings.secrets)
+    return settings
 
 
 class SecretReader:
@@ -27,7 +40,7 @@ class SecretReader:
         self._data_dir = data_dir
         self._strict = strict
 
-    def __call__(self, loader: "Loader", wanted: frozenset[str]) -> None:
+    def __call__(self, loader: Loader, wanted: frozenset[str]) -> None:
         found: dict[str, SecretStr] = {}
         failed: list[str] = []
         loader.secrets = found  # a source's own settings may refer to what is found by then
@@ -36,7 +49,7 @@ class SecretReader:
             "metrics": Metrics(),
             "data_dir": self._data_dir,
         }
-        maker = Maker(cast("Settings", loader), loader.plugins, None, offers)
+        maker = Maker(cast(Settings, loader), loader.plugins, None, offers)
         for plugin, spec in _in_turn(loader):
             left = wanted - found.keys()
             if not left:
@@ -54,7 +67,7 @@ class SecretReader:
             found.update(dict.fromkeys(wanted - found.keys(), SecretStr(MASK)))
 
 
-def _in_turn(loader: "Loader") -> list[tuple[str, SecretSourceSpec]]:
+def _in_turn(loader: Loader) -> list[tuple[str, SecretSourceSpec]]:
     declared = loader.plugins.declared("secret_sources")
     return sorted(declared, key=lambda pair: (STORE in pair[1].needs, pair[1].name))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 from llm_gateway_api.errors import ConfigurationError
 from llm_gateway_api.settings import ProviderSettings
@@ -28,6 +28,7 @@ from llm_gateway.layers import (
 )
 from llm_gateway.layers import SettingsError as SettingsError
 from llm_gateway.masking import MASK, masked
+from llm_gateway.modelpaths import names_at, real
 from llm_gateway.plugins import Plugins
 from llm_gateway.sections import (
     CONTRACTS,
@@ -283,11 +284,11 @@ class Loader(Layers):
             self.problem(key, f"plugin {plugin} failed on it: {type(error).__name__}: {error}")
             return None
         for each in sorted(details, key=lambda each: -len(each["loc"])):
-            real = (*key, *_real(each["loc"], value, each["type"] == "missing"))
+            at = (*key, *real(each["loc"], value, each["type"] == "missing"))
             if each["type"] == "extra_forbidden":
-                self._unknown(real, _names_at(model, each["loc"][:-1]))
-            elif not keys_only and not any(p[: len(real)] == real for p in self.problems):
-                self.problem(real, each["msg"].removeprefix("Value error, "))
+                self._unknown(at, names_at(model, each["loc"][:-1]))
+            elif not keys_only and not any(p[: len(at)] == at for p in self.problems):
+                self.problem(at, each["msg"].removeprefix("Value error, "))
         return None
 
     def _unknown_extras(self, name: str, section: object | None) -> None:
@@ -357,50 +358,12 @@ class Loader(Layers):
     def _claim(self, plugin: str, key: Key, model: Any) -> None:
         top = str(key[0])
         inside = len(key) > 1 and top in KERNEL and key[1] in KERNEL[top].model_fields
-        same = inside and (len(key) == 2 or key[2] in _names_at(KERNEL[top], key[1:2]))
+        same = inside and (len(key) == 2 or key[2] in names_at(KERNEL[top], key[1:2]))
         if same or (len(key) == 1 and (top in KERNEL or top == _PROVIDERS)):
             raise ConfigurationError(
                 f"the kernel and {plugin} both own the settings path {'.'.join(map(str, key))}"
             )
         self.owners[key] = (plugin, model)
-
-
-def _names_at(model: Any, loc: tuple[str | int, ...]) -> set[str]:
-    """The keys that `model` knows at `loc`, through lists, unions and nested sections."""
-    at = [model]
-    for step in loc:
-        deeper = [
-            each.model_fields[step].annotation
-            for each in _models(at)
-            if isinstance(step, str) and step in each.model_fields
-        ]
-        at = deeper or at
-    return {name for each in _models(at) for name in each.model_fields}
-
-
-def _models(annotations: Iterable[Any]) -> list[type[BaseModel]]:
-    found: list[type[BaseModel]] = []
-    for each in annotations:
-        if isinstance(each, type) and issubclass(each, BaseModel):
-            root = each.model_fields.get("root")
-            found += _models([root.annotation]) if root else [each]
-        else:
-            found += _models(get_args(each))
-    return found
-
-
-def _real(loc: tuple[str | int, ...], value: Any, missing: bool) -> Key:
-    """`loc` without the names of union members that pydantic puts into it."""
-    key: list[str | int] = []
-    for index, step in enumerate(loc):
-        if isinstance(value, dict):
-            if step in value or (missing and index == len(loc) - 1):
-                key.append(step)
-                value = value.get(str(step))
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
-            key.append(step)
-            value = value[step]
-    return tuple(key)
 
 
 def _is_empty(given: Mapping[str, Any], model: Any, name: str) -> bool:
