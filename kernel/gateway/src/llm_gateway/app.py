@@ -20,6 +20,7 @@ from llm_gateway.dependencies import Dependencies
 from llm_gateway.generations import opened
 from llm_gateway.hosting import Hosting
 from llm_gateway.layers import SettingsError
+from llm_gateway.masking import scrubbed
 from llm_gateway.memory import settle_memory
 from llm_gateway.observe import AccessLog
 from llm_gateway.plugins import Plugin, Plugins, discover
@@ -129,7 +130,8 @@ class Worker:
                 self._report(generation)
                 return await self._serve(stack, generation.settings, generation)
             except (*BAD_CONFIGURATION, OSError) as error:
-                print(f"The start is refused.\n{error}", file=sys.stderr)
+                secrets = self._live[-1].settings.secrets if self._live else ()
+                print(f"The start is refused.\n{scrubbed(str(error), secrets)}", file=sys.stderr)
                 for each in self._plugins.set_aside_ones:
                     print(f"set aside: {told(each)}", file=sys.stderr)
                 return REFUSED
