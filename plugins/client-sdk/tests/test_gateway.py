@@ -1,6 +1,8 @@
 """Both clients against a running gateway, whose providers break in every way."""
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from secrets import token_hex
@@ -273,6 +275,30 @@ async def test_answers(site: Site) -> None:
     assert [each.index for each in ranking.results] == [1]
     assert "simulated" in [each.id for each in models]
     assert health.ok
+
+
+async def command(site: Site, *words: str, **env: str) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "llm_gateway", "--url", site.gateway.url, *words),
+        env={**os.environ, **env},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+    return process.returncode, out.decode()
+
+
+async def test_commands_sign(site: Site) -> None:
+    """Client and admin commands sign where the variables say with what."""
+    signing = {"LLM_GATEWAY_SIGNING_SECRET": SECRET, "LLM_GATEWAY_SIGNING_KEY_ID": "one"}
+    chat = ("--api-key", site.gateway.api_key, "chat", "Low tide", "-m", "simulated")
+    admin = ("--api-key", ADMIN, "cache-status", "stats", "--tenant", "the harbour")
+
+    assert (await command(site, *chat, **signing))[0] == 0
+    assert (await command(site, *admin, **signing))[0] == 0
+    for words in (chat, admin):
+        code, text = await command(site, *words)
+        assert code == 1 and "signature" in text.lower(), text
 
 
 async def test_unsigned_is_refused(site: Site) -> None:

@@ -12,8 +12,9 @@ import llm_gateway_api as gw
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from llm_gateway_api import signature_digest, signed_text
 from llm_gateway_filter_signing import plugin
-from llm_gateway_filter_signing.signature import digest_of, parsed, signed_text
+from llm_gateway_filter_signing.signature import parsed
 from llm_gateway_sdk import RequestSigning
 from llm_gateway_state_host.host import HostState
 from llm_gateway_state_host.process import ProcessState
@@ -291,4 +292,4 @@ def test_the_signed_text_cannot_be_read_in_two_ways() -> None:
     other = signed_text("POST", "/a\nb", "", 1, "n" * 16, "k", b"")
 
     assert one.count(b"\n") == 7 != other.count(b"\n")
-    assert digest_of(b"s", one) != digest_of(b"s", other)
+    assert signature_digest(b"s", one) != signature_digest(b"s", other)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.requests import *
     from llm_gateway_api.routing import *
     from llm_gateway_api.settings import *
+    from llm_gateway_api.signing import *
     from llm_gateway_api.specs import *
     from llm_gateway_api.sse import *
     from llm_gateway_api.tracing import *
@@ -58,6 +59,7 @@ _MODULES = (
     "explaining",
     "health",
     "tracing",
+    "signing",
     "settings",
 )
 

@@ -19,6 +19,7 @@ from llm_gateway_sdk.client import Client
 from llm_gateway_sdk.errors import ConnectionFailedError, GatewayError, TimedOutError
 from llm_gateway_sdk.local import local_key
 from llm_gateway_sdk.retry import NO_RETRY
+from llm_gateway_sdk.signing import RequestSigning
 from llm_gateway_sdk.values import ChatChunk, ChatRequest, ChatResponse, Health, Message, Model
 
 
@@ -105,7 +106,8 @@ def _asking(ctx: click.Context, timeout: float) -> Iterator[Client]:
     try:
         url, key = ctx.obj.url, ctx.obj.api_key or os.environ.get("LLM_GATEWAY_API_KEY")
         key = key or local_key(url)
-        client = Client(url, key, timeout=timeout, retry=NO_RETRY)
+        signing = RequestSigning.of_environment(os.environ)
+        client = Client(url, key, timeout=timeout, retry=NO_RETRY, signing=signing)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     try:

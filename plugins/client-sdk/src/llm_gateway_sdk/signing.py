@@ -1,18 +1,14 @@
 """Signs requests for a gateway that demands it (``security.request_signing``).
 
-The format is described in the README of llm-gateway-filter-signing.
+The form is described in `llm_gateway_api.signing`.
 """
 
-import hashlib
-import hmac
-import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from time import time
 from urllib.parse import unquote
 
 import httpx
-
-SCHEME = "llm-gateway-hmac-sha256"
+from llm_gateway_api.signing import SIGNING_HEADER, signature_header
 
 
 class RequestSigning(httpx.Auth):
@@ -29,13 +25,19 @@ class RequestSigning(httpx.Auth):
         secret: str,
         key_id: str = "",
         *,
-        header_name: str = "X-Signature",
+        header_name: str = SIGNING_HEADER,
         now: Callable[[], float] = time,
     ) -> None:
         self._secret = secret.encode()
         self._key = key_id
         self._header = header_name
         self._now = now
+
+    @classmethod
+    def of_environment(cls, environ: Mapping[str, str]) -> "RequestSigning | None":
+        """As ``LLM_GATEWAY_SIGNING_SECRET`` and ``LLM_GATEWAY_SIGNING_KEY_ID`` say, if they do."""
+        secret = environ.get("LLM_GATEWAY_SIGNING_SECRET")
+        return cls(secret, environ.get("LLM_GATEWAY_SIGNING_KEY_ID", "")) if secret else None
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         target, _, query = request.url.raw_path.decode("ascii").partition("?")
@@ -49,10 +51,7 @@ class RequestSigning(httpx.Auth):
     ) -> str:
         """The header's value. `path` is percent-decoded, `query` as it is sent; `nonce` is
         made where none is given."""
-        at = str(int(self._now()))
-        nonce = secrets.token_urlsafe(24) if nonce is None else nonce
-        digest = hashlib.sha256(body).hexdigest()
-        text = "\n".join((SCHEME, method, path, query, at, nonce, self._key, digest))
-        signed = hmac.digest(self._secret, text.encode(), "sha256").hex()
-        key = f"k={self._key}," if self._key else ""
-        return f"t={at},n={nonce},{key}s={signed}"
+        at = int(self._now())
+        return signature_header(
+            self._secret, method, path, query, body, at, key=self._key, nonce=nonce
+        )

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from time import time
 
 import llm_gateway_api as gw
+from llm_gateway_api.signing import signature_digest, signed_text
 
 from llm_gateway_filter_signing.settings import SigningSettings
 from llm_gateway_filter_signing.signature import (
     Signature,
-    digest_of,
     parsed,
     same,
-    signed_text,
 )
 
 log = logging.getLogger("llm_gateway_filter_signing")
@@ -94,7 +93,7 @@ class SigningFilter:
         named = (signature.key,) if signature.key else tuple(self._secrets)
         for name in named:
             secret = self._secrets.get(name)
-            if secret is not None and same(digest_of(secret, text), signature.digest):
+            if secret is not None and same(signature_digest(secret, text), signature.digest):
                 return name
         return None
 

@@ -3,9 +3,10 @@
 import json
 import os
 from collections.abc import Mapping
+from time import time
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 import rich_click as click
@@ -24,7 +25,8 @@ def ask(
 ) -> Any:
     """The JSON that the gateway at `url` answers; None where it answers nothing.
 
-    Without a key, a gateway on this machine is asked with ``LLM_GATEWAY_ADMIN_KEY``.
+    Without a key, a gateway on this machine is asked with ``LLM_GATEWAY_ADMIN_KEY``. The
+    request is signed where ``LLM_GATEWAY_SIGNING_SECRET`` is set.
 
     Raises:
         click.ClickException: it cannot be reached, or it refuses; the text says why and what to do.
@@ -42,6 +44,7 @@ def ask(
     if body is not None:
         headers["content-type"] = "application/json"
         data = json.dumps(body).encode()
+    headers |= _signature(method, address, data or b"")
     try:
         with urlopen(Request(address, data, headers, method=method), timeout=ASK_SECONDS) as answer:
             text = answer.read()
@@ -54,6 +57,20 @@ def ask(
         return json.loads(text) if text else None
     except ValueError as error:
         raise click.ClickException(f"{url} is no gateway: its answer is no JSON.") from error
+
+
+def _signature(method: str, address: str, body: bytes) -> dict[str, str]:
+    """The header that signs the request, where a secret is given for it."""
+    secret = os.environ.get("LLM_GATEWAY_SIGNING_SECRET")
+    if not secret:
+        return {}
+    from llm_gateway_api.signing import SIGNING_HEADER, signature_header
+
+    parts = urlsplit(address)
+    key = os.environ.get("LLM_GATEWAY_SIGNING_KEY_ID", "")
+    path = unquote(parts.path)
+    value = signature_header(secret.encode(), method, path, parts.query, body, int(time()), key=key)
+    return {SIGNING_HEADER: value}
 
 
 def _refused(error: HTTPError) -> str:
