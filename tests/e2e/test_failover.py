@@ -84,7 +84,9 @@ async def paired(
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def running() -> AsyncIterator[Pair]:
-    async with paired(resilience=OFF, plugins={"disabled": ["guard_provider_limits"]}) as pair:
+    async with paired(
+        resilience=OFF, plugins={"disabled": ["guard_provider_limits", "routing_health"]}
+    ) as pair:
         yield pair
 
 

@@ -185,7 +185,7 @@ class World:
         self.counts.in_flight.inc()
         started = self.clock.now
         try:
-            await self.pipeline._answer(call, asked(call, looked_into=False))
+            await self.pipeline._answer(call, asked(call.arrival, call.head, looked_into=False))
         except gw.GatewayError as error:
             self.failed.append((started, error))
         finally:
