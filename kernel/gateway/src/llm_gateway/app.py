@@ -24,6 +24,7 @@ from llm_gateway.masking import scrubbed
 from llm_gateway.memory import settle_memory
 from llm_gateway.observe import AccessLog
 from llm_gateway.plugins import Plugin, Plugins, discover
+from llm_gateway.redacting import Redaction
 from llm_gateway.sections import Server
 from llm_gateway.selection import selected
 from llm_gateway.server import Gateway
@@ -91,8 +92,7 @@ class Worker:
     Under a supervisor it is number `slot` of `workers`, takes over `sockets` and has a `link`.
     """
 
-    workers = 1
-    slot = 0
+    workers, slot = 1, 0
     replaced = 0  # 1: in the place of one that crashed
     link: Link | None = None
     sockets: Sockets | None = None
@@ -101,6 +101,7 @@ class Worker:
 
     def __init__(self, path: Path | None, overrides: Mapping[str, object]) -> None:
         self._path = path
+        self._redaction = Redaction()
         self._overrides = overrides
         self._plugins = Plugins()
         self._kernel: Kernel
@@ -127,6 +128,7 @@ class Worker:
             try:
                 generation, self._plugins = await self._next()
                 self._live.append(generation)
+                self._redaction.of(generation.settings, generation.maker.offers)
                 self._report(generation)
                 return await self._serve(stack, generation.settings, generation)
             except (*BAD_CONFIGURATION, OSError) as error:
@@ -168,7 +170,8 @@ class Worker:
         self, stack: contextlib.AsyncExitStack, settings: Settings, generation: Generation
     ) -> int:
         loop = asyncio.get_running_loop()
-        access_log = AccessLog(self.lines or sys.stdout.buffer, self._kernel.counts.dropped_lines)
+        dropped = self._kernel.counts.dropped_lines
+        access_log = AccessLog(self.lines or sys.stdout.buffer, dropped, self._redaction)
         stack.callback(access_log.close)
         self._gateway = Gateway(self._kernel, generation, access_log)
         server = settings.server
@@ -303,6 +306,7 @@ class Worker:
         (generation, self._plugins), self._prepared = self._prepared, None
         old, self._gateway.generation = self._gateway.generation, generation
         self._live.append(generation)
+        self._redaction.of(generation.settings, generation.maker.offers)
         self._reloads += 1
         self._last_error = ""
         self._count_set_aside()

@@ -11,11 +11,16 @@ from collections.abc import Callable, Iterable
 from typing import IO
 
 import msgspec
-from llm_gateway_api import Histogram, Metrics, Value
+from llm_gateway_api import Histogram, Metrics, Redact, Value
+from msgspec import structs
+
+from llm_gateway.redacting import Redaction
 
 TOKEN_RATES = (1.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 OVERHEAD = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0)
 MAX_BUFFERED_LINES = 100_000
+# What of a line a caller may have invented; ids and times stay what they are.
+INVENTED = ("model", "error", "fallback")
 
 
 class Tokens(msgspec.Struct):
@@ -156,9 +161,17 @@ class Counts:
 
 
 class AccessLog:
-    """Encodes a line once and leaves the writing to a thread, several lines at a time."""
+    """Encodes a line once and leaves the writing to a thread, several lines at a time; what
+    `redaction` hides is hidden there."""
 
-    def __init__(self, stream: IO[bytes], dropped: Value, flush_seconds: float = 0.2) -> None:
+    def __init__(
+        self,
+        stream: IO[bytes],
+        dropped: Value,
+        redaction: Redaction | None = None,
+        flush_seconds: float = 0.2,
+    ) -> None:
+        self._redaction = redaction or Redaction()
         self._encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
         self._dropped = dropped
@@ -204,8 +217,25 @@ class AccessLog:
 
     def _write(self) -> None:
         while (block := self._blocks.get()) is not None:
+            lines = block.count(b"\n")
             try:
-                self._stream.write(block)
+                hide = self._redaction.hide
+                self._stream.write(block if hide is None else redacted(block, hide))
                 self._stream.flush()
-            except (OSError, ValueError):
-                self._dropped.inc(block.count(b"\n"))
+            except Exception:  # a line that cannot be redacted is not written either
+                self._dropped.inc(lines)
+
+
+def redacted(block: bytes, hide: Redact) -> bytes:
+    """`block` (encoded lines) without personal data; almost always `block` itself."""
+    text = block.decode()
+    if hide(text) == text:
+        return block
+    return b"".join(_redacted_line(line, hide) for line in block.splitlines())
+
+
+def _redacted_line(data: bytes, hide: Redact) -> bytes:
+    line = msgspec.json.decode(data, type=Line)
+    given = {name: getattr(line, name) for name in INVENTED}
+    hidden = {name: hide(value) for name, value in given.items() if value is not None}
+    return msgspec.json.encode(structs.replace(line, **hidden)) + b"\n"
