@@ -1,0 +1,1 @@
+"""Rules on what requests ask and answers say."""
