@@ -127,8 +127,7 @@ class Worker:
             stack.push_async_callback(self._close_services)
             try:
                 generation, self._plugins = await self._next()
-                self._live.append(generation)
-                self._redaction.of(generation.settings, generation.maker.offers)
+                self._live.append(self._redaction.followed(generation))
                 self._report(generation)
                 return await self._serve(stack, generation.settings, generation)
             except (*BAD_CONFIGURATION, OSError) as error:
@@ -305,8 +304,7 @@ class Worker:
             return
         (generation, self._plugins), self._prepared = self._prepared, None
         old, self._gateway.generation = self._gateway.generation, generation
-        self._live.append(generation)
-        self._redaction.of(generation.settings, generation.maker.offers)
+        self._live.append(self._redaction.followed(generation))
         self._reloads += 1
         self._last_error = ""
         self._count_set_aside()

@@ -1,12 +1,12 @@
 """Personal data in the gateway's own lines, hidden before they are written."""
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from llm_gateway_api import Redact
 
-from llm_gateway.settings import Settings
+if TYPE_CHECKING:
+    from llm_gateway.binding import Generation
 
 
 class Redaction:
@@ -15,12 +15,15 @@ class Redaction:
     def __init__(self) -> None:
         self.hide: Redact | None = None
 
-    def of(self, settings: Settings, offers: Mapping[str, Any]) -> None:
-        """From now on as `settings` say; what the process logs passes through it."""
-        self.hide = offers["redact"] if settings.telemetry.logging.pii_redaction else None
+    def followed(self, generation: "Generation") -> "Generation":
+        """`generation`, as whose settings say lines are hidden from now on; all that the
+        process logs passes through here."""
+        wanted = generation.settings.telemetry.logging.pii_redaction
+        self.hide = generation.maker.offers["redact"] if wanted else None
         for handler in logging.getLogger().handlers:
             if not isinstance(handler.formatter, Formatter):
                 handler.setFormatter(Formatter(handler.formatter or logging.Formatter(), self))
+        return generation
 
 
 class Formatter(logging.Formatter):
