@@ -169,9 +169,8 @@ class Worker:
         self, stack: contextlib.AsyncExitStack, settings: Settings, generation: Generation
     ) -> int:
         loop = asyncio.get_running_loop()
-        dropped = self._kernel.counts.dropped_lines
-        access_log = AccessLog(self.lines or sys.stdout.buffer, dropped, self._redaction)
-        stack.callback(access_log.close)
+        stream, dropped = self.lines or sys.stdout.buffer, self._kernel.counts.dropped_lines
+        stack.callback((access_log := AccessLog(stream, dropped, self._redaction)).close)
         self._gateway = Gateway(self._kernel, generation, access_log)
         server = settings.server
         http = HttpServer(
