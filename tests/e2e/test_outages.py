@@ -125,6 +125,7 @@ async def recorded(gateway: Gateway) -> int:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.slow
 @pytest.mark.parametrize(("redis_fault", "postgres_fault"), PAIRS)
 async def test_clients_see_no_outage(
     tmp_path: Path,
@@ -204,6 +205,7 @@ async def test_a_limit_that_must_hold_closes_the_door(
     assert answer.json["error"]["code"] == "limiter_unavailable"
 
 
+@pytest.mark.slow
 async def test_it_starts_without_shared_state(tmp_path: Path) -> None:
     """It answers, and says what it lacks."""
     config = {

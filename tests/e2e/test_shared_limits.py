@@ -15,7 +15,7 @@ from llm_gateway_testkit.rawclient import call
 GATEWAYS = 4
 CLIENTS = 200  # at each moment, over all gateways
 BODY = {"model": "simulated", "messages": [{"role": "user", "content": "hi"}]}
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -149,6 +149,7 @@ def wheel(name: str, folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
+@pytest.mark.slow
 async def test_reload_and_upgrade_to_a_new_plugin_lose_no_request_and_cut_no_stream(
     tmp_path: Path,
 ) -> None:
@@ -187,6 +188,7 @@ async def test_reload_and_upgrade_to_a_new_plugin_lose_no_request_and_cut_no_str
         assert [each for each in bodies if not whole(each)] == []
 
 
+@pytest.mark.slow
 async def test_a_worker_told_to_end_finishes_its_streams_and_is_replaced() -> None:
     async with two_workers(STREAMS) as gateway:
         before = children(gateway)
@@ -202,6 +204,7 @@ async def test_a_worker_told_to_end_finishes_its_streams_and_is_replaced() -> No
     assert [each for each in bodies if not whole(each)] == []
 
 
+@pytest.mark.slow
 async def test_a_killed_worker_costs_its_own_connections_and_nothing_else() -> None:
     """Its clients see their connection reset, without [DONE]; others notice nothing."""
     async with two_workers(STREAMS) as gateway:
