@@ -16,6 +16,7 @@ from llm_gateway.making import Maker
 from llm_gateway.matrix import Matrix
 from llm_gateway.probing import Prober
 from llm_gateway.routing import Instance, Learned, Router, deployed, instance, listed
+from llm_gateway.settings import Settings
 
 Armed: TypeAlias = Callable[[tuple[str, str, str, str]], None]
 
@@ -47,26 +48,32 @@ def router(maker: Maker, providers: Mapping[str, Bound], learned: Learned, armed
     scorers = [(spec.name, made) for spec, made in maker.all("routing_scorers")]
     for name, _ in scorers:
         armed(("scorer", name, "", "prefers nobody when it fails"))
-    named = (path.split(".")[1] for path in settings.named if path.startswith("providers."))
+    named = _named(settings)
     return Router(
         instances,
-        deployed(settings.routing.models, instances, settings.providers.keys()),
+        deployed(settings.routing.models, instances, named),
         _default(maker, instances),
         tuple((name, made) for name, made in filters if isinstance(made, RoutingFilter)),
         tuple(made for _, made in filters if isinstance(made, SupportsTarget)),
         _strategy(maker, armed),
         settings.routing.fallback_enabled,
         listed(instances),
-        frozenset(named),
+        named,
         learned,
         Matrix({name: each.provider for name, each in providers.items()}),
         tuple(scorers),
     )
 
 
+def _named(settings: Settings) -> frozenset[str]:
+    """The providers of the configuration, those that are off too."""
+    written = (path.split(".")[1] for path in settings.named if path.startswith("providers."))
+    return frozenset((*written, *settings.providers))
+
+
 def _default(maker: Maker, instances: Mapping[str, Instance]) -> str | None:
     default = maker.settings.routing.default_provider
-    if default is not None and default not in maker.settings.providers:
+    if default is not None and default not in _named(maker.settings):
         raise ConfigurationError(
             f"routing.default_provider: there is no provider {default!r} "
             f"({', '.join(sorted(instances))})."
