@@ -1,5 +1,8 @@
 """The chart, rendered and linted by Helm itself; run with -m slow and the group `delivery`."""
 
+import hashlib
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,3 +195,16 @@ def test_the_release_is_named_once_only(render: Render) -> None:
 
     assert name("llm-gateway") == "llm-gateway"
     assert name("team") == "team-llm-gateway"
+
+
+def test_the_packaged_chart_is_in_an_index_by_its_digest(
+    charts: Path, tmp_path: Path, helm: Any
+) -> None:
+    command = [sys.executable, str(charts / "package.py"), str(tmp_path), "https://example.com/"]
+    subprocess.run(command, check=True, timeout=60)
+    (archive,) = tmp_path.glob("*.tgz")
+    (entry,) = yaml.safe_load((tmp_path / "index.yaml").read_text())["entries"]["llm-gateway"]
+    assert entry["digest"] == hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert entry["urls"] == [f"https://example.com/{archive.name}"]
+    with helm.Chart.load_archive(archive.read_bytes()) as chart:
+        assert (chart.name, chart.version) == ("llm-gateway", entry["version"])
