@@ -19,7 +19,7 @@ def generator(name: str = "generate") -> Any:
     return module
 
 
-@pytest.mark.parametrize("name", ["settings.md", "metrics.md", "hooks.md", "errors.md"])
+@pytest.mark.parametrize("name", list(generator().PAGES))
 def test_page_is_up_to_date(name: str) -> None:
     """Every setting, metric, hook and error code of the kernel has its line."""
     page = generator().PAGES[name]()
