@@ -85,6 +85,7 @@ async def test_a_provider_goes_and_comes_back() -> None:
     """Probes find out, traffic moves, operators are shown it, and it comes back."""
     well = openai.chat_answer()
     async with ScriptedProvider() as first, ScriptedProvider() as second:
+        first.probe = second.probe = WELL
         first.default = second.default = well
         async with served(first, second) as gateway:
             await until_state(gateway, "one", "ok")
@@ -120,6 +121,7 @@ async def test_watch_draws_until_it_is_stopped() -> None:
     """A table again and again; for a program a line of JSON each time; Ctrl-C is no error."""
     well = openai.chat_answer()
     async with ScriptedProvider() as first, ScriptedProvider() as second:
+        first.probe = second.probe = WELL
         first.default = second.default = well
         async with served(first, second) as gateway:
             watching = await _command(
@@ -152,6 +154,7 @@ async def test_watch_draws_until_it_is_stopped() -> None:
 
 async def test_interval_zero_probes_nobody() -> None:
     async with ScriptedProvider() as first, ScriptedProvider() as second:
+        first.probe = second.probe = WELL
         async with served(first, second, health_check_interval_seconds=0) as gateway:
             await asyncio.sleep(0.5)
             assert await state_of(gateway, "one") == "unknown"

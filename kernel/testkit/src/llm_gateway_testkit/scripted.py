@@ -55,9 +55,9 @@ class ScriptedProvider:
 
     def __init__(self, *steps: Script, validator: Validator | None = None) -> None:
         self.received: list[Received] = []
-        # Whether it is well, asked beside requests and at any time: so beside the script.
+        # With a `probe`, it answers who asks whether it is well: beside the script, at any time.
         self.probes: list[Received] = []
-        self.probe: Step = Answer(body=b'{"data":[]}')
+        self.probe: Step | None = None
         self.unexpected: list[Received] = []
         self.validator = validator
         self.connections_made = 0
@@ -168,7 +168,11 @@ class ScriptedProvider:
         self._changed.set()
 
     def _next(self, request: Received) -> Step:
-        if request.method == "GET" and request.path.partition("?")[0].endswith("models"):
+        if (
+            self.probe is not None
+            and request.method == "GET"
+            and request.path.partition("?")[0].endswith("models")
+        ):
             self.probes.append(request)
             self._changed.set()
             return self.probe

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import llm_gateway_api as gw
 
-from llm_gateway_secrets_store.settings import SecretsSettings
-
 if TYPE_CHECKING:
     from llm_gateway_secrets_store.envelope import Keyring
     from llm_gateway_secrets_store.keeping import SecretKeeper
+    from llm_gateway_secrets_store.settings import SecretsSettings
 
 SECTION = "security.secrets"
 VARIABLE = "SECRETS_ENCRYPTION_KEY"
@@ -20,6 +19,8 @@ PATH = "/admin/v1/secrets"
 
 @gw.hookimpl
 def llm_gateway_settings() -> list[gw.SettingsSpec]:
+    from llm_gateway_secrets_store.settings import SecretsSettings
+
     return [gw.SettingsSpec(SECTION, SecretsSettings)]
 
 
@@ -72,14 +73,14 @@ def environment() -> gw.SecretSource:
     return EnvironmentSource(os.environ)
 
 
-def files(settings: SecretsSettings) -> gw.SecretSource:
+def files(settings: "SecretsSettings") -> gw.SecretSource:
     from llm_gateway_secrets_store.sources import FileSource
 
     return FileSource(Path(settings.directory))
 
 
 def stored(
-    settings: SecretsSettings, store: "gw.Store | None", data_dir: Path
+    settings: "SecretsSettings", store: "gw.Store | None", data_dir: Path
 ) -> gw.SecretSource | None:
     from llm_gateway_secrets_store.sources import StoreSource
 
@@ -90,7 +91,7 @@ def stored(
 
 
 def keeper(
-    settings: SecretsSettings, store: "gw.Store | None", metrics: gw.Metrics
+    settings: "SecretsSettings", store: "gw.Store | None", metrics: gw.Metrics
 ) -> "SecretKeeper | None":
     from llm_gateway_secrets_store.keeping import SecretKeeper
 
@@ -100,7 +101,7 @@ def keeper(
     return SecretKeeper(keys, store, settings.rotation_days, metrics)
 
 
-def master_keys(settings: SecretsSettings) -> "Keyring | None":
+def master_keys(settings: "SecretsSettings") -> "Keyring | None":
     """Of the settings, else of the variable; None where there is neither, and the store of
     secrets stays off. Raises `ConfigurationError` for what is no key."""
     given = settings.encryption_key
@@ -114,7 +115,7 @@ def master_keys(settings: SecretsSettings) -> "Keyring | None":
 
 def _handling(name: str) -> Callable[..., gw.EndpointHandler]:
     def make(
-        settings: SecretsSettings, store: "gw.Store | None", metrics: gw.Metrics, audit: gw.Audit
+        settings: "SecretsSettings", store: "gw.Store | None", metrics: gw.Metrics, audit: gw.Audit
     ) -> gw.EndpointHandler:
         made = keeper(settings, store, metrics)
 
