@@ -83,7 +83,11 @@ def _state(maker: Maker, workers: int, armed: Armed) -> Any:
     wanted = section.backend
     if wanted == "auto":
         needed = "fleet" if section.redis_url else "host" if workers > 1 else "process"
-        fit = [n for n, (_, s) in declared.items() if _REACH.index(s.reach) >= _REACH.index(needed)]
+        reachable = _REACH if section.redis_url else _REACH[:2]
+        enough = reachable[_REACH.index(needed) :]
+        fit = [name for name, (_, spec) in declared.items() if spec.reach in enough]
+        if not fit and needed == "process":
+            return None
         if not fit:
             why = "state.redis_url is set" if needed == "fleet" else f"there are {workers} workers"
             raise ConfigurationError(
