@@ -41,6 +41,7 @@ CONFIG: dict[str, Any] = {
     "providers": {"acme": {"kind": "acme"}},
     "routing": {
         "strategy": "acme_second",
+        "health_check_interval_seconds": 30,
         "default_provider": "acme",
         "models": [
             {
