@@ -168,7 +168,7 @@ class Doctor:
     """Finds the engine well and never asks."""
 
     def __init__(self, *, probe: gw.Probe) -> None:
-        assert probe.seconds == 30
+        assert probe.seconds in (0, 30)
 
     def health(self, target: gw.Target) -> gw.DeploymentHealth:
         return gw.DeploymentHealth(target.provider, target.model, "degraded")
