@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from llm_gateway.client import Client
-from llm_gateway.connection import Answered, HttpServer, Incoming
+from llm_gateway.connection import SPARE_CONNECTIONS, Answered, HttpServer, Incoming
 from llm_gateway.watchdog import Watchdog
 from llm_gateway_api import BodyTooLargeError, GatewayError
 
@@ -207,3 +207,45 @@ async def test_body_that_is_not_read_does_not_harm_the_next_request() -> None:
         writer.write(data[-100:] + post(b"", path="/next"))
 
         assert (await answer(reader))[1] == b"/next"
+
+
+async def test_connections_over_the_limit_are_told_so_and_closed() -> None:
+    """The spare ones are answered, those beyond are cut; when one ends, the next is served."""
+
+    async def crowded(request: Incoming) -> Answered:
+        request.keep_alive = False
+        client = Client(request, Watchdog(asyncio.get_running_loop()), 2.0)
+        client.send(503, {}, b"full")
+        return Answered(client.status, client.keep_alive)
+
+    http = HttpServer(echo, LIMIT, 2, crowded=crowded, access_log=None)
+    server = await asyncio.get_running_loop().create_server(http, "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()[:2]
+    opened = [await asyncio.open_connection(*address) for _ in range(2 + SPARE_CONNECTIONS + 1)]
+    try:
+        async with asyncio.timeout(5):
+            assert await opened[-1][0].read() == b""
+        for _, writer in opened[:3]:
+            writer.write(post(b"a" * 1000))
+        answers = [await answer(reader) for reader, _ in opened[:3]]
+        async with asyncio.timeout(5):
+            end = await opened[2][0].read()
+        for _, writer in opened[1:]:
+            writer.close()
+        for _ in range(500):
+            if len(http.connections) > 1:
+                await asyncio.sleep(0.01)
+        reader, writer = await asyncio.open_connection(*address)
+        opened.append((reader, writer))
+        writer.write(post(b"again"))
+        again = await answer(reader)
+    finally:
+        for _, writer in opened:
+            writer.close()
+        server.close()
+        await http.shutdown(1.0)
+
+    assert [body[:6] for _, body in answers] == [b"POST /", b"POST /", b"full"]
+    assert b"connection: close" in answers[2][0].lower()
+    assert end == b""
+    assert again[1] == b"POST /a again"

@@ -13,7 +13,7 @@ from typing import IO, Any, Protocol
 
 from llm_gateway_api import AuditEvent, ConfigurationError, Family, Metrics, PluginError
 
-from llm_gateway import auditing, health, secretsources, tls
+from llm_gateway import auditing, health, reporting, secretsources, tls
 from llm_gateway.binding import Generation, Kernel, new_kernel
 from llm_gateway.connection import HttpServer
 from llm_gateway.dependencies import Dependencies
@@ -23,7 +23,7 @@ from llm_gateway.layers import SettingsError
 from llm_gateway.masking import scrubbed
 from llm_gateway.memory import settle_memory
 from llm_gateway.observe import AccessLog
-from llm_gateway.plugins import Plugin, Plugins, discover
+from llm_gateway.plugins import Plugins, discover
 from llm_gateway.redacting import Redaction
 from llm_gateway.sections import Server
 from llm_gateway.selection import selected
@@ -134,7 +134,7 @@ class Worker:
                 secrets = self._live[-1].settings.secrets if self._live else ()
                 print(f"The start is refused.\n{scrubbed(str(error), secrets)}", file=sys.stderr)
                 for each in self._plugins.set_aside_ones:
-                    print(f"set aside: {told(each)}", file=sys.stderr)
+                    print(f"set aside: {reporting.told(each)}", file=sys.stderr)
                 return REFUSED
 
     async def _next(self) -> tuple[Generation, Plugins]:
@@ -151,19 +151,10 @@ class Worker:
         return replace(generation, endpoints=(*own, *generation.endpoints)), plugins
 
     def _report(self, generation: Generation) -> None:
-        settings = generation.settings
-        logging.getLogger().setLevel(settings.telemetry.logging.level.upper())
+        logging.getLogger().setLevel(generation.settings.telemetry.logging.level.upper())
         self._count_set_aside()
-        if self.slot:
-            return  # the first worker has told it
-        for warning in settings.warnings:
-            log.warning("%s", warning)
-        for each in self._plugins.plugins:
-            log.info("plugin    %-24s %-10s %s", each.name, each.version, each.state)
-        for each in self._plugins.set_aside_ones:
-            log.error("plugin.set_aside %s", told(each))
-        for what, name, detail, policy in generation.armed:
-            log.info("armed %-9s %-20s %s %s", what, name, detail, policy)
+        if self.slot == 0:  # the first worker tells for all
+            reporting.started(generation, self._plugins)
 
     async def _serve(
         self, stack: contextlib.AsyncExitStack, settings: Settings, generation: Generation
@@ -178,6 +169,7 @@ class Worker:
             server.max_body_bytes,
             -(-server.max_connections // self.workers),
             self._added,
+            self._gateway.handle_crowded,
             access_log=None,
             keepalive_timeout=server.keep_alive_seconds,
             max_field_size=server.max_header_bytes,
@@ -186,7 +178,10 @@ class Worker:
         )
         page = HttpServer(self._gateway.handle_metrics, 65536, 100, self._added, access_log=None)
         context = tls.context(server.tls)
-        self._main, self._page = Listening(http, context), Listening(page)
+        self._main, self._page = (
+            Listening(http, context, server.proxy_protocol_from),
+            Listening(page),
+        )
         self._has_page = any(spec.listener == "metrics" for spec, _ in generation.endpoints)
         watchers = [
             loop.create_task(tls.follow(context, server.tls), name="watch certificate"),
@@ -393,8 +388,3 @@ class Worker:
     @property
     def metrics(self) -> Metrics:
         return self._kernel.metrics
-
-
-def told(plugin: Plugin) -> str:
-    """One line about a plugin that was set aside."""
-    return f"{plugin.name} ({plugin.distribution}) in phase {plugin.phase}: {plugin.reason}"

@@ -22,6 +22,7 @@ from llm_gateway import malformed
 
 log = logging.getLogger("llm_gateway.connection")
 IDLE_SECONDS = 1.0  # a connection unused for so long may be closed
+SPARE_CONNECTIONS = 128  # over the limit: each is told so in one answer
 
 
 class Answered:
@@ -86,13 +87,25 @@ Handler: TypeAlias = Callable[[Incoming], Awaitable[Answered]]
 
 
 class Protocol(RequestHandler):
-    """One connection; tells when its client takes data again."""
+    """One connection; tells when its client takes data again.
 
-    __slots__ = ("on_resume",)
+    `client` is the client's address: the connection's own unless somebody who may said
+    another, and "" where there is none.
+    """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    __slots__ = ("client", "handler", "on_resume")
+
+    def __init__(self, server: "HttpServer", client: str | None, **kwargs: Any) -> None:
+        super().__init__(server, **kwargs)
+        self.client = client
+        self.handler = server.handler
         self.on_resume: Callable[[], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self.client is None:
+            peer = transport.get_extra_info("peername")
+            self.client = peer[0] if peer and isinstance(peer, tuple) else ""
+        super().connection_made(transport)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -156,7 +169,7 @@ class Protocol(RequestHandler):
         request: Any = Incoming(message, payload, self, self._task_handler, server.max_body_bytes)
         self._request_in_progress, self._current_request = True, request
         try:
-            answered = await server.handler(request)
+            answered = await self.handler(request)
             self._keepalive = answered.keep_alive
             if not payload.is_eof():
                 await self._linger(payload)
@@ -191,6 +204,7 @@ class HttpServer(web.Server):
         max_body_bytes: int,
         max_connections: int,
         added: Callable[[], Mapping[str, str]] = lambda: malformed.NOTHING,
+        crowded: Handler | None = None,
         **kwargs: Any,
     ) -> None:
         if HttpRequestParser is HttpRequestParserPy:
@@ -201,6 +215,7 @@ class HttpServer(web.Server):
         made_for_aiohttp: Any = self._handle
         super().__init__(made_for_aiohttp, handler_cancellation=True, **kwargs)
         self.handler = handler
+        self._crowded = crowded  # answers the only request of a connection over the limit
         self.max_body_bytes = max_body_bytes
         self._max_connections = max_connections
         self.added = added  # headers of the answer to what is no request
@@ -209,15 +224,21 @@ class HttpServer(web.Server):
         """A request that aiohttp's own loop handles: one that asked for an upgrade."""
         protocol: Any = request.protocol
         task = asyncio.current_task()
-        return await self.handler(
+        answered: Answered = await protocol.handler(
             Incoming(request._message, request.content, protocol, task, self.max_body_bytes)
         )
+        return answered
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
-        """Refuse what is over ``server.max_connections``."""
+        """Refuse what is over ``server.max_connections``: with an answer while some are spare."""
         super().connection_made(handler, transport)
-        if len(self._connections) > self._max_connections:
+        over = len(self._connections) - self._max_connections
+        if over <= 0:
+            return
+        if self._crowded is None or over > SPARE_CONNECTIONS:
             transport.abort()
+        else:
+            handler.handler = self._crowded
 
     def quiet(self) -> bool:
         """Whether no connection is or just was in use.
@@ -231,5 +252,5 @@ class HttpServer(web.Server):
             if isinstance(each, Protocol) and each.transport is not None
         )
 
-    def __call__(self) -> Protocol:
-        return Protocol(self, loop=self._loop, **self._kwargs)
+    def __call__(self, client: str | None = None) -> Protocol:
+        return Protocol(self, client, loop=self._loop, **self._kwargs)

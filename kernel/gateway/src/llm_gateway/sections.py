@@ -9,7 +9,7 @@ from llm_gateway_api.settings import (
     Section,
     StateSettings,
 )
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, IPvAnyNetwork
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -55,6 +55,11 @@ class Server(Section):
         default=30, description="seconds that requests under way get at shutdown"
     )
     tls: Tls | None = Field(default=None, description="certificate; plain HTTP if absent")
+    proxy_protocol_from: tuple[IPvAnyNetwork, ...] = Field(
+        default=(),
+        description="load balancers (addresses or networks) whose connections begin with a "
+        "PROXY protocol header, version 1 or 2",
+    )
 
 
 class DeploymentEntry(Section):

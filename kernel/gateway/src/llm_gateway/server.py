@@ -67,6 +67,27 @@ class Gateway:
             return await self._endpoint(request, generation, "main")
         return await self._dialect(request, generation, *found)
 
+    async def handle_crowded(self, request: Incoming) -> Answered:
+        """The one request of a connection over the limit: health is told, work refused."""
+        request.keep_alive = False
+        generation = self.generation
+        found = generation.frontends.get((request.method, request.path))
+        if found is None:
+            return await self._endpoint(request, generation, "main")
+        error = GatewayError(
+            "The gateway has as many connections as it may have (server.max_connections).",
+            status=503,
+            code="too_many_connections",
+            retry_after=1.0,
+        )
+        spec, frontend = found
+        client, arrival = self._client(request, generation), self._arrival(request)
+        self.kernel.counts.requests(error.status, "none", "other").inc()
+        headers = {"x-request-id": arrival.request_id, **error_headers(error)}
+        status = spec.statuses.get(error.status, error.status)
+        client.send(status, headers, frontend.error(error, arrival.request_id))
+        return Answered(client.status, False)
+
     async def handle_metrics(self, request: Incoming) -> Answered:
         """One request on the metrics port."""
         return await self._endpoint(request, self.generation, "metrics")
@@ -311,14 +332,13 @@ class Gateway:
         request_id = headers.get("x-request-id")
         if request_id is None or not _WELL_FORMED_ID.fullmatch(request_id):
             request_id = f"req_{self._bits(96):024x}"
-        peer: Any = request.protocol.peername
         return Arrival(
             request_id,
             request.method,
             request.path,
             request.query,
             headers,
-            peer[0] if peer and isinstance(peer, tuple) else "",
+            request.protocol.client or "",
             self._time(),
         )
 

@@ -7,15 +7,21 @@ another one, where a socket of the worker's own would be closed and its queue re
 """
 
 import asyncio
+import functools
+import ipaddress
+import logging
 import os
 import socket
 import ssl
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
+from llm_gateway import proxyheader
 from llm_gateway.connection import HttpServer
 
+log = logging.getLogger("llm_gateway.sockets")
 BACKLOG = 4096
+EXHAUSTED_SECONDS = 1.0  # until connections are taken again
 FIRST_PASSED = 3  # sd_listen_fds(3): descriptors handed over begin here
 
 
@@ -125,21 +131,90 @@ class Listening:
     """Takes connections from some sockets, which may change at any time.
 
     It works on duplicates: to stop taking is to close those, while the socket stays open.
+    Connections from `balancers` begin with a header that names their client.
     """
 
-    def __init__(self, http: HttpServer, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        http: HttpServer,
+        tls: ssl.SSLContext | None = None,
+        balancers: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = (),
+    ) -> None:
         self._http = http
         self._tls = tls
-        self._servers: dict[int, asyncio.Server] = {}
+        self._balancers = balancers
+        self._servers: dict[int, asyncio.Server | _Balanced] = {}
 
     async def take(self, sockets: Sequence[socket.socket]) -> None:
         """Take connections from these sockets and from no others."""
         wanted = {each.fileno(): each for each in sockets}
         for number in self._servers.keys() - wanted.keys():
             self._servers.pop(number).close()
-        loop = asyncio.get_running_loop()
         for number, each in wanted.items():
             if number not in self._servers:
-                self._servers[number] = await loop.create_server(
-                    self._http, sock=each.dup(), ssl=self._tls, backlog=BACKLOG
-                )
+                self._servers[number] = await self._server(each.dup())
+
+    async def _server(self, taken: socket.socket) -> "asyncio.Server | _Balanced":
+        if self._balancers:
+            return _Balanced(taken, self._http, self._tls, self._balancers)
+        return await asyncio.get_running_loop().create_server(
+            self._http, sock=taken, ssl=self._tls, backlog=BACKLOG
+        )
+
+
+class _Balanced:
+    """One socket whose connections may begin with a header of the PROXY protocol."""
+
+    def __init__(
+        self,
+        taken: socket.socket,
+        http: HttpServer,
+        tls: ssl.SSLContext | None,
+        balancers: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network],
+    ) -> None:
+        self._socket = taken
+        self._http = http
+        self._tls = tls
+        self._balancers = balancers
+        self._opening: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        taken.setblocking(False)
+        self._listen()
+
+    def close(self) -> None:
+        """Take no more; what was taken is still opened."""
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+
+    def _listen(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._loop.add_reader(self._socket, self._take)
+
+    def _take(self) -> None:
+        for _ in range(BACKLOG):
+            try:
+                taken, address = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # out of descriptors or memory: what waits, waits
+                log.error("connections.exhausted error=%s", error)
+                self._loop.remove_reader(self._socket)
+                self._loop.call_later(EXHAUSTED_SECONDS, self._listen)
+                return
+            task = self._loop.create_task(self._open(taken, address[0]))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def _open(self, taken: socket.socket, address: str) -> None:
+        taken.setblocking(False)
+        try:
+            sender = ipaddress.ip_address(address.partition("%")[0])
+            client = None
+            if any(sender in each for each in self._balancers):
+                client = await proxyheader.client_of(taken)
+            await self._loop.connect_accepted_socket(
+                functools.partial(self._http, client), taken, ssl=self._tls
+            )
+        except (proxyheader.ProxyHeaderError, OSError, TimeoutError) as error:
+            log.info("connection.refused from=%s error=%s", address, error or "too slow")
+            taken.close()
