@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 class Way:
     """Stands before a server. `url` is the server's by this way; each answer takes `delay`
-    seconds longer, from now on."""
+    seconds longer, from now on. Between `cut` and `mend` nothing comes through, in silence."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -19,6 +19,16 @@ class Way:
         self._tasks: set[asyncio.Task[None]] = set()
         self.url = ""
         self.delay = 0.0
+        self._through = asyncio.Event()
+        self._through.set()
+
+    def cut(self) -> None:
+        """As a network that loses everything: connections stay, and nobody hears of it."""
+        self._through.clear()
+
+    def mend(self) -> None:
+        """What was lost is sent again, as TCP does."""
+        self._through.set()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["Way"]:
@@ -53,6 +63,7 @@ class Way:
             while data := await source.read(65536):
                 if slow and self.delay:
                     await asyncio.sleep(self.delay)
+                await self._through.wait()
                 sink.write(data)
                 await sink.drain()
         except OSError:
