@@ -335,6 +335,35 @@ async def test_llm_gateway_secret_sources(acme: Any) -> None:
     assert answer.body == b"good day Ada L"
 
 
+async def test_llm_gateway_tenant_data(acme: Any) -> None:
+    """A stranger's kind of data is exported page by page and erased with the others."""
+    path = "/admin/v1/tenants/ada"
+    async with acme.running() as gateway:
+
+        async def admin(tail: str, method: str = "GET", tenant: str = path) -> Reply:
+            url, key = f"{gateway.url}{tenant}/{tail}", "admin-key-0123456789abcdef"
+            return await call(url, {} if method == "POST" else None, key=key, method=method)
+
+        manifest = (await admin("export")).json["kinds"]
+        first, second = (
+            (await admin("export/notes")).json,
+            (await admin("export/notes?after=2")).json,
+        )
+        done = (await admin("erase", "POST")).json
+        again = (await admin("erase", "POST")).json
+        nobody = await admin("erase", "POST", "/admin/v1/tenants/nobody")
+
+    assert {each["kind"]: each["records"] for each in manifest}["notes"] == 2
+    assert (first, second["rows"], second["next"]) == (
+        {"rows": [{"note": 1}], "next": "2"},
+        [{"note": 2}],
+        None,
+    )
+    assert (done["erased"]["notes"], done["failed"]) == (2, {})
+    assert again["erased"]["notes"] == 2
+    assert nobody.status == 404
+
+
 async def test_llm_gateway_auditors(acme: Any) -> None:
     """A refused caller is told to the auditor."""
     async with acme.running() as gateway:

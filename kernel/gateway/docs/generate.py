@@ -1,4 +1,5 @@
-"""Writes settings.md, metrics.md, hooks.md, errors.md and packages.md from declarations.
+"""Writes settings.md, metrics.md, hooks.md, errors.md and packages.md from declarations, and
+the table of privacy.md.
 
     uv run --all-packages python kernel/gateway/docs/generate.py
 
@@ -20,13 +21,17 @@ import llm_gateway_api
 import llm_gateway_api.errors as errors
 import llm_gateway_api.hookspecs as hookspecs
 from llm_gateway.observe import Counts
+from llm_gateway.plugins import discover
 from llm_gateway.sections import CONTRACTS, KERNEL
+from llm_gateway.selection import selected
 from llm_gateway_api import Metrics, ProviderSettings
 from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
 FOLDER = Path(__file__).parent
 MADE = "Made by `generate.py` from the declarations; change those and run it.\n"
+START = "<!-- what plugins declare: made by generate.py -->"
+END = "<!-- end -->"
 HEAD = "| key | default | meaning |\n| --- | --- | --- |\n"
 
 
@@ -167,12 +172,24 @@ def packages() -> str:
     return text
 
 
+def privacy() -> str:
+    """The page as it stands, with the table of what plugins declare made anew."""
+    rows = "| kind | what | where | for how long | left by an erasure |\n" + "| --- " * 5 + "|\n"
+    found = discover(selected(None, {}))
+    for plugin, spec in sorted(found.declared("tenant_data"), key=lambda each: each[1].name):
+        told = (spec.what, spec.where, spec.kept, spec.left)
+        rows += f"| `{spec.name}` ({plugin}) | {' | '.join(told)} |\n"
+    before, start, rest = (FOLDER / "privacy.md").read_text(encoding="utf-8").partition(START)
+    return f"{before}{start}\n{rows}{END}{rest.partition(END)[2]}"
+
+
 PAGES = {
     "settings.md": settings,
     "metrics.md": metrics,
     "hooks.md": hooks,
     "errors.md": error_page,
     "packages.md": packages,
+    "privacy.md": privacy,
 }
 
 if __name__ == "__main__":

@@ -91,6 +91,40 @@ async def test_a_tenant_and_its_key_from_the_command_line(tmp_path: Path) -> Non
     assert tenants == []
 
 
+async def test_no_fallback_leaves_a_tenants_regions(tmp_path: Path) -> None:
+    """Where the deployment of the region fails, nothing is sent to one elsewhere or nowhere."""
+    dead = {"kind": "openai", "api_key": "none", "base_url": "http://127.0.0.1:9/v1"}
+    config = {
+        "providers": {
+            "near": {**dead, "region": "eu-west", "default_model": "simulated"},
+            "far": {"kind": "simulated", "region": "us"},
+            "nowhere": {"kind": "simulated"},
+        },
+        "routing": {
+            "models": [
+                {
+                    "name": "m",
+                    "deployments": [
+                        {"provider": "near", "model": "simulated", "weight": 100},
+                        {"provider": "far", "model": "simulated"},
+                        {"provider": "nowhere", "model": "simulated"},
+                    ],
+                }
+            ],
+            "fallbacks": {"m": ["far/simulated", "nowhere/simulated"]},
+        },
+    }
+    async with gateway(tmp_path, config) as running:
+        await admin(running, "POST", "tenants", {"id": "t", "regions": ["eu"]})
+        bound = (await admin(running, "POST", "keys", {"tenant": "t"})).json["key"]
+        free = (await admin(running, "POST", "keys", {})).json["key"]
+        kept = [await ask(running, bound, model=each) for each in ("m", "far/simulated")]
+        served = await ask(running, free, model="m")
+
+    assert [each.status for each in kept] == [502, 503]
+    assert served.headers["x-gateway-provider"] in ("far", "nowhere")
+
+
 async def test_a_tenant_stays_in_its_regions(tmp_path: Path) -> None:
     async with gateway(tmp_path) as running:
         await admin(running, "POST", "tenants", {"id": "t", "regions": ["eu"]})

@@ -20,9 +20,10 @@ from llm_gateway_api import (
     Store,
     Usage,
 )
-from llm_gateway_ledger_store import reports
+from llm_gateway_ledger_store import reports, tenantdata
 from llm_gateway_ledger_store.ledger import StoreLedger
 from llm_gateway_ledger_store.rows import insert
+from llm_gateway_ledger_store.tenantdata import TenantUsage
 from llm_gateway_migrations.files import collect
 from llm_gateway_migrations.plugin import SQL
 from llm_gateway_migrations.runner import Runner
@@ -223,3 +224,51 @@ async def test_a_record_keeps_all_that_its_price_was_computed_from(store: Store)
     kept = {name: row[f"{name}_tokens"] for name in (*METERS, "billed_input", "billed_output")}
     kept["search_units"] = row["search_units"]
     assert kept == {name: getattr(usage, name) for name in kept}
+
+
+async def test_an_erased_tenants_records_are_anonymous_and_add_up(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In pieces, exactly once; the others' records are as they were."""
+    monkeypatch.setattr(tenantdata, "ROWS", 40)
+    kept = records(500)
+    await keep(store, kept)
+    asked = reports.Asked(0, None, None, None)
+    groups = ("provider", "model", "day")
+    before = await reports.cost(store, asked, groups, breakdown=True)
+    others = "SELECT * FROM usage_records WHERE tenant = 'b' ORDER BY id"
+    neighbours = await store.fetch(others)
+    usage = TenantUsage(store, tmp_path)
+    mine = [each for each in kept if each.tenant == "a"]
+
+    pages = [await usage.export("a", "", 70)]
+    while pages[-1].next is not None:
+        pages.append(await usage.export("a", pages[-1].next, 70))
+    erased, again = await usage.erase("a"), await usage.erase("a")
+    rows = await store.fetch("SELECT * FROM usage_records")
+
+    exported = [row["id"] for page in pages for row in page.rows]
+    assert sorted(map(str, exported)) == sorted(each.id for each in mine)
+    assert (erased, again, await usage.count("a")) == (len(mine), 0, 0)
+    left = {row["id"]: row for row in rows if row["id"] in {each.id for each in mine}}
+    assert all(row["key_id"] is None and row["request_id"] == "" for row in left.values())
+    assert await store.fetch(others) == neighbours
+    assert await reports.cost(store, asked, groups, breakdown=True) == before
+
+
+async def test_refused_records_of_an_erased_tenant_are_anonymous_too(
+    store: Store, tmp_path: Path
+) -> None:
+    usage, path = TenantUsage(store, tmp_path), tmp_path / tenantdata.REJECTED
+    kept = records(20)
+    for each in kept:
+        tenantdata.reject(path, msgspec.json.encode(each))
+    tenantdata.reject(path, b"torn")
+    erased = await usage.erase("a")
+
+    lines = path.read_bytes().splitlines()
+    found = [msgspec.json.decode(each, type=LedgerRecord) for each in lines[:-1]]
+    assert erased == sum(each.tenant == "a" for each in kept)
+    assert [each.id for each in found] == [each.id for each in kept]
+    assert {each.tenant for each in found} == {None, "b"}
+    assert lines[-1] == b"torn"

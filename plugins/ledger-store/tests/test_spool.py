@@ -82,6 +82,27 @@ def test_a_segment_stays_while_one_of_its_requests_runs(tmp_path: Path) -> None:
     assert first not in spool.segments
 
 
+def test_what_was_shipped_does_not_stay_for_long(tmp_path: Path) -> None:
+    """Even where few requests come, and the file has room for more."""
+    spool = Spool(tmp_path)
+    spool.begin(opening(0))
+    spool.turn(0.0)
+    running = len(spool.segments)
+    spool.end(record(0))
+    spool.turn(0.0)
+    unshipped = len(spool.segments)
+    spool.segments[0].shipped = spool.segments[0].written
+    spool.turn(3600.0)
+    young = len(spool.segments)
+    spool.turn(0.0)
+    files = list(tmp_path.iterdir())
+    spool.begin(opening(1))
+    spool.end(record(1))
+
+    assert (running, unshipped, young, files) == (1, 1, 1, [])
+    assert len(spool.segments) == 1
+
+
 def test_a_dead_process_leaves_records_and_abandoned_requests(tmp_path: Path) -> None:
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[2])\n"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.signing import *
     from llm_gateway_api.specs import *
     from llm_gateway_api.sse import *
+    from llm_gateway_api.tenantdata import *
     from llm_gateway_api.tracing import *
     from llm_gateway_api.values import *
 
@@ -60,6 +61,7 @@ _MODULES = (
     "health",
     "tracing",
     "signing",
+    "tenantdata",
     "settings",
 )
 

@@ -381,3 +381,18 @@ def llm_gateway_secret_sources() -> "Iterable[specs.SecretSourceSpec]":
     Raises:
         Any exception sets the plugin aside (phase declare).
     """
+
+
+@hookspec
+def llm_gateway_tenant_data() -> "Iterable[specs.TenantDataSpec]":
+    """Declare what the plugin keeps about tenants: exported and erased with the others.
+
+    Called once at start, after the settings were read.
+
+    Returns:
+        One spec for each kind of data, what goes by itself too; names are unique among
+        plugins.
+
+    Raises:
+        Any exception sets the plugin aside (phase declare).
+    """

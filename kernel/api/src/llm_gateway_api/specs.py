@@ -11,7 +11,7 @@ for when ``state`` cannot be reached), ``workers`` (their number on this host), 
 (`Ledger`), ``prices`` (`Prices`), ``audit`` (`Audit`), ``redact`` (`Redact`), ``probe`` (`Probe`),
 ``monitor`` (`HealthMonitor`), ``migrations`` (all `MigrationSpec`) and ``routes`` (all
 `FrontendSpec` and `EndpointSpec`). To services and endpoints: ``caches`` (the `Cache` objects in
-service, by name) and ``explain`` (`Explain`).
+service, by name), ``explain`` (`Explain`) and ``tenant_data`` (`TenantKinds`).
 What no installed plugin brings is None.
 
 What `make` returned is kept over a reload while its settings and needs are the same
@@ -47,7 +47,7 @@ class SettingsSpec:
 class CommandSpec:
     """A command of ``llm-gateway``: `load` is ``module:attribute`` of a click command.
 
-    A `name` of two words adds to a group of the kernel's: ``plugins new``.
+    A `name` of two words adds to a group, the kernel's or another plugin's: ``plugins new``.
     """
 
     name: str
@@ -291,6 +291,28 @@ class SecretSourceSpec:
     make: Make
     settings: str | None = None
     needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TenantDataSpec:
+    """One kind of data about tenants; `make` returns a `TenantData`, or None where nothing is
+    kept. It may need ``caches`` beside what all may need. Without `make` there is nothing to
+    do: it goes by itself, in the time that `kept` says.
+
+    The texts stand in the documentation: `what` is kept, `where`, for how long it is `kept`,
+    and what is `left` of it by an erasure. Kinds of a lower `order` are erased first: those
+    that let new data arise (keys) before those that record the rest (audit).
+    """
+
+    name: str
+    what: str
+    where: str
+    kept: str
+    left: str = "nothing"
+    make: Make | None = None
+    settings: str | None = None
+    needs: tuple[str, ...] = ()
+    order: int = 50
 
 
 @dataclass(frozen=True, slots=True)

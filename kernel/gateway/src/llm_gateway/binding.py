@@ -191,6 +191,8 @@ class Binder:
             monitor,
             self.settings.server.max_json_depth,
         )
+        kinds = sorted(self.all("tenant_data"), key=lambda pair: int(pair[0].order))
+        self.maker.offers["tenant_data"] = tuple(kinds)
         self.all("services")
         traced = tracing.bound(self.maker, kernel.counts.tracing_errors, self.armed)
         endpoints = [(spec, made) for spec, made in self.all("endpoints")]

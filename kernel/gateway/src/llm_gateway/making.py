@@ -44,6 +44,8 @@ class Maker:
     def make(self, plugin: str, hook: str, spec: Any) -> Any:
         """Call `spec.make` with its settings and needs; None where the plugin stays off."""
         section: tuple[Any, ...] = ()
+        if spec.make is None:
+            return None
         if spec.settings is not None:
             section = (self.settings.section(spec.settings),)
             if section[0] is None or getattr(section[0], "enabled", True) is False:

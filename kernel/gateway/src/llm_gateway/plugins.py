@@ -51,6 +51,7 @@ SPECS: dict[str, type] = {
     "auditors": specs.AuditorSpec,
     "redactors": specs.RedactorSpec,
     "secret_sources": specs.SecretSourceSpec,
+    "tenant_data": specs.TenantDataSpec,
     "tracers": specs.TracerSpec,
     "services": specs.ServiceSpec,
     "endpoints": specs.EndpointSpec,
@@ -337,6 +338,7 @@ def _claims(found: Plugins) -> Iterator[tuple[str, str, str]]:
         ("state_backends", "state backend"),
         ("migrations", "series of migrations"),
         ("secret_sources", "source of secrets"),
+        ("tenant_data", "kind of tenants' data"),
     ):
         for plugin, spec in found.declared(hook):
             listener = " (metrics)" if getattr(spec, "listener", "main") == "metrics" else ""

@@ -9,6 +9,7 @@ from llm_gateway_api import (
     EndpointResponse,
     EndpointSpec,
     ServiceSpec,
+    TenantDataSpec,
     hookimpl,
 )
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from llm_gateway_api import Cache, CacheSettings, EndpointHandler, StateBackend
 
     from llm_gateway_admin_cache.clearing import Clearing
+    from llm_gateway_admin_cache.tenantdata import TenantAnswers
 
 NEEDS = ("caches", "state")
 
@@ -40,6 +42,29 @@ def llm_gateway_endpoints() -> list[EndpointSpec]:
         EndpointSpec("DELETE", f"{path}/entries", "operator", _handling("clear"), needs=NEEDS),
         EndpointSpec("GET", f"{path}/config", "operator", _config, settings="cache"),
     ]
+
+
+@hookimpl
+def llm_gateway_tenant_data() -> list[TenantDataSpec]:
+    return [
+        TenantDataSpec(
+            "answers",
+            "answers that caches keep, the semantic one with the questions",
+            "memory of the workers; Redis with `cache.backend: redis`",
+            "`cache.default_ttl_seconds`, less where they are evicted",
+            make=tenant_answers,
+            needs=NEEDS,
+        )
+    ]
+
+
+def tenant_answers(
+    caches: "Mapping[str, Cache]", state: "StateBackend | None"
+) -> "TenantAnswers | None":
+    from llm_gateway_admin_cache.tenantdata import TenantAnswers
+
+    found = clearing(caches, state)
+    return TenantAnswers(found) if found.caches else None
 
 
 def clearing(caches: "Mapping[str, Cache]", state: "StateBackend | None") -> "Clearing":

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from llm_gateway_filter_identity.filter import IdentityFilter
     from llm_gateway_filter_identity.residency import Residency
     from llm_gateway_filter_identity.settings import IdentitySettings
+    from llm_gateway_filter_identity.tenantdata import TenantIdentity
 
 PATH = "plugins.filter_identity"
 
@@ -53,6 +54,31 @@ def llm_gateway_commands() -> list[gw.CommandSpec]:
         gw.CommandSpec("keys", f"{module}:keys", "API keys: create, list, show, rotate, revoke."),
         gw.CommandSpec("tenants", f"{module}:tenants", "Tenants and what holds for them."),
     ]
+
+
+@gw.hookimpl
+def llm_gateway_tenant_data() -> list[gw.TenantDataSpec]:
+    return [
+        gw.TenantDataSpec(
+            "identity",
+            "the tenant, its keys (hashes of their secrets) and its budgets",
+            "store, `tenants`, `api_keys`, `budgets`; a copy in `identity.json` of each data "
+            "directory",
+            "until they are deleted; a deleted tenant and a revoked key until the erasure",
+            left="the tenant's id; rows that say that a key was there",
+            make=tenant_identity,
+            needs=("store", "state"),
+            order=0,
+        )
+    ]
+
+
+def tenant_identity(
+    store: "gw.Store | None", state: "gw.StateBackend | None"
+) -> "TenantIdentity | None":
+    from llm_gateway_filter_identity.tenantdata import TenantIdentity
+
+    return TenantIdentity(store, state) if store is not None else None
 
 
 def identity(

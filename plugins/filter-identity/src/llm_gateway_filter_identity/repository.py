@@ -5,7 +5,7 @@ also raises the version that gateways look at.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import time
 from typing import Any
 
@@ -62,7 +62,7 @@ class Repository:
                 "VALUES (:id, :document, :disabled, :now, :now, NULL, :version) "
                 "ON CONFLICT (id) DO UPDATE SET document = :document, disabled = :disabled, "
                 "created_at = :now, updated_at = :now, deleted_at = NULL, version = :version "
-                "WHERE tenants.deleted_at IS NOT NULL RETURNING *",
+                "WHERE tenants.deleted_at IS NOT NULL AND tenants.erased_at IS NULL RETURNING *",
                 id=new.id,
                 document=document,
                 disabled=new.disabled,
@@ -70,7 +70,7 @@ class Repository:
                 version=version,
             )
             if row is None:
-                raise ConflictError(f"There is a tenant {new.id!r} already.", param="id")
+                raise await _taken(queries, new.id)
             tell()
         return tenant_shown(row)
 
@@ -126,7 +126,9 @@ class Repository:
     async def keys(
         self, tenant: str | None = None, after: str = "", limit: int = PAGE
     ) -> list[dict[str, Any]]:
-        where = "id > :after" + ("" if tenant is None else " AND tenant = :tenant")
+        where = "deleted_at IS NULL AND id > :after" + (
+            "" if tenant is None else " AND tenant = :tenant"
+        )
         params: dict[str, SQLValue] = {"after": after, "limit": limit}
         if tenant is not None:
             params["tenant"] = tenant
@@ -222,7 +224,7 @@ class Repository:
                 queries,
                 "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, :now), "
                 "previous_hash = NULL, previous_until = NULL, updated_at = :now, "
-                "version = :version WHERE id = :id RETURNING *",
+                "version = :version WHERE id = :id AND deleted_at IS NULL RETURNING *",
                 id=key_id,
                 now=self._now(),
                 version=version,
@@ -233,7 +235,9 @@ class Repository:
         return self.key_shown(row)
 
     async def _key(self, queries: Queries, key_id: str) -> Row:
-        row = await _one(queries, "SELECT * FROM api_keys WHERE id = :id", id=key_id)
+        row = await _one(
+            queries, "SELECT * FROM api_keys WHERE id = :id AND deleted_at IS NULL", id=key_id
+        )
         if row is None:
             raise _no_key(key_id)
         return row
@@ -278,15 +282,19 @@ class Repository:
     def _now(self) -> int:
         return int(self._clock() * 1000)
 
-    @asynccontextmanager
-    async def _changing(self) -> AsyncIterator[tuple[Queries, int]]:
-        """A transaction and the version of what is changed in it. Raising the version first
-        makes changes wait for one another, so versions become visible in their order."""
-        async with self._store.transaction() as queries:
-            rows = await queries.fetch(
-                "UPDATE identity_version SET version = version + 1 WHERE id = 1 RETURNING version"
-            )
-            yield queries, int(str(rows[0]["version"]))
+    def _changing(self) -> AbstractAsyncContextManager[tuple[Queries, int]]:
+        return changing(self._store)
+
+
+@asynccontextmanager
+async def changing(store: Store) -> AsyncIterator[tuple[Queries, int]]:
+    """A transaction and the version of what is changed in it. Raising the version first
+    makes changes wait for one another, so versions become visible in their order."""
+    async with store.transaction() as queries:
+        rows = await queries.fetch(
+            "UPDATE identity_version SET version = version + 1 WHERE id = 1 RETURNING version"
+        )
+        yield queries, int(str(rows[0]["version"]))
 
 
 def tenant_shown(row: Row) -> dict[str, Any]:
@@ -313,6 +321,16 @@ def _document(given: msgspec.Struct, kind: type[msgspec.Struct]) -> str:
 
 def _milliseconds(given: ChangedKey) -> int | None:
     return None if given.expires_at is None else int(given.expires_at.timestamp() * 1000)
+
+
+async def _taken(queries: Queries, tenant_id: str) -> ConflictError:
+    """Why the id of a tenant cannot be given."""
+    sql = "SELECT id FROM tenants WHERE id = :id AND erased_at IS NOT NULL"
+    if await queries.fetch(sql, {"id": tenant_id}):
+        text = f"The tenant {tenant_id!r} was erased; its id is not given again."
+    else:
+        text = f"There is a tenant {tenant_id!r} already."
+    return ConflictError(text, param="id")
 
 
 def _no_key(key_id: str) -> NotFoundError:

@@ -12,10 +12,10 @@ from llm_gateway_api import GatewayError, Metrics, Store
 
 from llm_gateway_ledger_store.rows import insert
 from llm_gateway_ledger_store.spool import Segment, Spool, leave, orphans, release
+from llm_gateway_ledger_store.tenantdata import REJECTED, reject
 
 log = logging.getLogger("llm_gateway_ledger_store")
 BATCH = 500
-REJECTED = "rejected.jsonl"
 CLOSE_SECONDS = 5.0
 DAY_MS = 24 * 3600 * 1000
 RETENTION_SECONDS = 3600.0
@@ -93,6 +93,7 @@ class StoreLedger:
         self._waiting.value = sum(each.written - each.shipped for each in self._spool.segments)
         for segment in self._spool.segments:
             await self._ship(segment)
+        self._spool.turn()
         self._waiting.value = sum(each.written - each.shipped for each in self._spool.segments)
 
     async def _ship(self, segment: Segment) -> None:
@@ -127,8 +128,7 @@ class StoreLedger:
 
     def _reject(self, record: bytes) -> None:
         log.error("ledger.rejected the record is kept in %s", self._folder / REJECTED)
-        with (self._folder / REJECTED).open("ab") as file:
-            file.write(record + b"\n")
+        reject(self._folder / REJECTED, record)
 
     async def _retire(self) -> None:
         """Delete in pieces what is too old: one host at a time, no long lock on the table."""

@@ -12,6 +12,7 @@ from llm_gateway_api import (
     LedgerSpec,
     SettingsSpec,
     StoreError,
+    TenantDataSpec,
     hookimpl,
 )
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from llm_gateway_api import EndpointHandler, Ledger, Metrics, Store
 
     from llm_gateway_ledger_store.settings import LedgerSettings
+    from llm_gateway_ledger_store.tenantdata import TenantUsage
 
 PATH = "plugins.ledger_store"
 Report = Callable[["Store", Mapping[str, str]], Awaitable[Sequence[Mapping[str, object]]]]
@@ -57,6 +59,29 @@ def llm_gateway_endpoints() -> list[EndpointSpec]:
         EndpointSpec("GET", f"/admin/v1/{name}", "operator", _reporting(report), needs=("store",))
         for name, report in (("cost", _cost), ("token-usage", _tokens), ("latency", _latency))
     ]
+
+
+@hookimpl
+def llm_gateway_tenant_data() -> list[TenantDataSpec]:
+    return [
+        TenantDataSpec(
+            "usage",
+            "one record for each request: when, which key and model, how many tokens, what it "
+            "cost; no content",
+            "store, `usage_records`; until they are shipped, in `spool/` of the data directory",
+            "`plugins.ledger_store.retention_days`, for ever where that is absent; a spool file "
+            "for about an hour after its records were shipped",
+            left="the record without tenant, key and request id, its time cut to the hour",
+            make=tenant_usage,
+            needs=("store", "data_dir"),
+        )
+    ]
+
+
+def tenant_usage(store: "Store | None", data_dir: Path) -> "TenantUsage | None":
+    from llm_gateway_ledger_store.tenantdata import TenantUsage
+
+    return TenantUsage(store, data_dir / "spool") if store is not None else None
 
 
 def ledger(

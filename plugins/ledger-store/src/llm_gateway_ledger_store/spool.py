@@ -20,6 +20,8 @@ SEGMENT_BYTES = 4 * 1024 * 1024
 # The longest entry: names a client may choose are cut to fit.
 ENTRY_BYTES = 4096
 SUFFIX = ".spool"
+# How long a segment may stay after all of it was shipped.
+KEPT_SECONDS = 3600.0
 
 
 ENDED = b'{"type":"ended"'
@@ -37,6 +39,7 @@ class Segment:
     written: int = 0
     shipped: int = 0
     open_ids: set[str] = field(default_factory=set)
+    born: float = field(default_factory=time.monotonic)
 
     @property
     def done(self) -> bool:
@@ -91,6 +94,16 @@ class Spool:
         if segment.done and segment is not self._segments[-1]:
             self._segments.remove(segment)
             release(segment)
+
+    def turn(self, seconds: float = KEPT_SECONDS) -> None:
+        """Delete the one in use too, where it is older than `seconds` and nothing is to come:
+        what the store has is not kept here for long."""
+        if self._where or not self._segments or not self._segments[-1].written:
+            return
+        last = self._segments[-1]
+        if last.done and time.monotonic() - last.born >= seconds:
+            self._segments.remove(last)
+            release(last)
 
     def close(self) -> None:
         """Delete what is done; the rest is found by the next process."""

@@ -46,6 +46,19 @@ def llm_gateway_commands() -> list[gw.CommandSpec]:
     return [gw.CommandSpec("budgets", load, "Budgets of tenants and keys: list, set, delete.")]
 
 
+@gw.hookimpl
+def llm_gateway_tenant_data() -> list[gw.TenantDataSpec]:
+    return [
+        gw.TenantDataSpec(
+            "spending",
+            "the sum that a budget's period has used so far, under the budget's random id",
+            "shared state: memory of the host, or Redis",
+            "a day after the period's end; ten years for a budget of all time",
+            left="the sum, under an id that leads nowhere",
+        )
+    ]
+
+
 def limiter(
     settings: "BudgetSettings",
     state: "gw.StateBackend | None",

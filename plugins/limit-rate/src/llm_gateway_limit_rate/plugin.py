@@ -23,6 +23,18 @@ def llm_gateway_limiters() -> list[gw.LimiterSpec]:
     return [gw.LimiterSpec("rate", make, settings=PATH, fail="closed", needs=needs)]
 
 
+@gw.hookimpl
+def llm_gateway_tenant_data() -> list[gw.TenantDataSpec]:
+    return [
+        gw.TenantDataSpec(
+            "rates",
+            "how many requests and tokens a tenant, a key or an address has used just now",
+            "shared state: memory of the host, or Redis",
+            "a minute or two, until the bucket is full again; a slot 15 minutes at most",
+        )
+    ]
+
+
 def make(
     settings: RateLimitSettings,
     state: gw.StateBackend | None,

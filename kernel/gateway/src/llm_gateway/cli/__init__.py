@@ -89,7 +89,11 @@ class LazyGroup(click.RichGroup):
         name, stub, rest = super().resolve_command(ctx, args)
         if name is None or stub is None:
             return name, stub, rest
-        return name, _loaded(name, self._table(ctx)[name][0]), rest
+        command = _loaded(name, self._table(ctx)[name][0])
+        if isinstance(command, click.Group) and not isinstance(command, OpenGroup):
+            for each, load in _added(name).items():
+                command.add_command(_loaded(f"{name} {each}", load), each)
+        return name, command, rest
 
     def _table(self, ctx: click.Context) -> dict[str, tuple[str, str]]:
         """Name to what loads it and its help; the kernel's own names come first."""
@@ -105,19 +109,18 @@ class OpenGroup(click.RichGroup):
     """A group of the kernel's that plugins may add to: ``plugins new`` adds ``new``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *self._added()})
+        return sorted({*super().list_commands(ctx), *_added(str(self.name))})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         own = super().get_command(ctx, cmd_name)
-        added = self._added().get(cmd_name) if own is None else None
+        added = _added(str(self.name)).get(cmd_name) if own is None else None
         return own if added is None else _loaded(f"{self.name} {cmd_name}", added)
 
-    def _added(self) -> dict[str, str]:
-        start = f"{self.name} "
-        table = _of_plugins()
-        return {
-            name.removeprefix(start): table[name][0] for name in table if name.startswith(start)
-        }
+
+def _added(group: str) -> dict[str, str]:
+    """What plugins add to the commands of `group`: name to what loads it."""
+    start, table = f"{group} ", _of_plugins()
+    return {name.removeprefix(start): table[name][0] for name in table if name.startswith(start)}
 
 
 def _loaded(name: str, load: str) -> click.Command:

@@ -605,3 +605,32 @@ def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
 @gw.hookimpl
 def llm_gateway_secret_sources() -> list[gw.SecretSourceSpec]:
     return [gw.SecretSourceSpec("acme_vault", Vault)]
+
+
+class Notes:
+    """Two notes about every tenant but one, until they are erased."""
+
+    def __init__(self) -> None:
+        self._erased: set[str] = set()
+
+    async def count(self, tenant: str) -> int:
+        return 0 if tenant in self._erased or tenant == "nobody" else 2
+
+    async def export(self, tenant: str, after: str, limit: int) -> gw.ExportPage:
+        if not await self.count(tenant):
+            return gw.ExportPage([])
+        number = int(after or 1)
+        return gw.ExportPage([{"note": number}], str(number + 1) if number < 2 else None)
+
+    async def erase(self, tenant: str) -> int:
+        found = await self.count(tenant)
+        self._erased.add(tenant)
+        return found
+
+
+@gw.hookimpl
+def llm_gateway_tenant_data() -> list[gw.TenantDataSpec]:
+    return [
+        gw.TenantDataSpec("notes", "notes", "memory", "for ever", make=Notes),
+        gw.TenantDataSpec("echoes", "what was heard", "the air", "a moment"),
+    ]

@@ -1,0 +1,1 @@
+"""All that is kept about a tenant: exported in one file, erased everywhere."""
