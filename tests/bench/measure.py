@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from rig import Rig, System, answers
-from scenarios import MANY_MODELS, Scenario, chat
+from scenarios import BUDGET, MANY_MODELS, TENANT, Scenario, chat
 
 Row = dict[str, float]
 Rows = dict[str, Row]
@@ -25,6 +25,8 @@ def at(values: Sequence[float], share: float) -> float:
 def cpu(rig: Rig, scenario: Scenario, rounds: int) -> Rows:
     """CPU time a request in a closed loop of 32 clients, rounds interleaved, medians."""
     gateway = rig.gateway(scenario.config, scenario.plugins)
+    if scenario.stored:
+        gateway.admit(TENANT, BUDGET)
     yardstick = gateway if scenario.own_lane else rig.relay
     pairs = [(yardstick, scenario.relayed, "bare relay"), (gateway, scenario.request, "gateway")]
     costs: dict[str, list[float]] = {"bare relay": [], "gateway": []}

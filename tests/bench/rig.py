@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from llm_gateway_testkit import servers
-from scenarios import BASE, CORE, KEY, merged
+from scenarios import ADMIN_KEY, BASE, CORE, KEY, merged
 
 HERE = Path(__file__).parent
 NOTHING: Mapping[str, Any] = {}
@@ -86,6 +86,26 @@ class System:
 
     def __init__(self, name: str, process: Process, port: int, metrics_port: int = 0) -> None:
         self.name, self.process, self.port, self.metrics_port = name, process, port, metrics_port
+        self.key = KEY
+
+    def admit(self, tenant: Mapping[str, Any], budget: Mapping[str, Any]) -> None:
+        """Make `tenant` with `budget`, and ask with a key of its own from now on."""
+        if self.key != KEY:
+            return
+        owner = tenant["id"]
+        self._put("POST", "tenants", tenant)
+        self._put("PUT", "budgets", {"level": "tenant", "owner": owner, **budget})
+        self.key = self._put("POST", "keys", {"tenant": owner, "name": "bench"})["key"]
+
+    def _put(self, method: str, what: str, body: Mapping[str, Any]) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/admin/v1/{what}",
+            json.dumps(body).encode(),
+            {"authorization": f"Bearer {ADMIN_KEY}", "content-type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return json.loads(answer.read())
 
 
 class Rig:
@@ -150,7 +170,9 @@ class Rig:
 
     def start(self, system: System, bodies: Sequence[object], path: str, **job: Any) -> None:
         """Begin a job of `load.py`."""
-        job.update(port=system.port, path=path, key=KEY, bodies=bodies, result=str(self._result))
+        job.update(
+            port=system.port, path=path, key=system.key, bodies=bodies, result=str(self._result)
+        )
         assert self._load.stdin is not None
         self._load.stdin.write(json.dumps(job).encode() + b"\n")
         self._load.stdin.flush()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 KEY = "bench-key-0123456789abcdef"
+ADMIN_KEY = "bench-admin-0123456789abcdef"
 MOCK = "http://127.0.0.1:{mock}"  # filled in when the mock has its port
 REDIS = "redis://{redis}"  # likewise; a server is started when a scenario names it
 
@@ -105,7 +106,8 @@ class Scenario:
     `relayed` is what the relay is asked at `relayed_path`: the same work without a gateway.
     With `own_lane`, the yardstick is the gateway itself, relaying `relayed`. `config` is merged
     into `BASE` and `plugins` take part (None: every one installed); scenarios that have both in
-    common share a gateway. `target` is the ratio to the yardstick that is wanted.
+    common share a gateway. `target` is the ratio to the yardstick that is wanted. With `stored`
+    the caller's key is one of `TENANT`, made for this gateway.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Scenario:
     plugins: frozenset[str] | None = CORE
     relayed_path: str = "/v1/chat/completions"
     own_lane: bool = False
+    stored: bool = False
 
 
 def translated(vendor: str) -> tuple[Scenario, Scenario]:
@@ -147,27 +150,43 @@ def translated(vendor: str) -> tuple[Scenario, Scenario]:
     )
 
 
-# Limits of the key in requests, tokens and at once, and a record of each request.
+# A tenant with a key, limits and a budget in the store, a price, and a record of each request.
 ACCOUNTED = CORE | {
+    "catalog_models",
+    "filter_identity",
     "ledger_store",
+    "limit_budget",
     "limit_rate",
     "migrations",
     "state_host",
     "state_redis",
     "store_sqlite",
 }
-LIMIT = 1_000_000_000
-
-
-def limited(**state: str) -> dict[str, Any]:
-    """Limits that nobody reaches, counted in `state`."""
-    rate = {"requests_per_minute": LIMIT, "burst_size": LIMIT, "tokens_per_minute": LIMIT}
-    return {"security": {"rate_limit": {**rate, "max_concurrent": 1000}}, "state": state}
+LIMIT = 1_000_000_000  # that nobody reaches
+TENANT: Mapping[str, Any] = {
+    "id": "bench",
+    "limits": {
+        "requests_per_minute": LIMIT,
+        "tokens_per_minute": LIMIT,
+        "max_concurrent": 1000,
+    },
+}
+BUDGET: Mapping[str, Any] = {"amount_usd": 1_000_000, "period": "month"}
 
 
 def accounted(name: str, target: float | None, **state: str) -> Scenario:
-    named = f"plain, keys, limits and ledger: {name}"
-    return Scenario(named, chat(), chat(), 3000, target, config=limited(**state), plugins=ACCOUNTED)
+    """Everything that is counted for a tenant, shared state in `state`."""
+    asked = chat(model="gpt-4o-mini")
+    return Scenario(
+        f"plain, stored keys, limits, budget and ledger: {name}",
+        asked,
+        asked,
+        3000,
+        target,
+        config={"security": {"auth": {"admin_key": ADMIN_KEY}}, "state": state},
+        plugins=ACCOUNTED,
+        stored=True,
+    )
 
 
 # Signing is measured by `filters.py`: the load repeats its bytes, and a signature is taken once.

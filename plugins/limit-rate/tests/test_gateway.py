@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from llm_gateway_testkit.gateway import API_KEY, running_gateway
 from llm_gateway_testkit.rawclient import call
 
@@ -24,3 +25,21 @@ async def test_the_third_request_is_told_to_wait() -> None:
     assert answers[2].headers["x-ratelimit-remaining-requests"] == "0"
     assert answers[2].json["error"]["code"] == "rate_limit_exceeded"
     assert b'gateway_rate_limit_exceeded_total{scope="key"} 1' in page.body
+
+
+@pytest.mark.parametrize("security", [{}, {"rate_limit": {"enabled": False}}])
+async def test_limits_of_a_tenant_hold_without_the_section(security: dict[str, Any]) -> None:
+    admin = "admin-key-0123456789abcdef"
+    config = {"providers": CONFIG["providers"], "security": security}
+    async with running_gateway(config, {"LLM_GATEWAY_ADMIN_KEY": admin}) as gateway:
+
+        async def made(what: str, body: Any) -> Any:
+            return (await call(f"{gateway.url}/admin/v1/{what}", body, key=admin)).json
+
+        await made("tenants", {"id": "acme", "limits": {"requests_per_minute": 2}})
+        key = (await made("keys", {"tenant": "acme", "name": "ci"}))["key"]
+        url = f"{gateway.url}/v1/chat/completions"
+        answers = [await call(url, BODY, key=key) for _ in range(3)]
+
+    assert [each.status for each in answers] == [200, 200, 429]
+    assert answers[2].headers["x-ratelimit-limit-requests"] == "2"

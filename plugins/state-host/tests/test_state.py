@@ -74,11 +74,11 @@ async def test_slots_of_a_killed_worker_come_back(tmp_path: Path) -> None:
     async with (state := HostState(tmp_path)).open():
         workers(tmp_path, 3, "die")
         held = await state.used(["s"])
-        assert isinstance(await state.take([take]), Denial | Grant)
+        mine = isinstance(await state.take([take]), Grant)  # not where all three held one at once
         state._table.bury()
 
         assert held[0] > 0
-        assert list(await state.used(["s"])) == [1]
+        assert list(await state.used(["s"])) == [int(mine)]
 
 
 async def test_state_outlives_its_workers(tmp_path: Path) -> None:
@@ -107,14 +107,14 @@ def test_records_that_say_nothing_are_used_again(
     made = Table(tmp_path)
     with made.locked():
         for number in range(1000):
-            ((place, cell),) = made.find([(f"key {number}", True)], now=float(number))
+            ((place, cell),) = made.find([f"key {number}"], now=float(number))
             cell.until = number + 10.0
-            made.write(place, cell)
+            made.write([(place, cell)])
         with pytest.raises(TableFullError):
             for number in range(100):
-                ((place, cell),) = made.find([(f"more {number}", True)], now=1000.0)
+                ((place, cell),) = made.find([f"more {number}"], now=1000.0)
                 cell.until = 1e9
-                made.write(place, cell)
+                made.write([(place, cell)])
     made.close()
 
 
@@ -133,14 +133,14 @@ def test_a_key_whose_record_went_to_another_begins_anew(
     monkeypatch.setattr(table, "RECORDS", 8)
     made = Table(tmp_path)
     with made.locked():
-        ((place, cell),) = made.find([("first", False)], now=1.0)
+        ((place, cell),) = made.find(["first"], now=1.0)
         cell.value, cell.until = 7.0, 2.0
-        made.write(place, cell)
+        made.write([(place, cell)])
         for number in range(8):
-            ((other, cell),) = made.find([(f"other {number}", False)], now=3.0)
+            ((other, cell),) = made.find([f"other {number}"], now=3.0)
             cell.value, cell.until = 5.0, 9.0 if other == place else 4.0
-            made.write(other, cell)
-        ((again, cell),) = made.find([("first", False)], now=5.0)
+            made.write([(other, cell)])
+        ((again, cell),) = made.find(["first"], now=5.0)
     made.close()
 
     assert again != place

@@ -5,7 +5,7 @@ Each is a contract that a plugin's object meets, and an offer that other plugins
 the offer is None, and the plugin that needs it says so or does without.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from types import MappingProxyType
@@ -85,11 +85,11 @@ class Take(msgspec.Struct, frozen=True):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What was taken; `remaining` has one number for each take."""
+    """What was taken; `remaining` has one number for each take, `token` is the backend's own."""
 
     takes: tuple[Take, ...]
     remaining: tuple[int, ...]
-    token: str = ""
+    token: object = None
 
 
 class Denial(msgspec.Struct, frozen=True):
@@ -99,6 +99,16 @@ class Denial(msgspec.Struct, frozen=True):
     index: int
     retry_after: float
     remaining: tuple[int, ...]
+
+
+class Done:
+    """Awaited like anything else; there is nothing to wait for, and no task is needed to."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+DONE = Done()
 
 
 class StateBackend(Protocol):
@@ -115,8 +125,9 @@ class StateBackend(Protocol):
     async def take(self, takes: Sequence[Take], *, force: bool = False) -> Grant | Denial:
         """All takes or none, as one atomic step. `force` takes even what does not fit."""
 
-    async def settle(self, grant: Grant, amounts: Sequence[int]) -> None:
-        """Make `amounts` what was really used, in the windows taken from; frees slots."""
+    def settle(self, grant: Grant, amounts: Sequence[int]) -> Awaitable[None]:
+        """Make `amounts` what was really used, in the windows taken from; frees slots. `DONE`
+        where that has happened already."""
 
     async def used(self, keys: Sequence[str]) -> Sequence[int]:
         """What windows and slots hold now; 0 where nothing is known."""

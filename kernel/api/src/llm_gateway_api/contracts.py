@@ -5,7 +5,7 @@ are made once per configuration generation and shared by all requests.
 """
 
 from asyncio import Future
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from typing import Protocol, TypeVar, runtime_checkable
@@ -260,7 +260,9 @@ class Limiter(Protocol):
 
     async def reserve(self, arrival: Arrival, head: RequestHead) -> Reservation | Refusal: ...
 
-    async def settle(self, reservation: Reservation, settlement: Settlement) -> None: ...
+    def settle(self, reservation: Reservation, settlement: Settlement) -> Awaitable[None]:
+        """The request is over. What there is to wait for (`DONE`: nothing) goes on beside the
+        next ones, for a few seconds at most. Raising is logged."""
 
 
 class Observer(Protocol):

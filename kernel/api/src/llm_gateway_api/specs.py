@@ -170,13 +170,15 @@ class AttemptPolicySpec:
 
 @dataclass(frozen=True, slots=True)
 class LimiterSpec:
-    """`fail` is what an exception means: ``open`` lets pass, ``closed`` answers 503."""
+    """`fail` is what an exception means: ``open`` lets pass, ``closed`` answers 503. One that
+    is `always` there is made although its section is off: it has limits from elsewhere, too."""
 
     name: str
     make: Make
     settings: str | None = None
     fail: Literal["open", "closed"] = "open"
     needs: tuple[str, ...] = ()
+    always: bool = False
 
 
 @dataclass(frozen=True, slots=True)

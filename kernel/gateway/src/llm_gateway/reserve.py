@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from llm_gateway_api import (
+    DONE,
     GatewayError,
     Limiter,
     Refusal,
@@ -28,45 +29,41 @@ class Scope:
     after all of them, as one for each would cost more than most of the work."""
 
     def __init__(self, seconds: float = 5.0, sweep_seconds: float = 0.5) -> None:
-        self._tasks: dict[asyncio.Task[None], float] = {}
+        self._under_way: dict[asyncio.Future[None], tuple[str, float]] = {}
         self._seconds = seconds
         self._sweep_seconds = sweep_seconds
         self._timer: asyncio.TimerHandle | None = None
 
-    def spawn(
-        self, work: Coroutine[Any, Any, None], name: str, *, seconds: float | None = None
-    ) -> None:
+    def spawn(self, work: Awaitable[None], name: str, *, seconds: float | None = None) -> None:
+        """See that `work` ends. A coroutine begins as a task, a future is under way already."""
         loop = asyncio.get_running_loop()
-        task = loop.create_task(self._run(work, name), name=name)
-        self._tasks[task] = loop.time() + (self._seconds if seconds is None else seconds)
+        until = loop.time() + (self._seconds if seconds is None else seconds)
+        running = asyncio.ensure_future(work)
+        self._under_way[running] = name, until
+        running.add_done_callback(self._ended)
         if self._timer is None:
             self._timer = loop.call_later(self._sweep_seconds, self._sweep)
 
-    async def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        try:
-            await work
-        except Exception:
-            log.exception("%s.failed", name)
-        finally:
-            task = asyncio.current_task()
-            assert task is not None
-            self._tasks.pop(task, None)
+    def _ended(self, work: "asyncio.Future[None]") -> None:
+        name, _ = self._under_way.pop(work, ("", 0.0))
+        if name and not work.cancelled() and (error := work.exception()) is not None:
+            log.error("%s.failed", name, exc_info=error)
 
     def _sweep(self) -> None:
         """Cancel what has had its time."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for task, until in tuple(self._tasks.items()):
+        for work, (name, until) in tuple(self._under_way.items()):
             if until <= now:
-                log.error("%s.too_long", task.get_name())
-                del self._tasks[task]
-                task.cancel()
-        again = bool(self._tasks)
+                log.error("%s.too_long", name)
+                del self._under_way[work]
+                work.cancel()
+        again = bool(self._under_way)
         self._timer = loop.call_later(self._sweep_seconds, self._sweep) if again else None
 
     async def drain(self) -> None:
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=self._seconds)
+        if self._under_way:
+            await asyncio.wait(tuple(self._under_way), timeout=self._seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +103,12 @@ class Reserving:
 
     def settle(self, taken: Reserved, settlement: Settlement) -> None:
         for limiter, reservation in taken:
-            self.scope.spawn(limiter.settle(reservation, settlement), "settle")
+            try:
+                rest = limiter.settle(reservation, settlement)
+                if rest is not DONE:
+                    self.scope.spawn(rest, "settle")
+            except Exception:
+                log.exception("settle.failed")
 
 
 def settlement(call: "Call") -> Settlement:

@@ -20,7 +20,7 @@ def llm_gateway_settings() -> list[gw.SettingsSpec]:
 @gw.hookimpl
 def llm_gateway_limiters() -> list[gw.LimiterSpec]:
     needs = ("state", "local_state", "workers", "metrics")
-    return [gw.LimiterSpec("rate", make, settings=PATH, fail="closed", needs=needs)]
+    return [gw.LimiterSpec("rate", make, settings=PATH, fail="closed", needs=needs, always=True)]
 
 
 @gw.hookimpl

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from llm_gateway_api import Denial, Grant, Take
+from llm_gateway_api import DONE, Denial, Done, Grant, Take
 
-from llm_gateway_state_host.cells import Cell, Listener, settle_all, take_all
+from llm_gateway_state_host.cells import Listener, changes, settle_all, take_all
 from llm_gateway_state_host.process import News, claimed, used_of
 from llm_gateway_state_host.table import Table
 
@@ -54,33 +54,42 @@ class HostState:
 
     async def take(self, takes: Sequence[Take], *, force: bool = False) -> Grant | Denial:
         now = time.monotonic()
-        with self._table.locked():
-            found = self._table.find(_wanted(takes), now)
-            cells = [cell for _, cell in found]
-            answer = take_all(cells, takes, now, self._table.worker, force)
+        table = self._table
+        table.lock()
+        try:
+            found = table.find([each.key for each in takes], now)
+            answer = take_all([cell for _, cell in found], takes, now, force)
             if isinstance(answer, Grant):
-                self._write(found)
+                table.write(found)
+        finally:
+            table.unlock()
         return answer
 
-    async def settle(self, grant: Grant, amounts: Sequence[int]) -> None:
+    def settle(self, grant: Grant, amounts: Sequence[int]) -> Done:
         now = time.monotonic()
-        with self._table.locked():
-            found = self._table.find(_wanted(grant.takes), now)
-            settle_all([cell for _, cell in found], grant, amounts, now, self._table.worker)
-            self._write(found)
+        changed = changes(grant, amounts)
+        table = self._table
+        table.lock()
+        try:
+            found = table.find([take.key for take, _, _ in changed], now)
+            settle_all([cell for _, cell in found], changed, now)
+            table.write(found)
+        finally:
+            table.unlock()
+        return DONE
 
     async def used(self, keys: Sequence[str]) -> Sequence[int]:
         now = time.monotonic()
         with self._table.locked():
-            found = self._table.find([(key, True) for key in keys], now)
+            found = self._table.find(keys, now)
             return [used_of(cell, now) for _, cell in found]
 
     async def claim(self, key: str, seconds: float) -> bool:
         now = time.monotonic()
         with self._table.locked():
-            ((place, cell),) = self._table.find([(f"claim {key}", False)], now)
-            first = claimed(cell, now, seconds)
-            self._write([(place, cell)])
+            found = self._table.find([f"claim {key}"], now)
+            first = claimed(found[0][1], now, seconds)
+            self._table.write(found)
         return first
 
     def publish(self, topic: str, message: bytes) -> None:
@@ -102,10 +111,6 @@ class HostState:
     def listen(self, topic: str, told: Listener) -> None:
         self._news.listen(topic, told)
 
-    def _write(self, found: Sequence[tuple[int, Cell]]) -> None:
-        for place, cell in found:
-            self._table.write(place, cell)
-
     def _received(self) -> None:
         try:
             data = self._socket.recv(NEWS_BYTES)
@@ -122,10 +127,6 @@ class HostState:
     def _mailbox(self, worker: int) -> Path:
         """By way of the open folder: the address of a socket must be short."""
         return Path(f"/proc/self/fd/{self._place}/news-{worker}")
-
-
-def _wanted(takes: Sequence[Take]) -> list[tuple[str, bool]]:
-    return [(each.key, each.kind == "slots") for each in takes]
 
 
 def _listening(path: Path) -> socket.socket:

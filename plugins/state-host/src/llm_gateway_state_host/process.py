@@ -6,9 +6,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from llm_gateway_api import Denial, Grant, Take
+from llm_gateway_api import DONE, Denial, Done, Grant, Take
 
-from llm_gateway_state_host.cells import Cell, Listener, settle_all, take_all
+from llm_gateway_state_host.cells import Cell, Listener, changes, settle_all, take_all
 
 log = logging.getLogger("llm_gateway_state_host")
 SWEEP_EVERY = 10_000
@@ -33,11 +33,12 @@ class ProcessState:
     async def take(self, takes: Sequence[Take], *, force: bool = False) -> Grant | Denial:
         self._sweep()
         cells = [self._cell(each.key) for each in takes]
-        return take_all(cells, takes, self._clock(), 0, force)
+        return take_all(cells, takes, self._clock(), force)
 
-    async def settle(self, grant: Grant, amounts: Sequence[int]) -> None:
-        cells = [self._cell(each.key) for each in grant.takes]
-        settle_all(cells, grant, amounts, self._clock(), 0)
+    def settle(self, grant: Grant, amounts: Sequence[int]) -> Done:
+        changed = changes(grant, amounts)
+        settle_all([self._cell(take.key) for take, _, _ in changed], changed, self._clock())
+        return DONE
 
     async def used(self, keys: Sequence[str]) -> Sequence[int]:
         now = self._clock()
@@ -64,7 +65,7 @@ class ProcessState:
         if self._calls % SWEEP_EVERY == 0:
             now = self._clock()
             self._cells = {
-                key: cell for key, cell in self._cells.items() if cell.until > now or not cell.idle
+                key: cell for key, cell in self._cells.items() if cell.until > now or cell.held
             }
 
 
@@ -93,7 +94,7 @@ def used_of(cell: Cell | None, now: float) -> int:
     """What a window or slots hold; nothing where the window has ended."""
     if cell is None:
         return 0
-    return sum(cell.held) + (int(cell.value) if cell.until > now else 0)
+    return cell.held + (int(cell.value) if cell.until > now else 0)
 
 
 def claimed(cell: Cell, now: float, seconds: float) -> bool:

@@ -12,7 +12,6 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 
 from llm_gateway_state_host.cells import Cell
@@ -22,19 +21,16 @@ RECORDS = 16_384
 PROBES = 64
 _HEAD = struct.Struct("<16s36sII")
 _RECORD = struct.Struct(f"<16sddd{WORKERS}H")
+_KNOWN = struct.Struct("<16sddd")
 _NUMBERS = struct.Struct("<ddd")
 _HELD = struct.Struct(f"<{WORKERS}H")
 _MINE = struct.Struct("<H")
-_HELD_AT = 16 + _NUMBERS.size
+_HELD_AT = _KNOWN.size
 _LOCK = struct.Struct("hhqqi4x")  # the system's struct flock
 _MAGIC = b"llm-gateway-st-1"
 _NOBODY = (0,) * WORKERS
 _EMPTY = bytes(16)
-
-
-@lru_cache(maxsize=4096)
-def _digest(key: str) -> bytes:
-    return hashlib.blake2b(key.encode(), digest_size=16).digest()
+_NOWHERE = (_HEAD.size, b"")  # of a key that was not looked for yet
 
 
 class TableFullError(Exception):
@@ -48,44 +44,51 @@ class Table:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._workers = os.open(folder / "workers", os.O_CREAT | os.O_RDWR, 0o600)
         self._handle = os.open(folder / "table", os.O_CREAT | os.O_RDWR, 0o600)
-        self._places: dict[bytes, int] = {}
+        self._places: dict[str, tuple[int, bytes]] = {}
         with self.locked():
             self._map = self._mapped()
         self.worker = self._column()
 
+    def lock(self) -> None:
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
+
+    def unlock(self) -> None:
+        fcntl.flock(self._handle, fcntl.LOCK_UN)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
-        fcntl.flock(self._handle, fcntl.LOCK_EX)
+        self.lock()
         try:
             yield
         finally:
-            fcntl.flock(self._handle, fcntl.LOCK_UN)
+            self.unlock()
 
-    def find(self, wanted: Sequence[tuple[str, bool]], now: float) -> list[tuple[int, Cell]]:
-        """The places and cells of keys, new ones where there are none; a cell has its `held`
-        where asked for. Under the lock.
+    def find(self, keys: Sequence[str], now: float) -> list[tuple[int, Cell]]:
+        """The places and cells of `keys`, new ones where there are none. Under the lock.
 
         Raises:
             TableFullError: there is no room.
         """
         found: list[tuple[int, Cell]] = []
-        for key, slots in wanted:
-            digest = _digest(key)
-            place = self._places.get(digest, -1)
-            if place < 0 or self._map[place : place + 16] != digest:
-                place = self._find(digest, now, [each for each, _ in found])
-            value, stamp, until = _NUMBERS.unpack_from(self._map, place + 16)
-            found.append((place, Cell(value, stamp, until, self._held(place) if slots else [])))
+        for key in keys:
+            place, digest = self._places.get(key, _NOWHERE)
+            known, value, stamp, until = _KNOWN.unpack_from(self._map, place)
+            if known != digest:  # somebody else's by now, or not looked for yet
+                place = self._find(key, now, [each for each, _ in found])
+                known, value, stamp, until = _KNOWN.unpack_from(self._map, place)
+            held = _HELD.unpack_from(self._map, place + _HELD_AT)
+            found.append((place, Cell(value, stamp, until, sum(held), held[self.worker])))
         return found
 
-    def _find(self, digest: bytes, now: float, taken: Sequence[int]) -> int:
+    def _find(self, key: str, now: float, taken: Sequence[int]) -> int:
+        digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
         start = int.from_bytes(digest[:8], "little")
         free = -1
         for step in range(PROBES):
             place = _HEAD.size + (start + step) % RECORDS * _RECORD.size
             known = self._map[place : place + 16]
             if known == digest:
-                return self._remembered(digest, place)
+                return self._remembered(key, digest, place)
             if free < 0 and (known == _EMPTY or (place not in taken and self._idle(place, now))):
                 free = place
             if known == _EMPTY:
@@ -93,27 +96,24 @@ class Table:
         if free < 0:
             raise TableFullError(f"{RECORDS} records are not enough")
         _RECORD.pack_into(self._map, free, digest, 0.0, 0.0, 0.0, *_NOBODY)
-        return self._remembered(digest, free)
+        return self._remembered(key, digest, free)
 
     def _idle(self, place: int, now: float) -> bool:
         until = _NUMBERS.unpack_from(self._map, place + 16)[2]
-        return bool(until <= now) and not any(self._held(place))
+        return bool(until <= now) and not any(_HELD.unpack_from(self._map, place + _HELD_AT))
 
-    def _remembered(self, digest: bytes, place: int) -> int:
+    def _remembered(self, key: str, digest: bytes, place: int) -> int:
         """Where a key was last; a hint, since another key may have been put there."""
         if len(self._places) >= RECORDS:
             self._places.clear()
-        self._places[digest] = place
+        self._places[key] = place, digest
         return place
 
-    def _held(self, place: int) -> list[int]:
-        return list(_HELD.unpack_from(self._map, place + _HELD_AT))
-
-    def write(self, place: int, cell: Cell) -> None:
-        """Of the slots only this worker's change."""
-        _NUMBERS.pack_into(self._map, place + 16, cell.value, cell.stamp, cell.until)
-        if cell.held:
-            mine = min(cell.held[self.worker], 65535)
+    def write(self, found: Sequence[tuple[int, Cell]]) -> None:
+        """Of the slots only this worker's change. Under the lock."""
+        for place, cell in found:
+            _NUMBERS.pack_into(self._map, place + 16, cell.value, cell.stamp, cell.until)
+            mine = min(cell.mine, 65535)
             _MINE.pack_into(self._map, place + _HELD_AT + 2 * self.worker, mine)
 
     def bury(self) -> None:

@@ -3,11 +3,11 @@
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
-from llm_gateway_api import Denial, Grant, Take
+from llm_gateway_api import DONE, Denial, Grant, Take
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -90,8 +90,28 @@ class RedisState:
             return Denial(reply[1], wait, tuple(reply[3:]))
         return self._granted(takes, lease, reply)
 
-    async def settle(self, grant: Grant, amounts: Sequence[int]) -> None:
-        await self._settle(grant, amounts)
+    def settle(self, grant: Grant, amounts: Sequence[int]) -> Awaitable[None]:
+        """Of what was used as it was taken nothing need be said."""
+        token: Any = grant.token
+        lease, ends = token
+        keys: list[bytes] = []
+        words: list[bytes] = [lease.encode()]
+        for take, amount, end in zip(grant.takes, amounts, ends, strict=True):
+            if amount == take.amount:
+                continue
+            if take.kind == "slots":
+                self._keep(lease, take.key, amount)
+            keys.append(key_of(take.kind, take.key))
+            words += (
+                _KINDS[take.kind],
+                b"%d" % take.amount,
+                b"%d" % amount,
+                b"%d" % take.limit,
+                repr(take.rate).encode(),
+                repr(_seconds(take)).encode(),
+                end,
+            )
+        return self._link.ask(evaluated(SETTLE, keys, words)) if keys else DONE
 
     async def used(self, keys: Sequence[str]) -> Sequence[int]:
         both = [key_of(kind, key) for key in keys for kind in ("window", "slots")]
@@ -116,33 +136,14 @@ class RedisState:
         for each in takes:
             if each.kind == "slots":
                 self._held[lease, each.key] = each.amount
-        ends = ",".join([end.decode() for end in reply[1 : 1 + many]])
-        return Grant(tuple(takes), tuple(reply[1 + many :]), f"{lease}|{ends}")
+        return Grant(tuple(takes), tuple(reply[1 + many :]), (lease, reply[1 : 1 + many]))
 
     def _orphaned(self, takes: Sequence[Take], lease: str, reply: list[Any]) -> None:
         """Whoever asked has left, and will not give back what was taken."""
         if reply[0] == 1:
             grant = self._granted(takes, lease, reply)
             with suppress(StateLostError):
-                self._settle(grant, [0] * len(takes))
-
-    def _settle(self, grant: Grant, amounts: Sequence[int]) -> "asyncio.Future[Any]":
-        lease, _, ends = grant.token.partition("|")
-        words = [lease.encode()]
-        for take, amount, end in zip(grant.takes, amounts, ends.split(","), strict=True):
-            if take.kind == "slots":
-                self._keep(lease, take.key, amount)
-            words += (
-                _KINDS[take.kind],
-                b"%d" % take.amount,
-                b"%d" % amount,
-                b"%d" % take.limit,
-                repr(take.rate).encode(),
-                repr(_seconds(take)).encode(),
-                end.encode(),
-            )
-        keys = [key_of(each.kind, each.key) for each in grant.takes]
-        return self._link.ask(evaluated(SETTLE, keys, words))
+                self.settle(grant, [0] * len(takes))
 
     def _keep(self, lease: str, key: str, slots: int) -> None:
         if slots > 0 and (lease, key) in self._held:
