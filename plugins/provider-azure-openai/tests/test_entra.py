@@ -65,7 +65,7 @@ async def test_workload_identity(login: ScriptedProvider, tmp_path: Path) -> Non
     for text in ("one", "two"):
         file.write_text(f"{text}\n")
         found.append(await made.auth_headers())
-        made._tokens.refused()
+        made._tokens._expires = float("-inf")
 
     forms = [parse_qs(each.body.decode()) for each in login.received]
     assert [form["client_assertion"] for form in forms] == [["one"], ["two"]]
@@ -124,15 +124,28 @@ async def _idle(made: EntraProvider) -> None:
         await asyncio.wait({task})
 
 
-async def test_a_refused_token_is_fetched_again(login: ScriptedProvider) -> None:
+def refusal(made: EntraProvider, sent: gw.Headers, status: int = 401) -> gw.RefusedCall:
+    asked = gw.ChatRequest("prod", (gw.Message("user", (gw.TextPart("Hi"),)),))
+    return gw.RefusedCall(made.encode(asked), sent, status, {}, b"{}")
+
+
+async def test_a_refused_token_is_replaced_for_a_second_try(login: ScriptedProvider) -> None:
+    """Once for all calls that went out with it; where the new one is refused too, it stays."""
     login.enqueue(token("old"), token("new"))
     made = provider(login)
-    await made.auth_headers()
+    old = await made.auth_headers()
 
-    error = made.classify(401, {}, b"{}")
-
-    assert error.failure is gw.FailureClass.CREDENTIAL_REFUSED
+    first, same = refusal(made, old), refusal(made, old)
+    assert made.again(first) is first.request
     assert await made.auth_headers() == {"authorization": "Bearer new"}
+    assert made.again(same) is same.request  # went out with the old one, refused later
+    assert made.again(refusal(made, {"authorization": "Bearer new"})) is None
+    assert made.again(refusal(made, old, status=403)) is None
+
+    assert await made.auth_headers() == {"authorization": "Bearer new"}
+    made._tokens._replaced -= entra.REPLACED_SECONDS
+    later = refusal(made, {"authorization": "Bearer new"})
+    assert made.again(later) is later.request
 
 
 @pytest.mark.parametrize(

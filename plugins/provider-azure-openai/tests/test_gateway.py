@@ -61,6 +61,7 @@ async def running() -> AsyncIterator[Site]:
                 "quiet": {**common, "api_key": "k-1", "content_filter_results": False},
                 "classic": {**common, "api_key": "k-1", "api_version": "2024-02-01"},
                 "entra": {**common, "entra": entra},
+                "revoked": {**common, "entra": entra},
                 "missing": {**common, "api_key": "k-1"},
             },
             "routing": {
@@ -171,6 +172,31 @@ async def test_a_token_in_place_of_a_key(site: Site) -> None:
 
     last = site.vendor.received[-1].headers
     assert last["authorization"] == "Bearer t-1" and "api-key" not in last
+
+
+async def test_a_revoked_token_is_replaced_once_and_nobody_notices(site: Site) -> None:
+    """A 401 costs one more token and one more call, no attempt; a second one is told."""
+    site.vendor.enqueue(Answer(body=_token("t-1")), azure.chat_answer())
+    await site.client.chat.completions.create(model="revoked/prod", messages=ASKED)
+    site.vendor.enqueue(azure.error_answer(401), Answer(body=_token("t-1")), azure.chat_answer())
+
+    raw = await site.client.chat.completions.with_raw_response.create(
+        model="revoked/prod", messages=ASKED
+    )
+
+    assert raw.parse().choices[0].message.content
+    assert raw.headers["x-gateway-attempts"] == "1"
+    paths = [each.path.split("?")[0] for each in site.vendor.received]
+    assert [each.startswith("/tenant/") for each in paths] == [True, False, False, True, False]
+
+    site.vendor.enqueue(azure.error_answer(401))
+    with pytest.raises(sdk.InternalServerError) as caught:
+        await site.client.chat.completions.create(model="revoked/prod", messages=ASKED)
+    assert caught.value.code == "upstream_credentials"
+
+
+def _token(text: str) -> bytes:
+    return json.dumps({"access_token": text, "expires_in": 3600}).encode()
 
 
 @pytest.mark.parametrize("notes", [True, False])

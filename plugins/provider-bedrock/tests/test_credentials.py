@@ -404,20 +404,25 @@ async def test_expired_token_is_renewed_once() -> None:
     assert source.calls == 4
 
 
+def refusal(made: BedrockProvider, reply: Answer) -> gw.RefusedCall:
+    return gw.RefusedCall(made.encode(REQUEST), {}, reply.status, reply.headers, reply.body)
+
+
 async def test_expired_keys_that_last() -> None:
     """Keys of the settings are tried once more, and refused then."""
     made = provider(**PAIR)
     await signed(made)
     reply = bedrock.error_answer("ExpiredTokenException")
 
-    first = made.classify(reply.status, reply.headers, reply.body)
+    first = refusal(made, reply)
+    assert made.again(first) is first.request
     with pytest.raises(gw.UpstreamError):
         made.sign(made.encode(REQUEST))
     await signed(made)
-    second = made.classify(reply.status, reply.headers, reply.body)
+    assert made.again(refusal(made, reply)) is None
 
-    assert gw.FAILURES[first.failure].retry_same
-    assert second.failure is gw.FailureClass.CREDENTIAL_REFUSED
+    error = made.classify(reply.status, reply.headers, reply.body)
+    assert error.failure is gw.FailureClass.CREDENTIAL_REFUSED
 
 
 async def test_clock_of_the_vendor() -> None:
@@ -427,11 +432,9 @@ async def test_clock_of_the_vendor() -> None:
         "InvalidSignatureException", headers={"date": "Mon, 23 Nov 2026 12:10:00 GMT"}
     )
 
-    first = made.classify(reply.status, reply.headers, reply.body)
-    second = made.classify(reply.status, reply.headers, reply.body)
+    assert made.again(refusal(made, reply)) is not None
+    assert made.again(refusal(made, reply)) is None
 
-    assert gw.FAILURES[first.failure].retry_same
-    assert second.failure is gw.FailureClass.CREDENTIAL_REFUSED
     assert (await signed(made)).headers["x-amz-date"].startswith("20261123T1210")
 
 

@@ -390,8 +390,8 @@ async def test_models_have_their_abilities(site: Site) -> None:
 
 
 async def test_credentials_of_a_container() -> None:
-    """A real gateway takes them from the container's endpoint, and asks again and once
-    more when the vendor calls them expired."""
+    """A real gateway takes them from the container's endpoint, and takes others and asks once
+    more, within the attempt, when the vendor calls them expired."""
 
     def described(key: str) -> Answer:
         found = {"AccessKeyId": key, "SecretAccessKey": f"secret-{key}", "Token": "T"}
@@ -408,7 +408,7 @@ async def test_credentials_of_a_container() -> None:
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "AWS_CONFIG_FILE": "/dev/null",
         }
-        provider = {"region": "us-east-1", "base_url": vendor.url, "max_retries": 1}
+        provider = {"region": "us-east-1", "base_url": vendor.url, "max_retries": 0}
         vendor.enqueue(
             bedrock.error_answer("ExpiredTokenException"), bedrock.converse_answer("Low tide")
         )

@@ -13,7 +13,7 @@ import openai
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from llm_gateway_provider_gemini.credentials import Credentials
+from llm_gateway_provider_gemini.credentials import REPLACED_SECONDS, Credentials
 from llm_gateway_provider_gemini.plugin import Settings, VertexProvider, make
 from llm_gateway_testkit import gemini_dialect as gemini
 from llm_gateway_testkit.gateway import running_gateway
@@ -274,20 +274,31 @@ def test_settings_that_cannot_work_are_refused(given: dict[str, str]) -> None:
         Settings.model_validate(given)
 
 
-async def test_a_refused_token_is_replaced_at_the_next_call(file: Path) -> None:
-    endpoint = Endpoint()
-    provider = make("v", settings(credentials_file=file), endpoint, Clock())
-    assert isinstance(provider, VertexProvider)
-    await provider.auth_headers()
+async def test_a_refused_token_is_replaced_for_a_second_try(file: Path) -> None:
+    """Once for all calls that went out with it; where the new one is refused too, it stays."""
+    clock = Clock()
+    made = make("v", settings(credentials_file=file), Endpoint(), clock)
+    assert isinstance(made, VertexProvider)
 
-    error = provider.classify(401, {}, gemini.error_answer(401).body)
+    def refused(sent: gw.Headers, status: int = 401) -> gw.RefusedCall:
+        asked = gw.ChatRequest("gemini-3.5-flash", (gw.Message("user", (gw.TextPart("Hi"),)),))
+        return gw.RefusedCall(made.encode(asked), sent, status, {}, b"{}")
 
-    assert error.failure is gw.FailureClass.CREDENTIAL_REFUSED
-    assert (await provider.auth_headers())["authorization"] == "Bearer ya29.2"
+    old = await made.auth_headers()
+    assert made.again(refused(old)) is not None
+    new = await made.auth_headers()
+    assert new["authorization"] == "Bearer ya29.2"
+    assert made.again(refused(old)) is not None  # went out with the old one, refused later
+    assert made.again(refused(new)) is None
+    assert made.again(refused(old, status=403)) is None
+    assert await made.auth_headers() == new
+    clock.now += REPLACED_SECONDS
+    assert made.again(refused(new)) is not None
 
 
 async def test_vertex_through_the_gateway(tmp_path: Path) -> None:
-    """The token comes from the file's endpoint and goes to the platform alone."""
+    """The token comes from the file's endpoint and goes to the platform alone; one that is
+    refused is replaced within the attempt."""
     strict = gemini.strict(expect_token="ya29.x")
 
     def validate(request: Received) -> Answer | None:
@@ -320,9 +331,16 @@ async def test_vertex_through_the_gateway(tmp_path: Path) -> None:
                 model="gemini-3.5-flash", messages=[{"role": "user", "content": "Tide?"}]
             )
             vectors = await sdk.embeddings.create(model="text-embedding-005", input="a")
+            upstream.enqueue(gemini.error_answer(401), Answer(body=token))
+            upstream.enqueue(Stream(gemini.chat_stream()))
+            again = await sdk.chat.completions.with_raw_response.create(
+                model="gemini-3.5-flash", messages=[{"role": "user", "content": "Tide?"}]
+            )
 
             assert found.choices[0].message.content == "Low tide"
             assert vectors.usage.prompt_tokens == 3
-            assert [each.path for each in upstream.received].count("/token") == 1
+            assert again.parse().choices[0].message.content == "Low tide"
+            assert again.headers["x-gateway-attempts"] == "1"
+            assert [each.path for each in upstream.received].count("/token") == 2
             told = "\n".join(gateway.log_lines())
             assert "ya29" not in told and "PRIVATE" not in told

@@ -137,6 +137,32 @@ class SupportsSigning(Protocol):
         """Return `request` with its signature; called last, for each attempt."""
 
 
+class RefusedCall(msgspec.Struct, frozen=True):
+    """A call that was answered with a status of 400 and more. `request` is what the provider
+    encoded, `sent` the headers that went out with it, the credential among them."""
+
+    request: UpstreamRequest
+    sent: Headers
+    status: int
+    headers: Headers
+    body: bytes
+
+
+@runtime_checkable
+class SupportsSecondTry(Protocol):
+    """A provider that can mend some refusals itself: a token that was revoked before its time,
+    a state that the vendor no longer reads."""
+
+    def again(self, refused: RefusedCall) -> UpstreamRequest | None:
+        """What to ask in its place, at once; None: the refusal stands.
+
+        `refused.request` itself asks the same under what `auth_headers` and `sign` give now.
+        The kernel asks once for each call and never for the second answer, which stands; the
+        first is no attempt, no failure and no retry. Not called on a refusal that was mended.
+        Raising is a bug of the plugin: the next target is tried.
+        """
+
+
 @runtime_checkable
 class SupportsProbe(Protocol):
     def probe(self) -> UpstreamRequest:

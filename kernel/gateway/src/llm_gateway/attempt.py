@@ -23,6 +23,7 @@ from llm_gateway_api import (
     SupportsInline,
     SupportsRelay,
     SupportsRerank,
+    SupportsSecondTry,
     SupportsSigning,
     SupportsWatch,
     Target,
@@ -36,6 +37,7 @@ from msgspec import structs
 
 from llm_gateway import counting
 from llm_gateway.accounting import Accounting
+from llm_gateway.calling import opened
 from llm_gateway.guarding import Guarding
 from llm_gateway.inlining import Inlining
 from llm_gateway.lanes import TranslateLane
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
     from llm_gateway.pipeline import Call
 
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
-MAX_ERROR_BYTES = 1024 * 1024
 MAX_HELD_BYTES = 256 * 1024
 STREAM_TYPE = "text/event-stream; charset=utf-8"
 
@@ -63,6 +64,7 @@ class Abilities:
     inline: SupportsInline | None
     credentials: SupportsCredentials | None
     signing: SupportsSigning | None
+    second_try: SupportsSecondTry | None
 
     @classmethod
     def of(cls, made: object) -> "Abilities":
@@ -76,6 +78,7 @@ class Abilities:
             made if isinstance(made, SupportsInline) else None,
             made if isinstance(made, SupportsCredentials) else None,
             made if isinstance(made, SupportsSigning) else None,
+            made if isinstance(made, SupportsSecondTry) else None,
         )
 
 
@@ -128,22 +131,21 @@ class Attempts:
         sent, lane = self.prepared(call, target, bound)
         if call.trace is not None:
             sent = call.trace.carried(sent)
-        if bound.headers or bound.can.credentials or bound.can.signing:
-            sent = await authorised(bound, sent)
+        limit = bound.seconds.get(call.head.operation, bound.default_seconds)
+        deadline = min(call.deadline, monotonic() + limit)
+        answer = await opened(bound, sent, deadline)
+        sent, connection = answer.asked, answer.connection
+        call.answered = connection.headers
         if sent.dropped:
             call.headers["x-gateway-dropped"] = ",".join(sent.dropped)
-        now = monotonic()
-        limit = bound.seconds.get(call.head.operation, bound.default_seconds)
-        connection = await bound.upstream.send(sent, min(call.deadline, now + limit))
-        call.answered = connection.headers
         try:
-            if connection.status >= 300:
-                raise await refused(connection, bound.provider)
+            if answer.error is not None:
+                raise answer.error
             if call.head.stream:
                 await Streaming(self, call, target, bound, connection, lane).run()
             else:
                 out = lane.feed(await connection.read(MAX_ANSWER_BYTES))
-                out += await self._further(sent, lane, bound, min(call.deadline, now + limit))
+                out += await self._further(sent, lane, bound, deadline)
                 out += lane.finish()
                 if not counts:
                     call.usage, call.events = lane.usage, getattr(lane, "events", ())
@@ -196,14 +198,13 @@ class Attempts:
         """The rest of an answer that takes several calls; one that fails fails the attempt."""
         out = b""
         for each in sent.then:
-            each = await authorised(bound, each)
-            connection = await bound.upstream.send(each, deadline)
+            answer = await opened(bound, each, deadline)
             try:
-                if connection.status >= 300:
-                    raise await refused(connection, bound.provider)
-                body = await connection.read(MAX_ANSWER_BYTES)
+                if answer.error is not None:
+                    raise answer.error
+                body = await answer.connection.read(MAX_ANSWER_BYTES)
             finally:
-                connection.release()
+                answer.connection.release()
             out += lane.feed(BODY_SEPARATOR) + lane.feed(body)
         return out
 
@@ -328,18 +329,6 @@ class Streaming:
         self._connection.unhold()
 
 
-async def authorised(bound: Bound, sent: UpstreamRequest) -> UpstreamRequest:
-    """With the configured headers, the credential, and the signature over all of it."""
-    if bound.headers:
-        sent = structs.replace(sent, headers={**sent.headers, **bound.headers})
-    if (credentials := bound.can.credentials) is not None:
-        extra = await credentials.auth_headers()
-        sent = structs.replace(sent, headers={**sent.headers, **extra})
-    if bound.can.signing is not None:
-        sent = bound.can.signing.sign(sent)
-    return sent
-
-
 def replaced_model(request: CanonicalRequest, model: str) -> CanonicalRequest:
     """The same request under the upstream's own name of the model."""
     if request.model == model:
@@ -355,12 +344,3 @@ def printable(text: str) -> str:
         char if " " < char < "\x7f" else "".join(f"%{byte:02X}" for byte in char.encode())
         for char in text
     )
-
-
-async def refused(connection: Exchange, provider: Provider) -> UpstreamError:
-    body = await connection.read(MAX_ERROR_BYTES)
-    if connection.status < 400:
-        return UpstreamError(
-            FailureClass.SERVER_ERROR, "the provider redirected the call; not followed"
-        )
-    return provider.classify(connection.status, connection.headers, body)

@@ -12,7 +12,8 @@ from llm_gateway_api import (
     UnsupportedParameterError,
 )
 
-from llm_gateway.attempt import MAX_ANSWER_BYTES, Bound, authorised, refused
+from llm_gateway.attempt import MAX_ANSWER_BYTES, Bound
+from llm_gateway.calling import opened
 
 CAPABILITY = "embeddings"
 
@@ -53,12 +54,12 @@ class Embedder:
     ) -> Sequence[Event]:
         if bound.can.embeddings is None:
             raise UnsupportedParameterError(f"{bound.name} has no embeddings.", param="model")
-        sent = await authorised(bound, bound.can.embeddings.encode_embeddings(request))
-        connection = await bound.upstream.send(sent, deadline)
+        answer = await opened(bound, bound.can.embeddings.encode_embeddings(request), deadline)
         try:
-            if connection.status >= 300:
-                raise await refused(connection, bound.provider)
-            decoder = sent.decoder()
-            return [*decoder.feed(await connection.read(MAX_ANSWER_BYTES)), *decoder.finish()]
+            if answer.error is not None:
+                raise answer.error
+            decoder = answer.asked.decoder()
+            body = await answer.connection.read(MAX_ANSWER_BYTES)
+            return [*decoder.feed(body), *decoder.finish()]
         finally:
-            connection.release()
+            answer.connection.release()

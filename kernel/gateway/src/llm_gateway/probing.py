@@ -6,7 +6,8 @@ from time import monotonic
 
 from llm_gateway_api import FailureClass, GatewayError, Probed, SupportsProbe, UpstreamError
 
-from llm_gateway.attempt import MAX_ERROR_BYTES, Bound, authorised
+from llm_gateway.attempt import Bound
+from llm_gateway.calling import opened
 
 PROBE_SECONDS = 10.0
 # Of these alone a probe can tell; any other answer shows that somebody is there.
@@ -46,15 +47,12 @@ class Prober:
         return Probed(None, monotonic() - began, status)
 
     async def _ask(self, bound: Bound, asked: SupportsProbe, began: float) -> int:
-        sent = await authorised(bound, asked.probe())
         limit = began + min(PROBE_SECONDS, bound.default_seconds)
-        connection = await bound.upstream.send(sent, limit)
+        answer = await opened(bound, asked.probe(), limit)
         try:
-            body = await connection.read(MAX_ERROR_BYTES) if connection.status >= 400 else b""
-            if connection.status >= 400:
-                error = bound.provider.classify(connection.status, connection.headers, body)
-                if error.failure in TELLING:
-                    raise error
-            return connection.status
+            status, error = answer.connection.status, answer.error
+            if error is not None and status >= 400 and error.failure in TELLING:
+                raise error
+            return status
         finally:
-            connection.release()
+            answer.connection.release()

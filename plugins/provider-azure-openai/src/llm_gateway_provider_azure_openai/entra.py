@@ -20,6 +20,7 @@ from llm_gateway_provider_azure_openai.settings import Entra
 
 AHEAD_SECONDS = 300.0
 AGAIN_SECONDS = 5.0
+REPLACED_SECONDS = 30.0
 LIFE_SECONDS = 3600.0
 MAX_BYTES = 65_536
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -37,7 +38,7 @@ class Tokens:
     def __init__(self, settings: Entra) -> None:
         self._settings = settings
         self._headers: gw.Headers = {}
-        self._due = self._expires = self._not_before = float("-inf")
+        self._due = self._expires = self._not_before = self._replaced = float("-inf")
         self._fetching: asyncio.Task[tuple[str, float]] | None = None
 
     async def headers(self) -> gw.Headers:
@@ -57,9 +58,19 @@ class Tokens:
             ) from error
         return self._headers
 
-    def refused(self) -> None:
-        """The vendor refused the token: the next call fetches another."""
-        self._expires = float("-inf")
+    def replaced(self, sent: gw.Headers) -> bool:
+        """The vendor refused the token in `sent`: whether the next one is another.
+
+        A token that took the place of a refused one is kept for a while though it is refused
+        too: what is missing then is a right, and no number of tokens brings it.
+        """
+        if sent.get("authorization") != self._headers.get("authorization"):
+            return True
+        now = time.monotonic()
+        if now - self._replaced < REPLACED_SECONDS:
+            return False
+        self._replaced, self._expires = now, float("-inf")
+        return True
 
     def _fetch(self) -> "asyncio.Task[tuple[str, float]]":
         if self._fetching is None:

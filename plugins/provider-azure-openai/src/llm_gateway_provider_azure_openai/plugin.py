@@ -66,10 +66,10 @@ class EntraProvider(AzureProvider):
     async def auth_headers(self) -> gw.Headers:
         return await self._tokens.headers()
 
-    def classify(self, status: int, headers: gw.Headers, body: bytes) -> gw.UpstreamError:
-        if status == 401:
-            self._tokens.refused()
-        return super().classify(status, headers, body)
+    def again(self, refused: gw.RefusedCall) -> gw.UpstreamRequest | None:
+        """A token that was revoked before its time is replaced."""
+        mended = refused.status == 401 and self._tokens.replaced(refused.sent)
+        return refused.request if mended else None
 
 
 def quirks_of(settings: Settings) -> Quirks:

@@ -73,14 +73,11 @@ class BedrockProvider:
         return kind in ("image", "file")
 
     def classify(self, status: int, headers: gw.Headers, body: bytes) -> gw.UpstreamError:
-        error = errors.refused(status, headers, body)
-        if error.failure is gw.FailureClass.CREDENTIAL_REFUSED and self._mended(headers, body):
-            return gw.UpstreamError(
-                gw.FailureClass.SERVER_ERROR,
-                "The gateway's credential had run out and is renewed.",
-                upstream_status=status,
-            )
-        return error
+        return errors.refused(status, headers, body)
+
+    def again(self, refused: gw.RefusedCall) -> gw.UpstreamRequest | None:
+        """With new credentials, or signed by the vendor's time."""
+        return refused.request if self._mended(refused.headers, refused.body) else None
 
     async def auth_headers(self) -> gw.Headers:
         """Nothing to add: a signature needs the whole request. Waits for credentials."""
@@ -161,10 +158,11 @@ def _proven(
     gw.SupportsInline,
     gw.SupportsCredentials,
     gw.SupportsSigning,
+    gw.SupportsSecondTry,
     gw.SupportsProbe,
 ]:
     """The type checker proves the contracts here."""
-    return it, it, it, it, it, it, it
+    return it, it, it, it, it, it, it, it
 
 
 @gw.hookimpl

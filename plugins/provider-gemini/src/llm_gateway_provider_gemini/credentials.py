@@ -25,6 +25,7 @@ GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 TOKEN_URI = "https://oauth2.googleapis.com/token"
 AHEAD_SECONDS = 300.0
 AGAIN_SECONDS = 5.0
+REPLACED_SECONDS = 30.0
 LIFE_SECONDS = 3600
 MAX_BYTES = 65_536
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Credentials:
         self._token: Token | None = None
         self._fetching: asyncio.Task[Token] | None = None
         self._not_before = 0.0
+        self._replaced = float("-inf")
 
     async def headers(self) -> gw.Headers:
         """Raises `UpstreamError` where there is no token and none can be had."""
@@ -75,9 +77,20 @@ class Credentials:
                 "The gateway could not get a credential for the provider.",
             ) from error
 
-    def refused(self) -> None:
-        """The vendor refused the token: the next call fetches another."""
-        self._token = None
+    def replaced(self, sent: gw.Headers) -> bool:
+        """The vendor refused the token in `sent`: whether the next one is another.
+
+        A token that took the place of a refused one is kept for a while though it is refused
+        too: what is missing then is a right, and no number of tokens brings it.
+        """
+        held = self._token
+        if held is None or sent.get("authorization") != held.headers["authorization"]:
+            return True
+        now = self._clock()
+        if now - self._replaced < REPLACED_SECONDS:
+            return False
+        self._replaced, self._token = now, None
+        return True
 
     def _fetch(self) -> "asyncio.Task[Token]":
         if self._fetching is None:

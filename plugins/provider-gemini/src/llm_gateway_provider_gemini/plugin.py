@@ -106,8 +106,6 @@ class GeminiProvider:
         return self._models
 
     def classify(self, status: int, headers: gw.Headers, body: bytes) -> gw.UpstreamError:
-        if status == 401 and self._credentials is not None:
-            self._credentials.refused()
         return refused(status, headers, body)
 
     def encode(self, request: gw.ChatRequest) -> gw.UpstreamRequest:
@@ -184,6 +182,12 @@ class VertexProvider(GeminiProvider):
     async def auth_headers(self) -> gw.Headers:
         assert self._credentials is not None
         return await self._credentials.headers()
+
+    def again(self, refused: gw.RefusedCall) -> gw.UpstreamRequest | None:
+        """A token that was revoked before its time is replaced."""
+        assert self._credentials is not None
+        mended = refused.status == 401 and self._credentials.replaced(refused.sent)
+        return refused.request if mended else None
 
 
 def base(settings: Settings) -> tuple[str, str, str]:

@@ -1,0 +1,88 @@
+"""One call to a provider: its credential, and what an answer that is a refusal means."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llm_gateway_api import (
+    FailureClass,
+    Provider,
+    RefusedCall,
+    UpstreamError,
+    UpstreamRequest,
+)
+from msgspec import structs
+
+from llm_gateway.transport import Exchange
+
+if TYPE_CHECKING:
+    from llm_gateway.attempt import Bound
+
+MAX_ERROR_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A call whose answer's head is in: what was asked in the end, and, where the status is
+    300 and more, what that means. Who gets it releases the connection."""
+
+    asked: UpstreamRequest
+    connection: Exchange
+    error: UpstreamError | None = None
+
+
+async def opened(bound: "Bound", asked: UpstreamRequest, deadline: float) -> Opened:
+    """Call the provider with its credential.
+
+    A refusal that the provider can mend (`SupportsSecondTry`) is followed by one more call
+    before `deadline`. Nobody else hears of the first: it is no attempt of its own.
+    """
+    sent = await authorised(bound, asked)
+    connection = await bound.upstream.send(sent, deadline)
+    if connection.status < 300:
+        return Opened(asked, connection)
+    again = None
+    try:
+        body = await connection.read(MAX_ERROR_BYTES)
+        if bound.can.second_try is not None and connection.status >= 400:
+            refused = RefusedCall(asked, sent.headers, connection.status, connection.headers, body)
+            again = bound.can.second_try.again(refused)
+        if again is None:
+            return Opened(asked, connection, meaning(connection, body, bound.provider))
+    except BaseException:
+        connection.release()
+        raise
+    connection.release()
+    return await _last(bound, again, deadline)
+
+
+async def _last(bound: "Bound", asked: UpstreamRequest, deadline: float) -> Opened:
+    """The second call of two: its answer stands."""
+    connection = await bound.upstream.send(await authorised(bound, asked), deadline)
+    if connection.status < 300:
+        return Opened(asked, connection)
+    try:
+        body = await connection.read(MAX_ERROR_BYTES)
+        return Opened(asked, connection, meaning(connection, body, bound.provider))
+    except BaseException:
+        connection.release()
+        raise
+
+
+async def authorised(bound: "Bound", sent: UpstreamRequest) -> UpstreamRequest:
+    """With the configured headers, the credential, and the signature over all of it."""
+    if bound.headers:
+        sent = structs.replace(sent, headers={**sent.headers, **bound.headers})
+    if (credentials := bound.can.credentials) is not None:
+        extra = await credentials.auth_headers()
+        sent = structs.replace(sent, headers={**sent.headers, **extra})
+    if bound.can.signing is not None:
+        sent = bound.can.signing.sign(sent)
+    return sent
+
+
+def meaning(connection: Exchange, body: bytes, provider: Provider) -> UpstreamError:
+    if connection.status < 400:
+        return UpstreamError(
+            FailureClass.SERVER_ERROR, "the provider redirected the call; not followed"
+        )
+    return provider.classify(connection.status, connection.headers, body)
