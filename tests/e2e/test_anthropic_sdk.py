@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import anthropic as sdk
+import llm_gateway_api as gw
 import openai
 import pytest
 import pytest_asyncio
@@ -73,6 +74,7 @@ async def running() -> AsyncIterator[Site]:
                 "claude": common,
                 "limited": common,  # a limit that was reached keeps it out for a while
                 "failing": common,
+                "twin": common,
                 "translated": {**common, "relay": False},
                 "gpt": {**theirs_too, "base_url": f"{theirs.url}/v1"},
                 "sim": {"kind": "simulated"},
@@ -87,8 +89,15 @@ async def running() -> AsyncIterator[Site]:
                         "name": "claude-or-other",
                         "deployments": [{"provider": "failing", "model": claude.MODEL}],
                     },
+                    {
+                        "name": "claude-or-its-twin",
+                        "deployments": [{"provider": "failing", "model": claude.MODEL}],
+                    },
                 ],
-                "fallbacks": {"claude-or-other": [GPT]},
+                "fallbacks": {
+                    "claude-or-other": [GPT],
+                    "claude-or-its-twin": [f"twin/{claude.MODEL}"],
+                },
             },
         }
         async with running_gateway(config) as gateway:
@@ -273,6 +282,89 @@ async def test_thoughts_of_another_vendor_are_left_out_for_this_one(
     assert "gw1." not in site.claude.received[0].body.decode()
 
 
+@pytest.mark.parametrize("other", ["translated/claude-opus-4-8", MODEL])
+async def test_thoughts_stay_with_the_model_that_had_them(
+    site: Site, client: sdk.AsyncAnthropic, other: str
+) -> None:
+    """Another model of the same vendor, or another account there, would refuse them."""
+    site.claude.enqueue(claude.message_answer(*CALLS[:3]), claude.message_answer())
+
+    first = await client.messages.create(
+        model=TRANSLATED, max_tokens=50, messages=ASKED, tools=[TOOL]
+    )
+    turn: Any = {"role": "assistant", "content": first.content}
+    result: Any = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "14:10"}
+    turns: Any = [*ASKED, turn, {"role": "user", "content": [result]}]
+    second = await client.messages.with_raw_response.create(
+        model=other, max_tokens=50, messages=turns, tools=[TOOL]
+    )
+
+    sent = site.claude.received[1].json["messages"][1]["content"]
+    assert sent == CALLS[1:3]
+    assert second.headers["x-gateway-dropped"] == "reasoning"
+
+
+async def test_a_thought_that_the_vendor_refuses_is_left_out_at_once(
+    site: Site, client: sdk.AsyncAnthropic
+) -> None:
+    """Relayed bytes do not say who made them; the vendor does, and the client hears of it in
+    a header alone. A budget for thinking, which demands the thought, goes too."""
+    words = "messages.1.content.0: Invalid `signature` in `thinking` block"
+    site.claude.enqueue(claude.error_answer(400, words), claude.message_answer())
+    result: Any = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "14:10"}
+    turns: Any = [
+        *ASKED,
+        {"role": "assistant", "content": [claude.thinking("Hm", "b3RoZXI="), *CALLS[1:3]]},
+        {"role": "user", "content": [result]},
+    ]
+
+    answer = await client.messages.with_raw_response.create(
+        model=MODEL,
+        max_tokens=2000,
+        messages=turns,
+        tools=[TOOL],
+        thinking={"type": "enabled", "budget_tokens": 1024},
+    )
+
+    assert said(await answer.parse()) == "Low tide"
+    assert answer.headers["x-gateway-attempts"] == "1"
+    assert answer.headers["x-gateway-dropped"] == "reasoning"
+    first, second = (each.json for each in site.claude.received)
+    assert second["messages"][1]["content"] == first["messages"][1]["content"][1:]
+    assert first.keys() - second.keys() == {"thinking"}
+
+
+async def test_a_refusal_of_the_same_words_twice_is_the_callers(
+    site: Site, client: sdk.AsyncAnthropic
+) -> None:
+    words = "messages.1.content.0: Invalid `signature` in `thinking` block"
+    site.claude.enqueue(claude.error_answer(400, words), claude.error_answer(400, words))
+    turn: Any = {"role": "assistant", "content": [claude.thinking("Hm"), claude.text("So")]}
+
+    with pytest.raises(sdk.BadRequestError):
+        await client.messages.create(model=MODEL, max_tokens=9, messages=[*ASKED, turn, *ASKED])
+
+    assert len(site.claude.received) == 2
+
+
+async def test_relayed_thoughts_stay_behind_when_the_call_moves(
+    site: Site, client: sdk.AsyncAnthropic
+) -> None:
+    """The first deployment fails; the other one never made them, though its bytes would pass."""
+    site.claude.enqueue(claude.error_answer(529), claude.message_answer())
+    turn: Any = {"role": "assistant", "content": [claude.thinking("Hm"), claude.text("So")]}
+
+    answer = await client.messages.with_raw_response.create(
+        model="claude-or-its-twin", max_tokens=9, messages=[*ASKED, turn, *ASKED]
+    )
+
+    assert answer.headers["x-gateway-provider"] == "twin"
+    assert answer.headers["x-gateway-dropped"] == "reasoning"
+    first, second = (each.json["messages"] for each in site.claude.received)
+    assert first[1]["content"][0] == claude.thinking("Hm")
+    assert second[1]["content"] == [claude.text("So")]
+
+
 async def test_relay_changes_nothing_but_the_name(site: Site) -> None:
     """Body, version, beta flags and unknown members pass; the client's own key does not."""
     site.claude.enqueue(claude.message_answer())
@@ -298,7 +390,8 @@ async def test_relay_changes_nothing_but_the_name(site: Site) -> None:
 
 async def test_both_lanes_answer_the_same(site: Site) -> None:
     """The same traffic, relayed and translated, comes to the same answer."""
-    answers = []
+    answers: list[Any] = []
+    packed: list[str] = []  # which on the other lane says too who made it
     for model in (MODEL, TRANSLATED):
         async with sdk.AsyncAnthropic(
             base_url=site.gateway.url, api_key=site.gateway.api_key
@@ -309,8 +402,13 @@ async def test_both_lanes_answer_the_same(site: Site) -> None:
             ) as stream:
                 whole = (await stream.get_final_message()).model_dump(exclude={"model", "usage"})
                 answers.append({k: v for k, v in whole.items() if v is not None})
+                packed.append(whole["content"][0].pop("signature"))
 
     assert answers[0] == answers[1]
+    assert gw.unpack_state(packed[1]) == {
+        "anthropic.messages": {"signature": packed[0]},
+        "made_by": TRANSLATED,
+    }
     up = [each.json for each in site.claude.received]
     turn = {"role": "user", "content": [{"type": "text", "text": ASKED[0]["content"]}]}
     assert up[0]["tools"] == up[1]["tools"] and up[1]["messages"] == [turn]

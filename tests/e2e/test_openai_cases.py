@@ -114,6 +114,47 @@ async def test_bridged_turns_keep_their_reasoning(
     assert sent[1] == REASONING
 
 
+async def test_reasoning_of_another_model_stays_behind(
+    provider: ScriptedProvider, client: sdk.AsyncOpenAI
+) -> None:
+    """What one model encrypted another one refuses, so it is left out, which a header tells."""
+    provider.enqueue(response(REASONING, CALL), response())
+
+    first = await client.chat.completions.create(
+        model="bridged/gpt-6-sol", messages=ASKED, tools=[TOOL]
+    )
+    message = first.choices[0].message.model_dump(exclude_none=True)
+    history = [*ASKED, message, {"role": "tool", "tool_call_id": "call_T1", "content": "2 m"}]
+    second = await client.chat.completions.with_raw_response.create(
+        model="bridged/gpt-6-luna", messages=history, tools=[TOOL]
+    )
+
+    sent = provider.received[1].json["input"]
+    assert [each["type"] for each in sent] == ["message", "function_call", "function_call_output"]
+    assert second.headers["x-gateway-dropped"] == "reasoning"
+
+
+async def test_encrypted_reasoning_that_is_refused_is_left_out_at_once(
+    provider: ScriptedProvider, client: sdk.AsyncOpenAI
+) -> None:
+    """The relay lane does not know who made it; the vendor's refusal costs one more call."""
+    provider.enqueue(openai.error_answer(400, "invalid_encrypted_content"), response())
+    items: Any = [{"role": "user", "content": "Tide?"}, REASONING, CALL]
+    items.append({"type": "function_call_output", "call_id": "call_T1", "output": "2 m"})
+
+    answer = await client.responses.with_raw_response.create(
+        model="bridged/gpt-6-sol", input=items, store=False
+    )
+
+    kinds = [[each.get("type") for each in up.json["input"]] for up in provider.received]
+    assert kinds == [
+        [None, "reasoning", "function_call", "function_call_output"],
+        [None, "function_call", "function_call_output"],
+    ]
+    assert answer.headers["x-gateway-attempts"] == "1"
+    assert answer.headers["x-gateway-dropped"] == "reasoning"
+
+
 async def test_bridged_stream_is_a_chat_stream(
     provider: ScriptedProvider, client: sdk.AsyncOpenAI
 ) -> None:
@@ -133,7 +174,10 @@ async def test_bridged_stream_is_a_chat_stream(
     assert ids == {"resp_1"}
     assert message.tool_calls[0].id == "call_T1"
     assert message.reasoning_content == "moon"
-    assert message.reasoning_details[0]["state"] == {"openai.responses": REASONING}
+    assert message.reasoning_details[0]["state"] == {
+        "openai.responses": REASONING,
+        "made_by": "bridged/gpt-6-sol",
+    }
 
 
 async def test_error_inside_a_200_has_its_class(

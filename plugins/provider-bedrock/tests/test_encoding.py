@@ -287,13 +287,33 @@ def test_reasoning_comes_back_to_who_made_it() -> None:
         {"reasoningContent": {"redactedContent": "AAAA"}},
         {"text": "Hm"},
     ]
-    assert "messages.reasoning_content" in encoded(turns, NOVA).dropped
+    assert "reasoning" in encoded(turns, NOVA).dropped
     for state in ({}, {"anthropic.messages": {"signature": "c2ln"}}, {"bedrock.converse": 7}):
         foreign = encoded([HI, assistant(gw.ReasoningPart("Check", state), "Hm"), HI])
-        assert "messages.reasoning_content" in foreign.dropped
+        assert "reasoning" in foreign.dropped
 
 
 MARK = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+
+
+def test_reasoning_that_the_model_refuses_is_left_out_for_a_second_try() -> None:
+    """A budget for reasoning, which demands what stood before a call, goes too."""
+    own = {"bedrock.converse": {"signature": "b3RoZXI="}}
+    turns = [user("Tide?"), assistant(gw.ReasoningPart("Hm", own), call()), result("t1", "14:10")]
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    sent = encoded(turns, tools=(TOOL,), params={"thinking": thinking})
+    words = b'{"message":"messages.1.content.0: Invalid `signature` in `thinking` block"}'
+    refusal = gw.RefusedCall(sent, {}, 400, {"x-amzn-errortype": "ValidationException"}, words)
+
+    again = provider().again(refusal)
+
+    assert again is not None and again.dropped == (*sent.dropped, "reasoning")
+    before, after = json.loads(sent.body), json.loads(again.body)
+    assert "reasoningContent" in before["messages"][1]["content"][0]
+    assert after["messages"][1]["content"] == before["messages"][1]["content"][1:]
+    assert "thinking" in before["additionalModelRequestFields"]
+    assert "additionalModelRequestFields" not in after
+    assert provider().again(gw.RefusedCall(again, {}, 400, {}, words)) is None
 
 
 def test_cache_points() -> None:

@@ -1,5 +1,6 @@
 """How answers are read: reasons, meters, signatures and what has no canonical form."""
 
+import re
 import warnings
 from typing import Any, get_args
 
@@ -19,7 +20,7 @@ OWN_ERRORS = {"PUP_LIMITED_DISABLED", "MISSING_THOUGHT_SIGNATURE"}
 def read(
     *chunks: dict[str, Any], dialect: str = "openai.chat", stream: bool = True
 ) -> list[gw.Event]:
-    decoder = GenerateDecoder(dialect, {}, stream)
+    decoder = GenerateDecoder(dialect, {}, stream, "g/m")
     events = [event for each in chunks for event in decoder.feed(gemini.sse(each))]
     return events + decoder.finish()
 
@@ -115,7 +116,8 @@ def test_signature_on_an_empty_text_is_kept() -> None:
 
     events = read(gemini.chunk([gemini.text("x")]), gemini.chunk([part], "STOP"))
 
-    shown = {"extra_content": {"google": {"thought_signature": "c2ln"}}}
+    made = {"made_by": "g/m"}
+    shown = {"extra_content": {"google": {"thought_signature": "c2ln"}, "gateway": made}}
     assert of(events, gw.Unknown) == [gw.Unknown("openai.chat", shown)]
 
 
@@ -124,7 +126,7 @@ def test_clients_that_echo_ids_alone_get_the_signature_inside_the_id() -> None:
 
     [call] = of(read(gemini.chunk([part], "STOP"), dialect="anthropic"), gw.ToolCallDelta)
 
-    assert call.id == "fc_1__thought__c2ln" and call.extra == {}
+    assert re.fullmatch("fc_1__thought__c2ln__by__[0-9a-f]{10}", call.id) and call.extra == {}
 
 
 def test_calls_are_numbered_over_the_whole_answer_with_ids_of_their_own() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from llm_gateway_provider_gemini.plugin import GeminiProvider, Settings
 
-PROVIDER = GeminiProvider(Settings.model_validate({"api_key": "AIza-1"}), None)
+PROVIDER = GeminiProvider("g", Settings.model_validate({"api_key": "AIza-1"}), None)
 TEXT = st.text(max_size=8)
 RESULTS = st.sampled_from(["", "4 m", '{"a": 1}', "[1]", "7"])
 

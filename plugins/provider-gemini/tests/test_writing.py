@@ -6,7 +6,7 @@ from typing import Any
 import llm_gateway_api as gw
 import pytest
 from llm_gateway_provider_gemini.plugin import GeminiProvider, Settings
-from llm_gateway_provider_gemini.signatures import SENTINEL, packed, unpacked
+from llm_gateway_provider_gemini.signatures import SENTINEL, inside, packed, plain, shown
 from llm_gateway_testkit import gemini_dialect
 from llm_gateway_testkit.steps import Received
 
@@ -16,7 +16,7 @@ PNG = gw.ImagePart(media_type="image/png", data="iVBORw==")
 
 
 def provider(**more: Any) -> GeminiProvider:
-    return GeminiProvider(Settings.model_validate({"api_key": "AIza-1", **more}), None)
+    return GeminiProvider("g", Settings.model_validate({"api_key": "AIza-1", **more}), None)
 
 
 def chat(*messages: gw.Message, model: str = M3, **more: Any) -> gw.ChatRequest:
@@ -180,21 +180,56 @@ def test_signature_beside_the_call_goes_back() -> None:
 
 
 def test_signature_inside_the_id_goes_back_and_the_id_is_plain_again() -> None:
-    call_id = packed("c", "+/+/c2ln")
+    call_id = packed("c", "+/+/c2ln", f"g/{M3}")
 
     body = sent(chat(USER, calling(signed(None, call_id)), result(call_id)))
 
     part = body["contents"][1]["parts"][0]
     assert (part["thoughtSignature"], part["functionCall"]["id"]) == ("+/+/c2ln", "c")
-    assert unpacked("call_x") == ("call_x", None)
+    assert plain("call_x") == "call_x" and inside("call_x", f"g/{M3}") is None
+
+
+@pytest.mark.parametrize("maker", ["g/gemini-3-pro", "vertex/gemini-3.5-flash"])
+def test_signature_of_another_model_or_platform_stays_here(maker: str) -> None:
+    """Beside a call, in its id and on a text alike; the stand-in takes its place, which is told."""
+    beside = gw.ToolCallPart("a", "f", "{}", extra=shown("c2ln", maker))
+    within = gw.ToolCallPart(packed("b", "c2ln", maker), "f", "{}")
+    texts = gw.Message("assistant", (gw.TextPart("Low."),), extra=shown("c2ln", maker))
+    turns = (USER, calling(beside), result("a"), calling(within), result(within.id), texts, USER)
+
+    found = [
+        part.get("thoughtSignature")
+        for content in sent(chat(*turns))["contents"]
+        if content["role"] == "model"
+        for part in content["parts"]
+    ]
+
+    assert found == [SENTINEL, SENTINEL, None]
+    assert "reasoning" in provider().encode(chat(*turns)).dropped
+
+
+def test_signatures_that_the_vendor_refuses_are_replaced_for_a_second_try() -> None:
+    """Of whomever they are: nobody says who made one that a client brought along."""
+    call = signed("c2ln")
+    request = provider().encode(chat(USER, calling(call), result("c"), USER))
+    told = gemini_dialect.error_answer(400, "Corrupted thought signature.")
+    refusal = gw.RefusedCall(request, {}, told.status, told.headers, told.body)
+
+    again = provider().again(refusal)
+
+    assert again is not None and again.dropped == ("reasoning",)
+    part = json.loads(again.body)["contents"][1]["parts"][0]
+    assert part["thoughtSignature"] == SENTINEL
+    assert provider().again(gw.RefusedCall(again, {}, 400, {}, told.body)) is None
+    assert provider().again(gw.RefusedCall(request, {}, 400, {}, b"{}")) is None
 
 
 @pytest.mark.parametrize("text", ["c2ln", "YQ==", "YWI=", "+/8="])
 def test_packed_ids_fit_every_dialect_and_unpack(text: str) -> None:
-    call_id = packed("call_1", text)
+    call_id = packed("call_1", text, "g/m")
 
     assert call_id.replace("_", "").replace("-", "").isalnum()
-    assert unpacked(call_id) == ("call_1", text)
+    assert (plain(call_id), inside(call_id, "g/m")) == ("call_1", text)
 
 
 def test_stand_in_signs_the_first_call_of_each_step_only() -> None:

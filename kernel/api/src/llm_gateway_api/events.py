@@ -79,7 +79,8 @@ class TextDelta(_Event, frozen=True):
 
 
 class ReasoningDelta(_Event, frozen=True):
-    """Reasoning shown to the caller; `state` is opaque and comes back in a `ReasoningPart`."""
+    """Reasoning shown to the caller; `state` is opaque and comes back in a `ReasoningPart`.
+    The kernel adds its maker (`MADE_BY`); a frontend carries all of it."""
 
     text: str
     index: int = 0

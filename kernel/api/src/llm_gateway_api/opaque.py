@@ -1,6 +1,9 @@
-"""Opaque state in one string, for dialects whose clients replay a text that they cannot read.
+"""Opaque state of reasoning: who made it, and how it travels as one string.
 
-``gw1.`` and base64url of JSON: another vendor's signature or encrypted content never begins
+A signature or encrypted content is read by the model (and often the account) that made it and
+refused by others, so the kernel writes the deployment's name into every state, beside what the
+provider put there. For dialects whose clients replay a text that they cannot read it is packed:
+``gw1.`` and base64url of JSON. Another vendor's signature or encrypted content never begins
 so, and what comes back is known for the gateway's own.
 """
 
@@ -11,6 +14,13 @@ from typing import Any
 import msgspec
 
 MARK = "gw1."
+MADE_BY = "made_by"  # the member of a state that names its deployment, as provider/model
+
+
+def made_elsewhere(state: Mapping[str, Any], deployment: str) -> bool:
+    """Whether `state` names another deployment than `deployment` for its maker. One that names
+    nobody passed as the vendor's own bytes, and the vendor judges it."""
+    return bool(state.get(MADE_BY, deployment) != deployment)
 
 
 def pack_state(state: Mapping[str, Any]) -> str:

@@ -75,7 +75,8 @@ class FilePart(_Value, frozen=True, tag="file"):
 
 class ReasoningPart(_Value, frozen=True, tag="reasoning"):
     """Earlier reasoning. `state` is the vendor's opaque part (signature, encrypted
-    content), returned unchanged to the deployment that made it and to no other."""
+    content) by who can read it, and its maker (`MADE_BY`): the kernel returns it unchanged to
+    the deployment that made it and empties it for any other."""
 
     text: str = ""
     state: Params = {}

@@ -42,6 +42,7 @@ from llm_gateway.guarding import Guarding
 from llm_gateway.inlining import Inlining
 from llm_gateway.lanes import TranslateLane
 from llm_gateway.observe import Counts
+from llm_gateway.states import DROPPED, readable
 from llm_gateway.transport import Exchange, Transport
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class Attempts:
         call.headers["x-gateway-model"] = printable(target.model)
         call.headers["x-gateway-attempts"] = str(call.attempts)
         if counts and bound.can.counting is None:
-            self._estimate(call)
+            self._estimate(call, target)
             return
         if bound.can.inline is not None and call.head.dialect not in bound.relays:
             await self.inlining.apply(call, bound.can.inline)
@@ -154,9 +155,9 @@ class Attempts:
         finally:
             connection.release()
 
-    def _estimate(self, call: "Call") -> None:
+    def _estimate(self, call: "Call", target: Target) -> None:
         """A count for a provider that has none, which a header tells."""
-        lane = self._lane(call, None)
+        lane = self._lane(call, None, target)
         usage = Usage(input=counting.estimate(call.canonical()), estimated=True)
         out = lane.render((UsageReport(usage), Finished("stop"))) + lane.finish()
         call.headers["x-gateway-estimated"] = "input_tokens"
@@ -168,11 +169,14 @@ class Attempts:
         head, relay = call.head, bound.can.relay
         if relay is not None and head.dialect in bound.relays:
             spliced = relay.splice(head, target.model)
-            if spliced is not None:
+            if spliced is not None and not strangers(call, target):
                 return spliced, relay.tee(head, target.model)
         request = replaced_model(call.canonical(), target.model)
+        request, lost = readable(request, target.name, moved=call.fallback is not None)
         sent = self._encoded(bound, request, head.operation)
-        return sent, self._lane(call, sent)
+        if lost and DROPPED not in sent.dropped:
+            sent = structs.replace(sent, dropped=(*sent.dropped, DROPPED))
+        return sent, self._lane(call, sent, target)
 
     def _encoded(self, bound: Bound, request: CanonicalRequest, operation: str) -> UpstreamRequest:
         if isinstance(request, ChatRequest):
@@ -187,10 +191,10 @@ class Attempts:
             return bound.can.rerank.encode_rerank(request)
         raise UnsupportedParameterError(f"{bound.name} has no {operation}.", param="model")
 
-    def _lane(self, call: "Call", sent: UpstreamRequest | None) -> TranslateLane:
+    def _lane(self, call: "Call", sent: UpstreamRequest | None, target: Target) -> TranslateLane:
         watching = [each.watch(call.arrival) for each in self.watchers]
         decoder = sent.decoder() if sent is not None else None
-        return TranslateLane(decoder, call.frontend.renderer(call.head), watching)
+        return TranslateLane(decoder, call.frontend.renderer(call.head), watching, target.name)
 
     async def _further(
         self, sent: UpstreamRequest, lane: Lane, bound: Bound, deadline: float
@@ -212,10 +216,14 @@ class Attempts:
         self, call: "Call", target: Target, bound: Bound, engine: DirectProvider
     ) -> None:
         """An engine that is not HTTP: its events, under the same deadlines."""
-        lane = self._lane(call, None)
+        lane = self._lane(call, None, target)
         limit = bound.seconds.get(call.head.operation, bound.default_seconds)
         held: list[bytes] = []
-        events = engine.stream(replaced_model(call.canonical(), target.model))
+        request = replaced_model(call.canonical(), target.model)
+        request, lost = readable(request, target.name, moved=call.fallback is not None)
+        if lost:
+            call.headers["x-gateway-dropped"] = DROPPED
+        events = engine.stream(request)
         try:
             async with asyncio.timeout_at(min(call.deadline, monotonic() + limit)) as timer:
                 async for event in events:
@@ -334,6 +342,12 @@ def replaced_model(request: CanonicalRequest, model: str) -> CanonicalRequest:
     if request.model == model:
         return request
     return structs.replace(request, model=model)
+
+
+def strangers(call: "Call", target: Target) -> bool:
+    """Whether a call that moved here carries state of whoever was asked before; the relay
+    lane could not leave it out. Decodes the request, which a first attempt does not need."""
+    return call.fallback is not None and readable(call.canonical(), target.name, moved=True)[1]
 
 
 def printable(text: str) -> str:

@@ -12,6 +12,7 @@ from llm_gateway_api import (
     EventFilter,
     Finished,
     GatewayError,
+    ReasoningDelta,
     Renderer,
     ToolCallDelta,
     UpstreamTruncatedError,
@@ -20,19 +21,27 @@ from llm_gateway_api import (
     is_content,
 )
 
+from llm_gateway.states import signed
+
 
 class TranslateLane:
     """Decoder, event filters, renderer; meets the contract `Lane`.
 
     `events` are those before the filters: what a cache keeps is filtered for each caller.
+    `maker` is the deployment that answers, whose name its opaque state gets.
     """
 
     def __init__(
-        self, decoder: Decoder | None, renderer: Renderer, watchers: Sequence[EventFilter] = ()
+        self,
+        decoder: Decoder | None,
+        renderer: Renderer,
+        watchers: Sequence[EventFilter] = (),
+        maker: str | None = None,
     ) -> None:
         self._decoder = decoder
         self._renderer = renderer
         self._watchers = watchers
+        self._maker = maker
         self._called: set[int] = set()
         self._finished: set[int] = set()
         self.committed = False
@@ -74,6 +83,9 @@ class TranslateLane:
                 self._called.add(event.index)
             elif isinstance(event, UsageReport):
                 self.usage = event.usage
+            elif isinstance(event, ReasoningDelta):
+                if event.state and self._maker is not None:
+                    event = signed(event, self._maker)
             elif isinstance(event, Finished):
                 if event.index in self._finished:
                     continue

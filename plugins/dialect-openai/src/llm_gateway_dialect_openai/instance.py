@@ -17,6 +17,7 @@ from llm_gateway_dialect_openai.bridge import PATH, Bridge
 from llm_gateway_dialect_openai.decoding import ChatBodyDecoder, ChatStreamDecoder
 from llm_gateway_dialect_openai.embeddings import NAMES, EmbeddingsDecoder
 from llm_gateway_dialect_openai.errors import ErrorRules
+from llm_gateway_dialect_openai.mending import undisclosed
 from llm_gateway_dialect_openai.needs import reasons
 from llm_gateway_dialect_openai.parameters import Outcome, Rules
 from llm_gateway_dialect_openai.quirks import Quirks
@@ -111,6 +112,9 @@ class DialectProvider(Generic[S]):
 
     def classify(self, status: int, headers: gw.Headers, body: bytes) -> gw.UpstreamError:
         return self.errors.refused(status, headers, body)
+
+    def again(self, refused: gw.RefusedCall) -> gw.UpstreamRequest | None:
+        return undisclosed(refused)
 
     def encode(self, request: gw.ChatRequest) -> gw.UpstreamRequest:
         self.check(request)

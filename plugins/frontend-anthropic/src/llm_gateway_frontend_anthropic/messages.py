@@ -172,7 +172,7 @@ def _thinking(given: Object, path: str) -> Part:
 
 def _redacted(given: Object, path: str) -> Part:
     data = text(given.get("data"), f"{path}.data")
-    return ReasoningPart("", {DIALECT: {"redacted": data}})
+    return ReasoningPart("", unpacked(data, "redacted"))
 
 
 _PARTS: dict[str, Callable[[Object, str], Part]] = {

@@ -4,13 +4,14 @@ A vendor's state (a signature, encrypted content) must come back with the turn t
 belongs to. A chat message has no place for it but the extension that OpenRouter made
 known: a list of details that a client sends back unchanged. Details of that form pass as
 they are; the state of another vendor is wrapped in one of type ``gateway.state``, together
-with the text that it signs.
+with the text that it signs and the deployment that made it.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from llm_gateway_api.events import ReasoningDelta
+from llm_gateway_api.opaque import MADE_BY
 from llm_gateway_api.requests import ReasoningPart
 
 OWN = "openai.chat"
@@ -31,15 +32,17 @@ class Details:
         if not event.state:
             return []
         details: list[Any] = []
+        made = {MADE_BY: event.state[MADE_BY]} if MADE_BY in event.state else {}
         for key, value in event.state.items():
             if key == OWN and isinstance(value, list):
                 details += value
-                continue
-            text, self._text = "".join(self._text), []
-            details.append(
-                {"index": self._count, "type": WRAPPED, "text": text, "state": {key: value}}
-            )
-            self._count += 1
+            elif key != MADE_BY:
+                text, self._text = "".join(self._text), []
+                state = {key: value, **made}
+                details.append(
+                    {"index": self._count, "type": WRAPPED, "text": text, "state": state}
+                )
+                self._count += 1
         return details
 
 

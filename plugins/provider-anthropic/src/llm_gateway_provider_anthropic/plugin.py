@@ -10,6 +10,7 @@ from pydantic import Field, HttpUrl, SecretStr, field_validator
 
 from llm_gateway_provider_anthropic import decoding, profiles
 from llm_gateway_provider_anthropic.errors import refused
+from llm_gateway_provider_anthropic.mending import unthought
 from llm_gateway_provider_anthropic.tee import CountTee, StreamTee, WholeTee
 from llm_gateway_provider_anthropic.writing import Options, Writer, Written
 
@@ -102,6 +103,9 @@ class AnthropicProvider:
 
     def classify(self, status: int, headers: gw.Headers, body: bytes) -> gw.UpstreamError:
         return refused(status, headers, body)
+
+    def again(self, refused: gw.RefusedCall) -> gw.UpstreamRequest | None:
+        return unthought(refused)
 
     def encode(self, request: gw.ChatRequest) -> gw.UpstreamRequest:
         written = Writer(request, self._options).message()

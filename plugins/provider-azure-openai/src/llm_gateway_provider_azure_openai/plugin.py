@@ -68,8 +68,9 @@ class EntraProvider(AzureProvider):
 
     def again(self, refused: gw.RefusedCall) -> gw.UpstreamRequest | None:
         """A token that was revoked before its time is replaced."""
-        mended = refused.status == 401 and self._tokens.replaced(refused.sent)
-        return refused.request if mended else None
+        if refused.status == 401 and self._tokens.replaced(refused.sent):
+            return refused.request
+        return super().again(refused)
 
 
 def quirks_of(settings: Settings) -> Quirks:

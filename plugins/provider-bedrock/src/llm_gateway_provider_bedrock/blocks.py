@@ -148,7 +148,7 @@ class Blocks:
             if signature := own.get(SIGNATURE):
                 text = {"text": part.text, "signature": signature}
                 return [{"reasoningContent": {"reasoningText": text}}]
-        self.dropped.append("messages.reasoning_content")
+        self.dropped.append("reasoning")
         return []
 
     def _call(self, part: gw.ToolCallPart) -> list[Block]:

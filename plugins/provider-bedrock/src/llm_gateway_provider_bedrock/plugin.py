@@ -9,6 +9,7 @@ import msgspec
 from llm_gateway_provider_bedrock import decoding, embeddings, errors, request
 from llm_gateway_provider_bedrock.credentials import CredentialStore
 from llm_gateway_provider_bedrock.families import base_model, family_of, region_of, segment
+from llm_gateway_provider_bedrock.mending import unreasoned
 from llm_gateway_provider_bedrock.models import KNOWN
 from llm_gateway_provider_bedrock.settings import (
     Settings,
@@ -76,8 +77,10 @@ class BedrockProvider:
         return errors.refused(status, headers, body)
 
     def again(self, refused: gw.RefusedCall) -> gw.UpstreamRequest | None:
-        """With new credentials, or signed by the vendor's time."""
-        return refused.request if self._mended(refused.headers, refused.body) else None
+        """With new credentials, signed by the vendor's time, or without earlier reasoning."""
+        if self._mended(refused.headers, refused.body):
+            return refused.request
+        return unreasoned(refused)
 
     async def auth_headers(self) -> gw.Headers:
         """Nothing to add: a signature needs the whole request. Waits for credentials."""

@@ -24,7 +24,9 @@ SYSTEM = ("system", "developer")
 class Conversation:
     """Takes the messages of one request in their order."""
 
-    def __init__(self, family: Family, media: Media) -> None:
+    def __init__(self, family: Family, media: Media, maker: str) -> None:
+        self.lost = False  # whether signatures of other models were left out
+        self._maker = maker
         self.system: list[dict[str, Any]] = []
         self.contents: list[dict[str, Any]] = []
         self._modern = family.generation >= 3
@@ -87,9 +89,9 @@ class Conversation:
             self._add("user", *self._part(each))
 
     def _result(self, part: gw.ToolResultPart) -> None:
-        wanted = signatures.unpacked(part.call_id)[0]
+        wanted = signatures.plain(part.call_id)
         for at, call in enumerate(self._calls):
-            if at not in self._results and signatures.unpacked(call.id)[0] == wanted:
+            if at not in self._results and signatures.plain(call.id) == wanted:
                 self._results[at] = part
                 return
         raise gw.ClientError(
@@ -118,7 +120,7 @@ class Conversation:
         """One result; pictures that older models cannot take inside go to `extra`."""
         inner: dict[str, Any] = {}
         if self._modern:
-            inner["id"] = signatures.unpacked(call.id)[0]
+            inner["id"] = signatures.plain(call.id)
         inner["name"] = upstream_name(call.name)
         texts = [each.text for each in result.parts if isinstance(each, gw.TextPart)]
         key = "error" if result.is_error else "output"
@@ -132,7 +134,7 @@ class Conversation:
         return {"functionResponse": inner}
 
     def _model(self, message: gw.Message) -> None:
-        signature = signatures.beside(message.extra)
+        signature = self._beside(message.extra)
         rows: list[dict[str, Any]] = []
         calls: list[gw.ToolCallPart] = []
         for part in message.parts:
@@ -152,17 +154,24 @@ class Conversation:
         self._add("model", *rows)
 
     def _call(self, call: gw.ToolCallPart, *, first: bool) -> dict[str, Any]:
-        plain, inside = signatures.unpacked(call.id)
-        inner: dict[str, Any] = {"id": plain} if self._modern else {}
+        inner: dict[str, Any] = {"id": signatures.plain(call.id)} if self._modern else {}
         inner["name"] = upstream_name(call.name)
         inner["args"] = _arguments(call.arguments)
         row: dict[str, Any] = {"functionCall": inner}
-        signature = signatures.beside(call.extra) or inside
+        signature = self._beside(call.extra) or signatures.inside(call.id, self._maker)
+        if signature is None and signatures.MARK in call.id:
+            self.lost = True
         if signature is None and first and self._modern:
             signature = signatures.SENTINEL
         if signature is not None:
             row["thoughtSignature"] = signature
         return row
+
+    def _beside(self, extra: gw.Params) -> str | None:
+        found = signatures.beside(extra, self._maker)
+        if found is None and signatures.elsewhere(extra, self._maker):
+            self.lost = True
+        return found
 
     def _part(self, part: gw.Part) -> list[dict[str, Any]]:
         if isinstance(part, (gw.TextPart, gw.RefusalPart)):

@@ -113,10 +113,11 @@ class GenerateDecoder:
     """OPEN --finishReason or block--> FINISHED; an end while OPEN was a cut.
 
     `stream` says whether the client sees events before the end; `dialect` is the client's,
-    `names` the client's names of renamed tools.
+    `names` the client's names of renamed tools, `maker` the deployment that answers.
     """
 
-    def __init__(self, dialect: str, names: Mapping[str, str], stream: bool) -> None:
+    def __init__(self, dialect: str, names: Mapping[str, str], stream: bool, maker: str) -> None:
+        self._maker = maker
         self._sse = gw.SSEParser(keep_stray=True)
         self._openai = dialect == "openai.chat"
         self._names = names
@@ -192,7 +193,7 @@ class GenerateDecoder:
                 if part.text:
                     events.append(gw.TextDelta(part.text, index))
                 if part.thought_signature and self._openai:
-                    shown = signatures.shown(part.thought_signature)
+                    shown = signatures.shown(part.thought_signature, self._maker)
                     events.append(gw.Unknown("openai.chat", shown, index))
         elif part.inline_data is not None:
             blob = part.inline_data
@@ -216,9 +217,9 @@ class GenerateDecoder:
         extra: dict[str, Any] = {}
         if part.thought_signature:
             if self._openai:
-                extra = signatures.shown(part.thought_signature)
+                extra = signatures.shown(part.thought_signature, self._maker)
             else:
-                call_id = signatures.packed(call_id, part.thought_signature)
+                call_id = signatures.packed(call_id, part.thought_signature, self._maker)
         name = self._names.get(call.name, call.name)
         return gw.ToolCallDelta(number, call_id, name, arguments, index, "function", extra)
 

@@ -13,6 +13,7 @@ from llm_gateway_provider_gemini import embeddings
 from llm_gateway_provider_gemini.decoding import CountDecoder, GenerateDecoder, ListDecoder
 from llm_gateway_provider_gemini.errors import refused
 from llm_gateway_provider_gemini.media import Media, fetched
+from llm_gateway_provider_gemini.mending import unsigned
 from llm_gateway_provider_gemini.models import KNOWN, Family, bare, family
 from llm_gateway_provider_gemini.tools import public_names
 from llm_gateway_provider_gemini.writing import Writing
@@ -85,7 +86,8 @@ class Settings(gw.ProviderSettings):
 class GeminiProvider:
     """Speaks the vendor's formats. Opens no connection, keeps no state of a request."""
 
-    def __init__(self, settings: Settings, credentials: "Credentials | None") -> None:
+    def __init__(self, name: str, settings: Settings, credentials: "Credentials | None") -> None:
+        self._name = name
         self._settings = settings
         self._vertex = settings.project is not None
         self._credentials = credentials
@@ -108,13 +110,17 @@ class GeminiProvider:
     def classify(self, status: int, headers: gw.Headers, body: bytes) -> gw.UpstreamError:
         return refused(status, headers, body)
 
+    def again(self, refused: gw.RefusedCall) -> gw.UpstreamRequest | None:
+        return unsigned(refused)
+
     def encode(self, request: gw.ChatRequest) -> gw.UpstreamRequest:
         """Always a stream: the vendor caps what it answers in one piece."""
         writing = self._written(request)
         names, dialect, stream = public_names(request.tools), request.dialect, request.stream
+        maker = self._maker(request.model)
 
         def decoder() -> GenerateDecoder:
-            return GenerateDecoder(dialect, names, stream)
+            return GenerateDecoder(dialect, names, stream, maker)
 
         url = self._url(request.model, "streamGenerateContent?alt=sse")
         body = msgspec.json.encode(writing.body)
@@ -157,9 +163,14 @@ class GeminiProvider:
 
     def _written(self, request: gw.ChatRequest) -> Writing:
         settings = self._settings
-        writing = Writing(request, self._family(request.model), self._vertex)
+        maker = self._maker(request.model)
+        writing = Writing(request, self._family(request.model), self._vertex, maker)
         writing.write(Media(settings.remote_media, settings.max_inline_bytes))
         return writing
+
+    def _maker(self, model: str) -> str:
+        """Who signs: another model or platform refuses the signatures of this one."""
+        return f"{self._name}/{model}"
 
     def _family(self, model: str) -> Family:
         """What the table says, and what the operator says of a model in ``models``."""
@@ -186,8 +197,9 @@ class VertexProvider(GeminiProvider):
     def again(self, refused: gw.RefusedCall) -> gw.UpstreamRequest | None:
         """A token that was revoked before its time is replaced."""
         assert self._credentials is not None
-        mended = refused.status == 401 and self._credentials.replaced(refused.sent)
-        return refused.request if mended else None
+        if refused.status == 401 and self._credentials.replaced(refused.sent):
+            return refused.request
+        return super().again(refused)
 
 
 def base(settings: Settings) -> tuple[str, str, str]:
@@ -230,14 +242,14 @@ def info(entry: Any) -> gw.ModelInfo:
 
 def make(name: str, settings: Settings, fetch: gw.Fetch, clock: Callable[[], float]) -> gw.Provider:
     if settings.project is None:
-        return GeminiProvider(settings, None)
+        return GeminiProvider(name, settings, None)
     from llm_gateway_provider_gemini.credentials import Credentials  # brings cryptography
 
     assert settings.credentials_file is not None
     credentials = Credentials(
         fetch, clock, settings.credentials_file, settings.token_timeout_seconds
     )
-    return VertexProvider(settings, credentials)
+    return VertexProvider(name, settings, credentials)
 
 
 @gw.hookimpl

@@ -47,18 +47,21 @@ NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 class Writing:
     """One body in the making, with what it could not say."""
 
-    def __init__(self, request: gw.ChatRequest, family: Family, vertex: bool) -> None:
+    def __init__(self, request: gw.ChatRequest, family: Family, vertex: bool, maker: str) -> None:
         self.body: dict[str, Any] = {}
         self.generation: dict[str, Any] = {}
         self.lost: set[str] = set()
         self._request = request
         self._family = family
         self._vertex = vertex
+        self._maker = maker
 
     def write(self, media: Media) -> None:
         request = self._request
-        conversation = Conversation(self._family, media)
+        conversation = Conversation(self._family, media, self._maker)
         conversation.take(request.messages)
+        if conversation.lost:
+            self.lost.add("reasoning")
         if conversation.system:
             self.body["systemInstruction"] = {"parts": conversation.system}
         self._tools()
