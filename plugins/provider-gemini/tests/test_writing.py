@@ -363,8 +363,10 @@ def test_tool_without_parameters_has_no_schema() -> None:
     assert body["tools"] == [{"functionDeclarations": [{"name": "g"}, {"name": "h"}]}]
 
 
-def test_custom_tool_is_refused_by_its_place() -> None:
-    assert refused(chat(tools=(TOOL, gw.Tool("x", kind="custom")))).param == "tools[1]"
+def test_a_tool_that_is_no_function_is_refused_by_its_name() -> None:
+    error = refused(chat(tools=(TOOL, gw.Tool("x", kind="custom"))))
+
+    assert error.param == "tools" and "'x'" in error.message
 
 
 def test_name_the_vendor_refuses_is_changed_and_changed_back() -> None:

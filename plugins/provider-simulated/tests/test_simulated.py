@@ -280,3 +280,13 @@ def test_declaration() -> None:
 
     assert (spec.kind, spec.standalone) == ("simulated", True)
     assert isinstance(spec.make("simulated", spec.settings()), gw.DirectProvider)
+
+
+async def test_a_tool_of_a_vendor_is_refused_by_name() -> None:
+    """There is nothing here that could run it, and an answer without it would be another."""
+    search = gw.Tool("web_search", kind="vendor", extra={"type": "web_search_20250305"})
+
+    with pytest.raises(gw.UnsupportedParameterError) as caught:
+        await events(chat(tools=(CLOCK, search)))
+
+    assert caught.value.param == "tools" and "web_search_20250305" in caught.value.message

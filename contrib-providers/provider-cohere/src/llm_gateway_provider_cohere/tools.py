@@ -52,6 +52,9 @@ def names(request: gw.ChatRequest) -> Names:
 
 def tools(request: gw.ChatRequest, known: Names) -> tuple[dict[str, Any], list[str]]:
     """The members of the body about tools, and what had to be left out."""
+    for each in request.tools or ():
+        if each.kind != "function":
+            raise gw.unsupported_tool(each)
     offered, mode = _chosen(request)
     if not offered:
         return {}, []
@@ -83,10 +86,6 @@ def _chosen(request: gw.ChatRequest) -> tuple[tuple[gw.Tool, ...], str | None]:
 
 
 def _tool(tool: gw.Tool, known: Names) -> dict[str, Any]:
-    if tool.kind != "function":
-        raise gw.UnsupportedParameterError(
-            f"Cohere has no custom tools; describe {tool.name!r} as a function.", param="tools"
-        )
     inner: dict[str, Any] = {"name": known.sent(tool.name)}
     if tool.description is not None:
         inner["description"] = tool.description

@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from llm_gateway_api.errors import UnsupportedParameterError
+
 Params: TypeAlias = Mapping[str, object]
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 Operation: TypeAlias = Literal["chat", "completions", "embeddings", "rerank", "count_tokens"]
@@ -148,6 +150,17 @@ class Tool(_Value, frozen=True):
     strict: bool | None = None
     kind: Literal["function", "custom", "vendor"] = "function"
     extra: Params = {}
+
+
+def unsupported_tool(tool: Tool) -> UnsupportedParameterError:
+    """What a provider raises for a tool of a kind that it does not have; never leave one out:
+    the answer would be another."""
+    kind = tool.kind if tool.kind != "vendor" else str(tool.extra.get("type") or tool.name)
+    return UnsupportedParameterError(
+        f"The provider chosen has no tools of the type {kind!r} (tool {tool.name!r}): leave it "
+        "out, or make it a function.",
+        param="tools",
+    )
 
 
 class ToolChoice(_Value, frozen=True):

@@ -130,6 +130,23 @@ def check_unknown(provider: gw.Provider, request: gw.ChatRequest) -> None:
         assert name.encode() in sent.body or name in sent.dropped, f"{name} was lost in silence"
 
 
+def check_foreign_tool(provider: gw.Provider, request: gw.ChatRequest) -> None:
+    """A tool that another vendor runs is refused by its type, however tools are chosen."""
+    foreign = gw.Tool("look", kind="vendor", extra={"type": "kit_search", "name": "look"})
+    for choice in (None, gw.ToolChoice("auto"), gw.ToolChoice("none")):
+        tools = (*(request.tools or ()), foreign)
+        asked = msgspec.structs.replace(
+            request, tools=tools, tool_choice=choice, params={}, dialect="kit.other"
+        )
+        try:
+            provider.encode(asked)
+        except gw.UnsupportedParameterError as error:
+            assert (error.param or "").startswith("tools"), f"refused for {error.param!r}"
+            assert "kit_search" in error.message, f"not refused by its type: {error.message}"
+            continue
+        raise AssertionError(f"a tool of another vendor was lost in silence (choice {choice})")
+
+
 def check_table(provider: gw.Provider) -> None:
     """A bare status has the class that everybody gives it."""
     for status, wanted in TABLE.items():

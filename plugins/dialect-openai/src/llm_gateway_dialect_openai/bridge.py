@@ -170,10 +170,7 @@ class Bridge:
         if tool.kind == "vendor":
             if self._native:
                 return dict(tool.extra)
-            kind = tool.extra.get("type", tool.name)
-            raise gw.UnsupportedParameterError(
-                f"tool type {kind!r} is not supported by the selected provider", param="tools"
-            )
+            raise gw.unsupported_tool(tool)
         flat: dict[str, Any] = {"type": tool.kind, "name": tool.name}
         if tool.description is not None:
             flat["description"] = tool.description

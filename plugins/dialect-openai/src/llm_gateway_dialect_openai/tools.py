@@ -12,17 +12,9 @@ def tools_of(
     tools: Sequence[gw.Tool], chosen: gw.ToolChoice | None, quirks: Quirks
 ) -> Sequence[gw.Tool]:
     """The tools to send: those allowed, where the server cannot be told so itself."""
-    if not quirks.custom_tools and any(each.kind == "custom" for each in tools):
-        raise gw.UnsupportedParameterError(
-            "The model chosen takes function tools only; make the custom tool a function.",
-            param="tools",
-        )
     for each in tools:
-        if each.kind == "vendor":
-            kind = each.extra.get("type", each.name)
-            raise gw.UnsupportedParameterError(
-                f"tool type {kind!r} is not supported by the selected provider", param="tools"
-            )
+        if each.kind == "vendor" or (each.kind == "custom" and not quirks.custom_tools):
+            raise gw.unsupported_tool(each)
     if chosen is None or quirks.allowed_tools or not chosen.mode.startswith("allowed"):
         return tools
     return [each for each in tools if each.name in chosen.names]

@@ -20,6 +20,9 @@ def tools(
     """The tools (None where there are none), and the names of what was left out."""
     if request.tools is None:
         return None, ()
+    for each in request.tools:
+        if each.kind == "custom" or (each.kind == "vendor" and request.dialect != DIALECT):
+            raise gw.unsupported_tool(each)
     names = _allowed(request)
     kept = [each for each in request.tools if names is None or each.name in names]
     seen: set[str] = set()
@@ -39,11 +42,7 @@ def _allowed(request: gw.ChatRequest) -> tuple[str, ...] | None:
 
 def _tool(each: gw.Tool, dialect: str, structured: bool) -> dict[str, Any]:
     if each.kind == "vendor":
-        if dialect != DIALECT:
-            raise _refused(f"The model does not have the tool {each.name!r}.")
         return dict(each.extra)
-    if each.kind == "custom":
-        raise _refused(f"The model cannot take the custom tool {each.name!r}; use a function.")
     made: dict[str, Any] = {"name": each.name}
     if each.description is not None:
         made["description"] = each.description

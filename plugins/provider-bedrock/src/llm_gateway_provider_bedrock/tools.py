@@ -7,7 +7,7 @@ from typing import Any
 import llm_gateway_api as gw
 
 from llm_gateway_provider_bedrock.additional import Outcome
-from llm_gateway_provider_bedrock.blocks import Block, Blocks, custom
+from llm_gateway_provider_bedrock.blocks import Block, Blocks
 from llm_gateway_provider_bedrock.turns import Turn, tool_names, uses_tools
 
 ANSWER = "json_answer"
@@ -35,6 +35,9 @@ def tooling(
     Raises:
         UnsupportedParameterError: the model cannot take the tools or the choice.
     """
+    for each in request.tools or ():
+        if each.kind != "function":
+            raise gw.unsupported_tool(each)
     result = Tooling()
     choice = request.tool_choice or gw.ToolChoice("auto")
     tools = allowed(request.tools or (), choice)
@@ -70,8 +73,6 @@ def allowed(tools: Sequence[gw.Tool], choice: gw.ToolChoice) -> Sequence[gw.Tool
 
 
 def written(tool: gw.Tool, blocks: Blocks) -> list[Block]:
-    if tool.kind != "function":
-        raise custom(tool.kind)
     if not NAME.fullmatch(tool.name):
         raise gw.UnsupportedParameterError(
             "A tool's name has 1 to 64 letters, digits, hyphens or underscores.", param="tools"

@@ -44,10 +44,7 @@ def declarations(tools: Sequence[gw.Tool], lost: set[str]) -> list[dict[str, Any
 
 def _declaration(tool: gw.Tool, at: int, lost: set[str]) -> dict[str, Any]:
     if tool.kind != "function":
-        raise gw.UnsupportedParameterError(
-            f"This provider cannot take a tool of the kind {tool.kind!r}; send a function.",
-            param=f"tools[{at}]",
-        )
+        raise gw.unsupported_tool(tool)
     row: dict[str, Any] = {"name": upstream_name(tool.name)}
     if tool.description:
         row["description"] = tool.description

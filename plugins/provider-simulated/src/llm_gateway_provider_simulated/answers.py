@@ -112,7 +112,10 @@ def _limited(text: str, params: Mapping[str, object]) -> Answer:
 
 
 def _calls(request: gw.ChatRequest) -> tuple[tuple[gw.Tool, str], ...]:
-    tools = {tool.name: tool for tool in request.tools or () if tool.kind != "vendor"}
+    for each in request.tools or ():
+        if each.kind == "vendor":
+            raise gw.unsupported_tool(each)
+    tools = {tool.name: tool for tool in request.tools or ()}
     choice = request.tool_choice or gw.ToolChoice("auto")
     if not tools or choice.mode == "none":
         return ()

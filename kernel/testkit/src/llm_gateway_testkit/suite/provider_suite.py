@@ -98,6 +98,14 @@ def test_unknown(spec: gw.ProviderSpec, case: cases.Case) -> None:
     invariants.check_unknown(http(spec, case), request)
 
 
+def test_foreign_tool(spec: gw.ProviderSpec, case: cases.Case) -> None:
+    """A tool that another vendor runs is refused by name."""
+    request = chat_turn(case)
+    if case.operation:
+        pytest.skip("no turn of a chat")
+    invariants.check_foreign_tool(http(spec, case), request)
+
+
 def test_classify(spec: gw.ProviderSpec, case: cases.Case) -> None:
     """Whatever a vendor answers, it is an error that the kernel knows."""
     conformance.check_classify(http(spec, case))
