@@ -45,6 +45,7 @@ async def site() -> AsyncIterator[Site]:
         entries = {each.kind: each.configured(servers[each.kind].url) for each in ROWS}
         entries |= {LIMITED.format(kind): entry for kind, entry in entries.items()}
         entries |= {f"again_{kind}": entries[kind] for kind in servers}
+        entries |= {f"third_{kind}": entries[kind] for kind in servers}
         async with running_gateway({"providers": entries}) as gateway:
             common: Any = {"api_key": gateway.api_key, "max_retries": 0}
             async with (
@@ -231,6 +232,90 @@ class TestAnthropic:
             await site.claude.messages.create(
                 model=f"again_{vendor.kind}/{vendor.model}", max_tokens=50, messages=QUESTION
             )
+
+
+class TestResponses:
+    """The `openai` SDK at the Responses API."""
+
+    async def test_text(self, site: Site, vendor: Vendor) -> None:
+        script(site, vendor).enqueue(row(vendor).says("Low tide"))
+        answer = await site.gpt.responses.create(model=vendor.name, input=QUESTION)
+
+        assert (answer.output_text, answer.status) == ("Low tide", "completed")
+        assert answer.model == vendor.name
+        assert answer.usage is not None and answer.usage.total_tokens > 0
+
+    async def test_stream(self, site: Site, vendor: Vendor) -> None:
+        script(site, vendor).enqueue(row(vendor).streams(["Low", " tide"]))
+        async with site.gpt.responses.stream(model=vendor.name, input=QUESTION) as stream:
+            answer = await stream.get_final_response()
+
+        assert answer.output_text == "Low tide"
+        assert answer.usage is not None and answer.usage.output_tokens > 0
+
+    @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "stream"])
+    async def test_tools_round_trip(self, site: Site, vendor: Vendor, streamed: bool) -> None:
+        server, says = script(site, vendor), row(vendor)
+        server.enqueue(says.streams_calls() if streamed else says.calls())
+        tool: Any = {"type": "function", "name": TOOL, "parameters": SCHEMA, "strict": False}
+        rest: Any = {"model": vendor.name, "tools": [tool]}
+        if streamed:
+            async with site.gpt.responses.stream(input=QUESTION, **rest) as stream:
+                first: Any = await stream.get_final_response()
+        else:
+            first = await site.gpt.responses.create(input=QUESTION, **rest)
+
+        (call,) = (each for each in first.output if each.type == "function_call")
+        assert (call.name, json.loads(call.arguments)) == (TOOL, ARGUMENTS)
+        server.enqueue(says.says("At 14:10"))
+        turns = [each.model_dump(exclude_none=True) for each in first.output]
+        for each in turns:
+            each.pop("parsed_arguments", None)
+        turns.append({"type": "function_call_output", "call_id": call.call_id, "output": "14:10"})
+        second = await site.gpt.responses.create(input=[*QUESTION, *turns], **rest)
+        assert second.output_text == "At 14:10"
+        assert b"14:10" in up(site, vendor)
+
+    async def test_image(self, site: Site, vendor: Vendor) -> None:
+        script(site, vendor).enqueue(row(vendor).says("A pixel"))
+        url = f"data:image/png;base64,{PIXEL}"
+        picture = {"type": "input_image", "image_url": url, "detail": "auto"}
+        content = [{"type": "input_text", "text": "What is it?"}, picture]
+        turn: Any = [{"role": "user", "content": content}]
+        answer = await site.gpt.responses.create(model=vendor.name, input=turn)
+
+        assert answer.output_text == "A pixel"
+        assert PIXEL.encode() in up(site, vendor)
+
+    async def test_structured_output(self, site: Site, vendor: Vendor) -> None:
+        if not vendor.forms:
+            with pytest.raises(openai.BadRequestError, match="response_format"):
+                await self._parsed(site, vendor)
+            return
+        script(site, vendor).enqueue(row(vendor).says(FORM))
+        answer = await self._parsed(site, vendor)
+
+        assert answer.output_parsed == Tide(port="Brest", hour=14)
+        assert b"hour" in up(site, vendor)
+
+    async def _parsed(self, site: Site, vendor: Vendor) -> Any:
+        return await site.gpt.responses.parse(model=vendor.name, input=QUESTION, text_format=Tide)
+
+    async def test_error(self, site: Site, vendor: Vendor) -> None:
+        script(site, vendor).enqueue(row(vendor).limits())
+        with pytest.raises(openai.RateLimitError):
+            await site.gpt.responses.create(
+                model=f"third_{vendor.kind}/{vendor.model}", input=QUESTION
+            )
+
+
+def script(site: Site, vendor: Vendor) -> ScriptedProvider:
+    return site.servers[vendor.kind]
+
+
+def row(vendor: Vendor) -> Vendor:
+    """What `vendor` says to clients of the Responses API."""
+    return vendor.on_responses or vendor
 
 
 def said(message: Any) -> str:

@@ -45,7 +45,7 @@ async def running() -> AsyncIterator[tuple[ScriptedProvider, str, str]]:
         providers = {
             "bridged": {**common, "kind": "openai", "quirks": {"responses_bridge": True}},
             "translated": {**common, "kind": "openai", "quirks": {"relay": False}},
-            "relayed": {**common, "kind": "openai"},
+            "relayed": {**common, "kind": "openai", "models": ["vendor/family-1"]},
             "openrouter": common,
         }
         async with running_gateway({"providers": providers}) as gateway:
@@ -258,6 +258,41 @@ async def test_legacy_prompts_give_choices_in_order(
 
     assert [each.text for each in answer.choices] == ["0", "1", "2", "3"]
     assert provider.received[0].json["prompt"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["vendor/family-1", "relayed/vendor/family-1"])
+async def test_a_model_with_a_slash_in_its_name_is_found_by_the_sdk(
+    client: sdk.AsyncOpenAI, name: str
+) -> None:
+    found = await client.models.retrieve(name)
+
+    assert (found.id, found.object) == (name, "model")
+    with pytest.raises(sdk.NotFoundError):
+        await client.models.retrieve("vendor/family-2")
+
+
+@pytest.mark.parametrize("model", ["relayed/gpt-x", "translated/gpt-x"])
+async def test_headers_of_the_vendor_stay_behind(
+    provider: ScriptedProvider, client: sdk.AsyncOpenAI, model: str
+) -> None:
+    """They tell of an account that all callers share; on either lane none of them passes."""
+    theirs = {
+        "x-ratelimit-limit-requests": "500",
+        "x-ratelimit-remaining-tokens": "149000",
+        "x-ratelimit-reset-tokens": "6m0s",
+        "anthropic-ratelimit-requests-remaining": "3",
+        "openai-organization": "the-operators",
+        "set-cookie": "__cf_bm=1",
+        "x-request-id": "req_theirs",
+    }
+    said = openai.chat_answer()
+    provider.enqueue(Answer(said.status, {**said.headers, **theirs}, said.body))
+
+    answer = await client.chat.completions.with_raw_response.create(model=model, messages=ASKED)
+
+    assert answer.parse().choices[0].message.content == "Low tide"
+    assert not answer.headers.keys() & (theirs.keys() - {"x-request-id"})
+    assert answer.headers["x-request-id"] != "req_theirs"
 
 
 async def test_request_id_is_seen_on_answers_and_errors(

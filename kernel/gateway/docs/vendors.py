@@ -38,6 +38,11 @@ CASES = {
     "test_structured_output": "structured output",
     "test_error": "errors",
 }
+ROUTES = {
+    "OpenAI": "OpenAI Chat Completions",
+    "Anthropic": "Anthropic Messages",
+    "Responses": "OpenAI Responses",
+}
 LEVELS = {"proven": "proven", "claimed": "claimed", "failing": "**failing**", "absent": "-"}
 
 
@@ -124,10 +129,12 @@ def vendors_page() -> str:
     text += "`proven`: cases show it, and each of their checks passes. `claimed`: no case shows "
     text += "it. -: neither.\n\n" + _levels(rows)
     text += (
-        "\n## Dialects\n\nThe `openai` SDK at `/v1/chat/completions` and the `anthropic` SDK at "
+        "\n## Dialects\n\nThe `openai` SDK at `/v1/chat/completions` and `/v1/responses`, and the "
     )
-    text += "`/v1/messages`, with a strict scripted server of each vendor behind the gateway. "
-    text += "Plain and streamed tools are one column.\n" + "".join(_dialects())
+    text += (
+        "`anthropic` SDK at `/v1/messages`, with a strict scripted server of each vendor behind "
+    )
+    text += "the gateway. Plain and streamed tools are one column.\n" + "".join(_dialects())
     return text
 
 
@@ -174,7 +181,8 @@ def _dialects() -> Iterator[str]:
     columns, formless = list(CASES.values()), {row.kind for row in vendors() if not row.forms}
     at = columns.index(CASES["test_structured_output"])
     for dialect in dict.fromkeys(key[0] for key in passed):
-        yield f"\n| {dialect}'s SDK | {' | '.join(columns)} |\n| --- |{' --- |' * len(columns)}\n"
+        yield f"\n| {ROUTES[dialect]} | {' | '.join(columns)} |\n"
+        yield f"| --- |{' --- |' * len(columns)}\n"
         for kind in dict.fromkeys(key[1] for key in passed):
             cells = ["passes" if passed[dialect, kind, each] else "**fails**" for each in columns]
             if kind in formless and cells[at] == "passes":

@@ -176,6 +176,7 @@ def test_headers_close_the_gate() -> None:
         ("17", 17),
         ("2026-11-24T10:00:30Z", 30),
         ("2026-11-24T09:00:00Z", 0),
+        ("1795514430", 30),
         ("", None),
         ("soon", None),
         ("-T-", None),
@@ -183,10 +184,25 @@ def test_headers_close_the_gate() -> None:
 )
 def test_forms_of_a_reset(reset: str, seconds: float | None) -> None:
     """Durations, numbers, and times by the answer's own clock; nonsense is nothing."""
-    for name in ("x-ratelimit-{}-tokens", "anthropic-ratelimit-tokens-{}"):
+    for name in (
+        "x-ratelimit-{}-tokens",
+        "x-ratelimit-{}-requests-day",
+        "x-ratelimit-{}",
+        "ratelimit-{}",
+        "anthropic-ratelimit-tokens-{}",
+        "anthropic-ratelimit-output-tokens-{}",
+    ):
         headers = {name.format("remaining"): "0", name.format("reset"): reset, "date": DATE}
         assert exhausted(headers) == seconds
         assert exhausted({**headers, name.format("remaining"): "1"}) is None
+
+
+def test_a_reset_that_is_spelt_in_another_way() -> None:
+    """Azure's; and what it says to be left may be less than nothing, which closes no gate."""
+    headers = {"x-ratelimit-remaining-tokens": "0", "x-rate-limit-reset-tokens": "7"}
+
+    assert exhausted(headers) == 7
+    assert exhausted({**headers, "x-ratelimit-remaining-tokens": "-1"}) is None
 
 
 @given(st.text())

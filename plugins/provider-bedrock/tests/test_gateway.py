@@ -1,5 +1,6 @@
 """OpenAI's SDK as a client of the gateway, with a strict Bedrock behind it."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -372,6 +373,30 @@ async def test_cut_streams(site: Site) -> None:
             async for _chunk in stream:
                 pass
         assert caught.value.code == "upstream_truncated"
+
+
+async def test_a_model_that_thinks_in_silence_keeps_the_client(site: Site) -> None:
+    """The vendor sends nothing meanwhile; the client hears a comment, and then the rest."""
+    frames = bedrock.converse_stream(["Low", " tide"])
+    stream = bedrock.streamed(frames)
+    site.vendor.enqueue(Hang("between", 2, of=stream))
+
+    lines: list[str] = []
+    async with (
+        asyncio.timeout(180),
+        site.client.chat.completions.with_streaming_response.create(
+            model=MODEL, messages=ASKED, stream=True
+        ) as answer,
+    ):
+        async for line in answer.iter_lines():
+            lines.append(line)
+            if line.startswith(":"):
+                site.vendor.release()
+
+    told = [json.loads(each.removeprefix("data: ")) for each in lines if each.startswith("data: {")]
+    said = [each["choices"][0]["delta"].get("content") or "" for each in told if each["choices"]]
+    assert any(each.startswith(":") for each in lines)
+    assert "".join(said) == "Low tide" and lines[-2] == "data: [DONE]"
 
 
 async def test_unknown_operation_with_status_200(site: Site) -> None:

@@ -100,6 +100,20 @@ def text_stream(texts: Sequence[str] = ("Low", " tide")) -> list[bytes]:
     return [*begun(), *(event(f"response.{k}", 2 + at, **m) for at, (k, m) in enumerate(rows))]
 
 
+def call_stream(call: Mapping[str, Any] = CALL) -> list[bytes]:
+    """The events of an answer that is one call, its arguments in one piece."""
+    text, place = call["arguments"], {"item_id": call["id"], "output_index": 0}
+    opened = {**call, "status": "in_progress", "arguments": ""}
+    rows: list[tuple[str, dict[str, Any]]] = [
+        ("output_item.added", {"output_index": 0, "item": opened}),
+        ("function_call_arguments.delta", {**place, "delta": text}),
+        ("function_call_arguments.done", {**place, "name": call["name"], "arguments": text}),
+        ("output_item.done", {"output_index": 0, "item": call}),
+        ("completed", {"response": response(call)}),
+    ]
+    return [*begun(), *(event(f"response.{k}", 2 + at, **m) for at, (k, m) in enumerate(rows))]
+
+
 def strict(expect_key: str) -> Callable[[Received], Answer | None]:
     """Refuses what the vendor refuses: unknown members, items and parts, and stored items."""
     known = _members()

@@ -6,7 +6,7 @@ gateway's ``providers`` says of them.
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from llm_gateway_testkit import (
     gemini_dialect,
     mistral_dialect,
     openai_dialect,
+    responses_dialect,
     together_dialect,
 )
 from llm_gateway_testkit.scripted import Answer, Received, ScriptedProvider, Stream
@@ -37,6 +38,7 @@ class Vendor:
     `says` and `streams` answer with a text, `calls` and `streams_calls` call `TOOL` once with
     `ARGUMENTS`, `limits` is a 429. `settings` are those beside the address, `address` the key
     and the path of the latter. Without `forms` a schema for the answer is refused by name.
+    `on_responses` is the row for clients of the Responses API where the vendor has it itself.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class Vendor:
     settings: Mapping[str, Any] = field(default_factory=lambda: {"api_key": KEY})
     address: tuple[str, str] = ("base_url", "")
     forms: bool = True
+    on_responses: "Vendor | None" = None
 
     @property
     def name(self) -> str:
@@ -162,22 +165,52 @@ def _bedrock() -> Vendor:
     )
 
 
+def _on_responses(chat: Vendor) -> Vendor:
+    call = {**responses_dialect.CALL, "name": TOOL}
+
+    def says(text: str) -> Answer:
+        return responses_dialect.answer(responses_dialect.message(text))
+
+    return replace(
+        chat,
+        says=says,
+        streams=lambda texts: Stream(responses_dialect.text_stream(texts)),
+        calls=lambda: responses_dialect.answer(call),
+        streams_calls=lambda: Stream(responses_dialect.call_stream(call)),
+    )
+
+
+def _azure(call: openai_dialect.ToolCall) -> Vendor:
+    chat = _dialect(
+        "azure_openai",
+        azure_dialect,
+        call,
+        model="chat",
+        settings={"api_key": KEY, "deployments": {"chat": {"base_model": "gpt-4o"}}},
+        address=("endpoint", ""),
+        streams=partial(_counted, azure_dialect.chat_stream),
+        streams_calls=partial(_counted, azure_dialect.chat_stream, tool_calls=[call]),
+    )
+    return replace(chat, on_responses=_on_responses(chat))
+
+
+def _xai() -> Vendor:
+    chat, native = openai_dialect.strict(KEY), responses_dialect.strict(KEY)
+
+    def validate(request: Received) -> Answer | None:
+        return (native if request.path == responses_dialect.PATH else chat)(request)
+
+    found = _openai_like("xai", "grok-4.3", validator=validate)
+    return replace(found, on_responses=_on_responses(found))
+
+
 def vendors() -> tuple[Vendor, ...]:
     pieces = ('{"port":', '"Brest"}')
     call = openai_dialect.ToolCall("call_1", TOOL, pieces)
     return (
         _openai_like("openai", openai_dialect.MODEL),
         _anthropic(),
-        _dialect(
-            "azure_openai",
-            azure_dialect,
-            call,
-            model="chat",
-            settings={"api_key": KEY, "deployments": {"chat": {"base_model": "gpt-4o"}}},
-            address=("endpoint", ""),
-            streams=partial(_counted, azure_dialect.chat_stream),
-            streams_calls=partial(_counted, azure_dialect.chat_stream, tool_calls=[call]),
-        ),
+        _azure(call),
         _gemini(),
         _bedrock(),
         _dialect(
@@ -200,7 +233,7 @@ def vendors() -> tuple[Vendor, ...]:
             validator=openai_dialect.strict(KEY, frozenset({"thinking"})),
             forms=False,
         ),
-        _openai_like("xai", "grok-4.3"),
+        _xai(),
         _openai_like("openrouter", "a/model"),
         _openai_like("fireworks", "a-model"),
         _openai_like("ollama", "a-model"),

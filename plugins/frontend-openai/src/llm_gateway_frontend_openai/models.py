@@ -51,7 +51,7 @@ class GetModel:
 
     async def __call__(self, request: EndpointRequest) -> EndpointResponse:
         wanted = request.match["id"]
-        found = _visible(self._catalog, request.arrival).get(wanted)
+        found = _asked(self._catalog, request.arrival, wanted)
         if found is None:
             raise ModelNotFoundError(f"There is no model {wanted[:256]!r}.", param="model")
         provider, info = found
@@ -90,6 +90,17 @@ def _visible(catalog: Catalog, arrival: Arrival) -> dict[str, tuple[str, ModelIn
     for name, provider, info in catalog.visible(arrival):
         models.setdefault(name, (provider, info))
     return models
+
+
+def _asked(catalog: Catalog, arrival: Arrival, name: str) -> tuple[str, ModelInfo] | None:
+    """Who serves `name`, which may be a public name or address a deployment (``provider/model``),
+    as a request may."""
+    rows = catalog.visible(arrival)
+    public = [(provider, info) for shown, provider, info in rows if shown == name]
+    if public or arrival.principal.models is not None:
+        return public[0] if public else None
+    direct = ((provider, info) for _, provider, info in rows if name == f"{provider}/{info.id}")
+    return next(direct, None)
 
 
 def _object(name: str, provider: str, info: ModelInfo, prices: Prices | None) -> dict[str, Any]:

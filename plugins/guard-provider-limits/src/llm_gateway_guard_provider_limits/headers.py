@@ -1,8 +1,10 @@
 """What an answer's headers say about the account's limits. Pure.
 
 Sources: platform.openai.com/docs/guides/rate-limits (``x-ratelimit-…``, durations such as
-``6m0s``; Azure, Together and others use the same names),
-docs.anthropic.com/en/api/rate-limits (``anthropic-ratelimit-…``, RFC 3339 times).
+``6m0s``; Azure, which at times writes ``x-rate-limit-reset-tokens``, and others use the same
+names), docs.anthropic.com/en/api/rate-limits (``anthropic-ratelimit-…``, RFC 3339 times),
+docs.together.ai (one limit without a kind), inference-docs.cerebras.ai (the span in the name), the
+IETF's draft of ``ratelimit-…``.
 """
 
 import re
@@ -12,14 +14,20 @@ from email.utils import parsedate_to_datetime
 import llm_gateway_api as gw
 
 # (remaining, reset) for each kind of limit that a vendor tells.
-PAIRS = tuple(
-    pair
-    for kind in ("requests", "tokens")
-    for pair in (
-        (f"x-ratelimit-remaining-{kind}", f"x-ratelimit-reset-{kind}"),
-        (f"anthropic-ratelimit-{kind}-remaining", f"anthropic-ratelimit-{kind}-reset"),
-    )
+PAIRS = (
+    *(
+        (f"x-ratelimit-remaining-{kind}", f"x-ratelimit-reset-{kind}")
+        for kind in ("requests", "tokens", "requests-day", "tokens-minute")
+    ),
+    *(
+        (f"anthropic-ratelimit-{kind}-remaining", f"anthropic-ratelimit-{kind}-reset")
+        for kind in ("requests", "tokens", "input-tokens", "output-tokens")
+    ),
+    ("x-ratelimit-remaining-tokens", "x-rate-limit-reset-tokens"),
+    ("x-ratelimit-remaining", "x-ratelimit-reset"),
+    ("ratelimit-remaining", "ratelimit-reset"),
 )
+UNIX = 1e9  # a reset beyond it is a time and no wait
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?")
 
 
@@ -45,6 +53,9 @@ def _seconds(reset: str, date: str) -> float | None:
         if "T" in reset:
             at = datetime.fromisoformat(reset.replace("Z", "+00:00"))
             return max(0.0, (at - parsedate_to_datetime(date)).total_seconds())
-        return max(0.0, float(reset))
+        number = float(reset)
+        if number > UNIX:
+            number -= parsedate_to_datetime(date).timestamp()
+        return max(0.0, number)
     except (ValueError, TypeError, OverflowError):
         return None

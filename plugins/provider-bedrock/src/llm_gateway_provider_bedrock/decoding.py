@@ -1,5 +1,6 @@
 """Answers of Converse, ConverseStream and CountTokens as canonical events."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -244,7 +245,7 @@ class StreamDecoder:
             raise gw.UpstreamTruncatedError("an event of the stream makes no sense") from error
 
 
-class BodyDecoder:
+class BodyDecoder(ABC):
     """An answer that is no stream; the bytes are decoded at their end."""
 
     def __init__(self) -> None:
@@ -261,8 +262,9 @@ class BodyDecoder:
         except (KeyError, TypeError, AttributeError) as error:
             raise gw.UpstreamTruncatedError("the answer makes no sense") from error
 
+    @abstractmethod
     def events(self, found: dict[str, Any]) -> list[gw.Event]:
-        raise NotImplementedError
+        """What `found` says; what it lacks is a fault of the vendor's."""
 
 
 class ConverseDecoder(BodyDecoder):

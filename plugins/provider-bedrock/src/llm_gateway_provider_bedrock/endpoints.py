@@ -154,4 +154,4 @@ def _sts(request: gw.UpstreamRequest) -> Mapping[str, Any]:
 
 
 def _unread() -> gw.Decoder:
-    raise NotImplementedError("this answer is not read by a decoder")
+    raise AssertionError("this answer is not read by a decoder")

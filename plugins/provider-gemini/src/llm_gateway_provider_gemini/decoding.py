@@ -6,6 +6,7 @@ several lines. Without ``alt=sse`` the vendor sends one JSON array, which is rea
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -292,7 +293,7 @@ def objects(value: object) -> list[dict[str, Any]]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
-class WholeDecoder:
+class WholeDecoder(ABC):
     """Base of the answers that are one JSON object; decoded at their end."""
 
     def __init__(self) -> None:
@@ -313,8 +314,9 @@ class WholeDecoder:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise gw.UpstreamTruncatedError("the answer could not be understood") from error
 
+    @abstractmethod
     def events(self, found: dict[str, Any]) -> list[gw.Event]:
-        raise NotImplementedError
+        """What `found` says; what it lacks is a fault of the vendor's."""
 
 
 class EmbeddingsDecoder(WholeDecoder):
