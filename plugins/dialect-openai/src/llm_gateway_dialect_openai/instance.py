@@ -19,7 +19,7 @@ from llm_gateway_dialect_openai.embeddings import NAMES, EmbeddingsDecoder
 from llm_gateway_dialect_openai.errors import ErrorRules
 from llm_gateway_dialect_openai.mending import undisclosed
 from llm_gateway_dialect_openai.needs import reasons
-from llm_gateway_dialect_openai.parameters import Outcome, Rules
+from llm_gateway_dialect_openai.parameters import Rules
 from llm_gateway_dialect_openai.quirks import Quirks
 from llm_gateway_dialect_openai.reading import Reading, WholeDecoder
 from llm_gateway_dialect_openai.responses import ResponsesBodyDecoder, ResponsesStreamDecoder
@@ -105,10 +105,6 @@ class DialectProvider(Generic[S]):
 
     def models(self) -> Sequence[gw.ModelInfo]:
         return self._models
-
-    def parameters(self, model: str) -> Mapping[str, Outcome]:
-        """What becomes of each parameter: the row of `model` in the capability matrix."""
-        return self._rules.outcomes(model)
 
     def classify(self, status: int, headers: gw.Headers, body: bytes) -> gw.UpstreamError:
         return self.errors.refused(status, headers, body)

@@ -72,11 +72,6 @@ class Rules:
                 body[_renamed(name, rules)] = value
         return body, dropped
 
-    def outcomes(self, model: str) -> dict[str, Outcome]:
-        """The capability matrix of `model`: what becomes of each parameter."""
-        rules = self._of(model)
-        return {name: self._outcome(name, rules) for name in sorted(self._known)}
-
     def _of(self, model: str) -> list[ParameterRule]:
         return [rule for pattern, rule in self._rules if pattern.match(model)]
 
