@@ -1,8 +1,6 @@
 """The reports say what the records say, on both databases."""
 
-import itertools
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from time import time
@@ -11,12 +9,10 @@ import msgspec
 import pytest
 from llm_gateway_api import (
     METERS,
-    DatabaseSettings,
     LedgerOpening,
     LedgerRecord,
     MalformedBodyError,
     Metrics,
-    MigrationSpec,
     Store,
     Usage,
 )
@@ -24,40 +20,8 @@ from llm_gateway_ledger_store import reports, tenantdata
 from llm_gateway_ledger_store.ledger import StoreLedger
 from llm_gateway_ledger_store.rows import insert
 from llm_gateway_ledger_store.tenantdata import TenantUsage
-from llm_gateway_migrations.files import collect
-from llm_gateway_migrations.plugin import SQL
-from llm_gateway_migrations.runner import Runner
-from llm_gateway_store_postgres.store import PostgresStore
-from llm_gateway_store_sqlite.store import SqliteStore
-from llm_gateway_testkit import servers
 
-_numbers = itertools.count()
 NOW = int(time() * 1000)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[servers.Server]:
-    with servers.postgres() as server:
-        yield server
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    async with AsyncExitStack() as stack:
-        made: Store
-        if request.param == "sqlite":
-            made = SqliteStore(tmp_path / "gateway.db", 5)
-        else:
-            server: servers.Server = request.getfixturevalue("server")
-            admin = PostgresStore(DatabaseSettings(url=server.url, min_connections=1))
-            name = f"reports_{next(_numbers)}"
-            async with admin.open():
-                await admin.execute(f"CREATE DATABASE {name}")
-            url = server.url.replace("/postgres", f"/{name}")
-            made = PostgresStore(DatabaseSettings(url=url, min_connections=1))
-        await stack.enter_async_context(made.open())
-        await Runner(made, collect([MigrationSpec("gateway", SQL)], made.dialect)).run()
-        yield made
 
 
 def records(many: int) -> list[LedgerRecord]:

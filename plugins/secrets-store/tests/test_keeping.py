@@ -2,10 +2,7 @@
 
 import asyncio
 import base64
-import itertools
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from time import time
 
@@ -20,36 +17,9 @@ from llm_gateway_secrets_store.envelope import Keyring, keyring
 from llm_gateway_secrets_store.keeping import DAY_MS, SecretKeeper
 from llm_gateway_secrets_store.sources import SNAPSHOT, StoreSource
 from llm_gateway_store_postgres.store import PostgresStore
-from llm_gateway_store_sqlite.store import SqliteStore
 from llm_gateway_testkit import servers
 
 CANARY = "canary-5f0c1d2e3b4a"
-_numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[servers.Server]:
-    with servers.postgres() as server:
-        yield server
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    async with AsyncExitStack() as stack:
-        made: Store
-        if request.param == "sqlite":
-            made = SqliteStore(tmp_path / "gateway.db", 5)
-        else:
-            server: servers.Server = request.getfixturevalue("server")
-            admin = PostgresStore(DatabaseSettings(url=server.url, min_connections=1))
-            name = f"secrets_{next(_numbers)}"
-            async with admin.open():
-                await admin.execute(f"CREATE DATABASE {name}")
-            url = server.url.replace("/postgres", f"/{name}")
-            made = PostgresStore(DatabaseSettings(url=url, min_connections=1))
-        await stack.enter_async_context(made.open())
-        await Runner(made, collect([MigrationSpec("gateway", SQL)], made.dialect)).run()
-        yield made
 
 
 def new_key() -> str:

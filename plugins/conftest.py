@@ -1,4 +1,4 @@
-"""A store of each kind, migrated."""
+"""A store of each kind with all tables, for the tests of any package that keeps something."""
 
 import itertools
 from collections.abc import AsyncIterator, Iterator
@@ -18,25 +18,30 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[servers.Server]:
+def postgres_server() -> Iterator[servers.Server]:
     with servers.postgres() as server:
         yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """Empty and open; on PostgreSQL each test has a database of its own."""
     async with AsyncExitStack() as stack:
         made: Store
         if request.param == "sqlite":
             made = SqliteStore(tmp_path / "gateway.db", 5)
         else:
-            server: servers.Server = request.getfixturevalue("server")
-            admin = PostgresStore(DatabaseSettings(url=server.url, min_connections=1))
-            name = f"budgets_{next(_numbers)}"
-            async with admin.open():
-                await admin.execute(f"CREATE DATABASE {name}")
-            url = server.url.replace("/postgres", f"/{name}")
-            made = PostgresStore(DatabaseSettings(url=url, min_connections=1))
+            made = await _database(request.getfixturevalue("postgres_server").url)
         await stack.enter_async_context(made.open())
         await Runner(made, collect([MigrationSpec("gateway", SQL)], made.dialect)).run()
         yield made
+
+
+async def _database(url: str) -> Store:
+    admin = PostgresStore(DatabaseSettings(url=url, min_connections=1))
+    name = f"test_{next(_numbers)}"
+    async with admin.open():
+        await admin.execute(f"CREATE DATABASE {name}")
+    return PostgresStore(
+        DatabaseSettings(url=url.replace("/postgres", f"/{name}"), min_connections=1)
+    )
