@@ -214,6 +214,54 @@ async def test_the_dearest_deployment_decides() -> None:
         assert held > 100 * 99 * 1000
 
 
+DEAR = gw.Price("v2", {"input": Decimal(1), "output": Decimal(100)})
+
+
+class Foreseen(Offers):
+    """Only the first is among the candidates; others are what a policy may add."""
+
+    def candidates(self, asked: gw.Asked) -> Sequence[gw.Target]:
+        return super().candidates(asked)[:1]
+
+
+async def test_a_fallback_to_a_dearer_model_holds_what_that_may_cost() -> None:
+    """In the same windows; what is charged in the end is what the answer cost."""
+    state, mine = ProcessState(), budget("1")
+    limiter = made(state, offers=Foreseen(PRICE, DEAR))
+    held = await reserved(limiter, mine, max_tokens=1000)
+    (first,) = await used(state, mine)
+    same = await limiter.cover(held, gw.Target("p", "m0"))
+    more = await limiter.cover(held, gw.Target("p", "m1"))
+    assert isinstance(more, gw.Reservation)
+    (both,) = await used(state, mine)
+    again = await limiter.cover(more, gw.Target("p", "m1"))
+
+    assert same is held and again is more
+    assert both > 9 * first
+    await limiter.settle(more, answered("0.05"))
+    assert await used(state, mine) == [nano("0.05", "x")]
+
+
+async def test_a_fallback_that_no_budget_is_left_for_is_refused() -> None:
+    """What is held for the others stays; unknown prices are judged as ever."""
+    state, mine = ProcessState(), budget("0.05")
+    offers = Foreseen(PRICE, DEAR, None)
+    limiter = made(state, offers=offers)
+    held = await reserved(limiter, mine, max_tokens=1000)
+    before = await used(state, mine)
+    dear = await limiter.cover(held, gw.Target("p", "m1"))
+    unknown = await limiter.cover(held, gw.Target("p", "m2"))
+    lenient = made(ProcessState(), offers=offers, unknown_price="allow")
+
+    assert isinstance(dear, gw.Refusal) and dear.code == "insufficient_quota"
+    assert isinstance(unknown, gw.Refusal) and unknown.code == "price_unknown"
+    assert await used(state, mine) == before
+    held = await reserved(lenient, mine)
+    assert await lenient.cover(held, gw.Target("p", "m2")) is held
+    nobody = gw.Reservation()
+    assert await limiter.cover(nobody, gw.Target("p", "m1")) is nobody
+
+
 @pytest.mark.parametrize(
     ("full", "stream", "fields", "tokens"),
     [

@@ -5,17 +5,20 @@ import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from llm_gateway_testkit import servers
 from llm_gateway_testkit.gateway import Gateway, running_gateway
 from llm_gateway_testkit.rawclient import Reply, call
+from llm_gateway_testkit.scripted import ScriptedProvider
 
 ADMIN = "admin-key-0123456789abcdef"
 CLIENTS = 200
+T = TypeVar("T")
 PRICES = """
 from decimal import Decimal
 import llm_gateway_api as gw
@@ -24,6 +27,7 @@ class Catalog:
     def models(self, kind): return []
     def info(self, kind, model): return None
     def price(self, kind, model, at):
+        if model == "cheap": return gw.Price("list-1", {"input": Decimal(1), "output": Decimal(1)})
         if model != "simulated": return None
         return gw.Price("list-1", {"input": Decimal(100), "output": Decimal(1000)})
 
@@ -70,6 +74,14 @@ async def command(gateway: Gateway, *args: str, code: int = 0) -> Any:
 
 async def ask(gateway: Gateway, key: str, **more: Any) -> Reply:
     return await call(f"{gateway.url}/v1/chat/completions", body(**more), key=key)
+
+
+async def until(ask: Callable[[], Awaitable[T]], good: Callable[[T], bool]) -> T:
+    """The first answer that is `good`."""
+    async with asyncio.timeout(10):
+        while not good(found := await ask()):  # noqa: ASYNC110  # another process's doing
+            await asyncio.sleep(0.1)
+    return found
 
 
 async def recorded(gateway: Gateway, many: int) -> dict[str, Any]:
@@ -126,6 +138,35 @@ async def test_a_crowd_spends_no_more_than_there_is(prices: dict[str, str], tmp_
     last = Decimal(free.headers["x-gateway-cost"])
     assert Decimal(nano) / 10**9 == spent + last
     assert requests == len(good) + 1
+
+
+async def test_a_fallback_waits_for_the_budget_of_its_dearer_model(
+    prices: dict[str, str], tmp_path: Path
+) -> None:
+    """It is asked where the budget allows that; else the failure that led to it is told."""
+    async with ScriptedProvider() as provider:
+        down = {"kind": "openai", "api_key": "k", "models": ["cheap"], "max_retries": 0}
+        down["base_url"] = f"{provider.refused_url()}/v1"
+        providers = {**CONFIG["providers"], "down": down}
+        routing = {"fallbacks": {"cheap": ["sim/simulated"]}}
+        config = {**CONFIG, "providers": providers, "routing": routing}
+        async with running_gateway(config, prices) as gateway:
+            await command(gateway, "tenants", "create", "acme")
+            key = (await command(gateway, "keys", "create", "-t", "acme"))["key"]
+            await command(gateway, "budgets", "set", "0.03", "-t", "acme")  # it may cost 0.04
+            refused = await ask(gateway, key, model="cheap")
+            await command(gateway, "budgets", "set", "5", "-t", "acme")
+            answer = await until(  # it hears of the new budget
+                lambda: ask(gateway, key, model="cheap"), lambda found: found.status == 200
+            )
+            (shown,) = await until(
+                lambda: command(gateway, "budgets", "list"),
+                lambda found: found[0]["held_usd"] == "0",
+            )
+
+    assert (refused.status, refused.json["error"]["code"]) == (502, "upstream_unreachable")
+    assert answer.headers["x-gateway-provider"] == "sim"
+    assert shown["spent_usd"] == answer.headers["x-gateway-cost"] != "0"
 
 
 async def test_on_postgresql_two_gateways_share_a_budget(

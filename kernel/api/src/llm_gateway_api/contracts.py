@@ -291,6 +291,19 @@ class Limiter(Protocol):
         next ones, for a few seconds at most. Raising is logged."""
 
 
+@runtime_checkable
+class SupportsCover(Protocol):
+    """A limiter whose reservation depends on who answers. Raising: its spec's fail policy.
+
+    Asked before every attempt but the first, which may be at a deployment that nobody could
+    foresee when the request was admitted: a fallback.
+    """
+
+    async def cover(self, reservation: Reservation, target: Target) -> Reservation | Refusal:
+        """`reservation`, or one in its place that is enough for `target`. After a refusal
+        `target` is passed over, and what was reserved stays."""
+
+
 class Observer(Protocol):
     """Is told; cheap and plain. Raising is counted and dropped."""
 

@@ -43,7 +43,7 @@ from llm_gateway.guarding import Guarding, Leases
 from llm_gateway.malformed import refuse_deep
 from llm_gateway.observe import Counts
 from llm_gateway.progress import Onward, Progress
-from llm_gateway.reserve import Reserving, settlement
+from llm_gateway.reserve import Reserved, Reserving, settlement
 from llm_gateway.routing import Router
 from llm_gateway.screening import Screens
 from llm_gateway.tracing import Trace
@@ -81,6 +81,7 @@ class Call:
     opening: LedgerOpening | None = None
     accounted: bool = False
     answered: Headers = field(default_factory=dict)
+    reserved: Reserved = field(default_factory=list)
     leases: Leases = field(default_factory=list)
     trace: Trace | None = None
 
@@ -127,7 +128,7 @@ class Pipeline:
             self.streaming_seconds if call.head.stream else self.request_seconds
         )
         call.head = await self.screens.admit(call.arrival, call.head)
-        reserved = await self.reserving.reserve(call)
+        call.reserved = await self.reserving.reserve(call)
         try:
             self.accounting.begin(call)
             if self.screens.content:
@@ -137,7 +138,7 @@ class Pipeline:
                 await self._answer(call, seen)
         finally:
             self.caching.leave(call)
-            self.reserving.settle(reserved, settlement(call))
+            self.reserving.settle(call.reserved, settlement(call))
 
     async def _answer(self, call: Call, seen: Asked) -> None:
         """Attempts, best target first, until one has answered or nobody may be asked."""
@@ -157,6 +158,8 @@ class Pipeline:
     async def _try(self, call: Call, progress: Progress) -> bool:
         """One attempt; False if it failed and the client has seen nothing of it."""
         target = progress.target
+        if progress.made and not await self._covered(call, progress):
+            return False
         leases = await self.guarding.admit(target, progress.asked, call.deadline)
         if isinstance(leases, Refusal):
             call.failures.append(unavailable(target, leases))
@@ -189,6 +192,17 @@ class Pipeline:
                 progress.add(outcome, self.clock())
         if call.client.committed or outcome.failure == FailureClass.CALLER_FAULT:
             raise call.failures[-1]
+        return False
+
+    async def _covered(self, call: Call, progress: Progress) -> bool:
+        """Whether the limiters let the request go on to this target. What the client gets if
+        they do not is the failure that led here: it was admitted, and nobody could answer."""
+        refusal = await self.reserving.cover(call.reserved, progress.target)
+        if refusal is None:
+            return True
+        log.info("attempt.uncovered target=%s code=%s", progress.target.name, refusal.code)
+        outcome = Outcome(progress.target, None, status=refusal.status)
+        progress.add(outcome, self.clock(), refused=True)
         return False
 
     def _failed(self, call: Call, progress: Progress, error: Exception) -> Outcome:

@@ -14,6 +14,8 @@ from llm_gateway_api import (
     RefusedError,
     Reservation,
     Settlement,
+    SupportsCover,
+    Target,
 )
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("llm_gateway.reserve")
 Reserved = list[tuple[Limiter, Reservation]]
 NOTHING = Settlement(None, None, None)
+_UNAVAILABLE = "limiter_unavailable"
+_CANNOT_TELL = "The limiter {} cannot tell; try again later."
 
 
 class Scope:
@@ -88,10 +92,7 @@ class Reserving:
                     continue
                 self.settle(taken, NOTHING)
                 raise GatewayError(
-                    f"The limiter {name} cannot tell; try again later.",
-                    status=503,
-                    code="limiter_unavailable",
-                    retry_after=1.0,
+                    _CANNOT_TELL.format(name), status=503, code=_UNAVAILABLE, retry_after=1.0
                 ) from error
             if isinstance(answer, Refusal):
                 self.settle(taken, NOTHING)
@@ -100,6 +101,25 @@ class Reserving:
             call.headers.update(answer.headers)
             taken.append((limiter, answer))
         return taken
+
+    async def cover(self, taken: Reserved, target: Target) -> Refusal | None:
+        """See that what was taken is enough for an attempt at `target`, or why it may not be
+        made. Takes more in the place of what was taken."""
+        for at, (limiter, reservation) in enumerate(taken):
+            if not isinstance(limiter, SupportsCover):
+                continue
+            try:
+                answer = await limiter.cover(reservation, target)
+            except Exception:
+                name, fail = next((n, fail) for n, each, fail in self.limiters if each is limiter)
+                log.exception("limiter.failed name=%s", name)
+                if fail == "open":
+                    continue
+                return Refusal(503, _UNAVAILABLE, _CANNOT_TELL.format(name))
+            if isinstance(answer, Refusal):
+                return answer
+            taken[at] = (limiter, answer)
+        return None
 
     def settle(self, taken: Reserved, settlement: Settlement) -> None:
         for limiter, reservation in taken:

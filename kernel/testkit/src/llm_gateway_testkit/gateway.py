@@ -7,6 +7,7 @@ key, no setting of another gateway.
 import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import sys
@@ -22,6 +23,7 @@ from llm_gateway_testkit.rawclient import call
 API_KEY = "test-key-0123456789abcdef"
 START_SECONDS = 15.0
 STOP_SECONDS = 15.0
+LISTENING = (10_000, 32_768)  # below the ports that Linux gives to clients
 
 
 @dataclass(slots=True)
@@ -92,11 +94,17 @@ def quiet(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that are free now, all different."""
-    holders = [socket.socket() for _ in range(count)]
+    """Ports that are free now, all different; none that the system gives to a client, which
+    could take it before the gateway does."""
+    holders: list[socket.socket] = []
     try:
-        for holder in holders:
-            holder.bind(("127.0.0.1", 0))
+        while len(holders) < count:
+            holder = socket.socket()
+            holders.append(holder)
+            try:
+                holder.bind(("127.0.0.1", random.randrange(*LISTENING)))
+            except OSError:
+                holders.pop().close()
         return [holder.getsockname()[1] for holder in holders]
     finally:
         for holder in holders:

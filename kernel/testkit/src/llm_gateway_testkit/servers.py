@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from llm_gateway_testkit.gateway import free_ports
+
 START_SECONDS = 30.0
 # A test server may lose everything when the machine stops, and is quick in return.
 QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
@@ -128,10 +130,7 @@ def redis(program: Path | None = None) -> Iterator[Server]:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    return free_ports(1)[0]
 
 
 def _listens(url: str) -> bool:

@@ -22,16 +22,35 @@ log = logging.getLogger("llm_gateway_limit_budget")
 TRUE_SECONDS = 30.0
 OWED_SECONDS = 1.0
 MAX_KEPT = 10_000
+_UNPRICED = gw.Refusal(
+    403,
+    "price_unknown",
+    "The price of this model is not known, and you have a budget; ask the operator for a price,"
+    " or for plugins.limit_budget.unknown_price: allow.",
+    param="model",
+)
 
 
-class Held(msgspec.Struct, frozen=True):
-    """What a reservation remembers until it is settled."""
+class Hold(msgspec.Struct, frozen=True):
+    """Nano-dollars that one step took out of every window, and where they are counted."""
 
     grant: gw.Grant
     state: gw.StateBackend
-    hold: int
+    nano: int
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What a reservation remembers until it is settled; it grows when a dearer deployment than
+    those foreseen is to answer."""
+
+    holds: tuple[Hold, ...]
+    windows: tuple[Window, ...]
     head: gw.RequestHead
     tenant: str | None
+
+    @property
+    def nano(self) -> int:
+        return sum(each.nano for each in self.holds)
 
 
 class BudgetLimiter:
@@ -83,30 +102,35 @@ class BudgetLimiter:
     async def reserve(
         self, arrival: gw.Arrival, head: gw.RequestHead
     ) -> gw.Reservation | gw.Refusal:
-        windows = _windows(arrival.principal, head.model)
+        windows = tuple(_windows(arrival.principal, head.model))
         if not windows or head.operation == "count_tokens":
             return gw.Reservation()
-        hold = self._hold(arrival, head)
+        nano = self._hold(arrival, head)
+        if isinstance(nano, gw.Refusal):
+            return nano
+        hold = await self._taken(windows, nano)
         if isinstance(hold, gw.Refusal):
             return hold
-        if hold == 0:
-            return gw.Reservation()
-        state = self._state
-        try:
-            answer = await self._counting.take(windows, hold)
-        except Exception as error:
-            if self._settings.fail == "closed":
-                raise
-            if self._settings.fail == "open":
-                return gw.Reservation()
-            log.warning("budget.degraded error=%s", type(error).__name__)
-            self._degraded.inc()
-            state = self._local
-            answer = await state.take(self._shares(windows, hold))
-        if isinstance(answer, gw.Denial):
-            return self._no(windows, answer, hold)
-        self._note(windows, answer, shared=state is self._state)
-        return gw.Reservation(Held(answer, state, hold, head, arrival.principal.tenant))
+        holds = (hold,) if hold is not None else ()
+        return gw.Reservation(Held(holds, windows, head, arrival.principal.tenant))
+
+    async def cover(
+        self, reservation: gw.Reservation, target: gw.Target
+    ) -> gw.Reservation | gw.Refusal:
+        held = reservation.token
+        if not isinstance(held, Held):
+            return reservation
+        price = self._price(target)
+        if price is None:
+            allowed = self._settings.unknown_price == "allow"
+            return reservation if allowed else _UNPRICED
+        nano = self._estimator.hold(held.head, held.tenant, [(price, self._targets.info(target))])
+        hold = await self._taken(held.windows, nano - held.nano)
+        if isinstance(hold, gw.Refusal):
+            return hold
+        if hold is None:
+            return reservation
+        return gw.Reservation(msgspec.structs.replace(held, holds=(*held.holds, hold)))
 
     async def settle(self, reservation: gw.Reservation, settlement: gw.Settlement) -> None:
         held = reservation.token
@@ -115,12 +139,38 @@ class BudgetLimiter:
         if settlement.usage is not None and settlement.target is not None:
             self._estimator.learn(held.head, held.tenant, settlement.usage)
         cost = _charged(held, settlement)
-        amounts = [cost if each.amount == held.hold else 0 for each in held.grant.takes]
+        for each in held.holds:
+            await self._settle(each, cost)
+            cost = 0  # the first one of them is charged
+
+    async def _settle(self, hold: Hold, cost: int) -> None:
+        amounts = [cost if each.amount == hold.nano else 0 for each in hold.grant.takes]
         try:
-            await held.state.settle(held.grant, amounts)
+            await hold.state.settle(hold.grant, amounts)
         except Exception as error:
             log.warning("budget.owed error=%s", type(error).__name__)
-            self._owed = [*self._owed[-MAX_KEPT:], (held.state, held.grant, amounts)]
+            self._owed = [*self._owed[-MAX_KEPT:], (hold.state, hold.grant, amounts)]
+
+    async def _taken(self, windows: Sequence[Window], nano: int) -> Hold | gw.Refusal | None:
+        """`nano` out of all of `windows`; None where nothing is to be taken."""
+        if nano <= 0:
+            return None
+        state = self._state
+        try:
+            answer = await self._counting.take(windows, nano)
+        except Exception as error:
+            if self._settings.fail == "closed":
+                raise
+            if self._settings.fail == "open":
+                return None
+            log.warning("budget.degraded error=%s", type(error).__name__)
+            self._degraded.inc()
+            state = self._local
+            answer = await state.take(self._shares(windows, nano))
+        if isinstance(answer, gw.Denial):
+            return self._no(windows, answer, nano)
+        self._note(windows, answer, shared=state is self._state)
+        return Hold(answer, state, nano)
 
     def _hold(self, arrival: gw.Arrival, head: gw.RequestHead) -> int | gw.Refusal:
         """Nano-dollars to reserve; 0 where nothing can cost anything."""
@@ -130,19 +180,14 @@ class BudgetLimiter:
         priced = [
             (price, self._targets.info(each))
             for each in candidates
-            if self._prices is not None and (price := self._prices.price(each)) is not None
+            if (price := self._price(each)) is not None
         ]
         if priced or not candidates:
             return self._estimator.hold(head, arrival.principal.tenant, priced)
-        if self._settings.unknown_price == "allow":
-            return 0
-        return gw.Refusal(
-            403,
-            "price_unknown",
-            "The price of this model is not known, and you have a budget; ask the operator for"
-            " a price, or for plugins.limit_budget.unknown_price: allow.",
-            param="model",
-        )
+        return 0 if self._settings.unknown_price == "allow" else _UNPRICED
+
+    def _price(self, target: gw.Target) -> gw.Price | None:
+        return None if self._prices is None else self._prices.price(target)
 
     def _shares(self, windows: Sequence[Window], hold: int) -> list[gw.Take]:
         """This worker's share of what was last known to be left."""
@@ -222,6 +267,7 @@ class BudgetLimiter:
 
 
 _: type[gw.Limiter] = BudgetLimiter
+__: type[gw.SupportsCover] = BudgetLimiter
 
 
 def _windows(principal: gw.Principal, model: str) -> list[Window]:
@@ -240,4 +286,4 @@ def _charged(held: Held, settlement: gw.Settlement) -> int:
     where there was no answer."""
     if settlement.cost is not None:
         return int((settlement.cost * NANO).to_integral_value(ROUND_HALF_EVEN))
-    return held.hold if settlement.target is not None and settlement.answered else 0
+    return held.nano if settlement.target is not None and settlement.answered else 0
