@@ -20,14 +20,20 @@ def no_keys_around(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(plugin.ADMIN_KEY, raising=False)
 
 
-def arrival(**headers: str) -> gw.Arrival:
+def arrival(peer: str = "127.0.0.1", **headers: str) -> gw.Arrival:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return gw.Arrival("r1", "POST", "/v1/chat/completions", "", named, "127.0.0.1", 0.0)
+    return gw.Arrival("r1", "POST", "/v1/chat/completions", "", named, peer, 0.0)
 
 
-def made(data_dir: Path, store: gw.Store | None = None, **settings: object) -> plugin.AuthFilter:
+def made(
+    data_dir: Path,
+    store: gw.Store | None = None,
+    failed: gw.FailedLogins | None = None,
+    **settings: object,
+) -> plugin.AuthFilter:
     validated = plugin.AuthSettings.model_validate(settings)
-    filter_ = plugin.make(validated, data_dir=data_dir, store=store)
+    failed = gw.FailedLogins() if failed is None else failed
+    filter_ = plugin.make(validated, data_dir=data_dir, store=store, failed_logins=failed)
     assert filter_ is not None
     return filter_
 
@@ -75,6 +81,67 @@ async def test_refused(tmp_path: Path, headers: dict[str, str], says: str) -> No
     assert says in refusal.message and "Authorization: Bearer KEY" in refusal.message
 
 
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def statuses(auth: plugin.AuthFilter, peer: str, *keys: str) -> list[int]:
+    """What each key is answered with; 0 where it passes."""
+    found = [await auth.inspect(arrival(peer, x_api_key=each)) for each in keys]
+    return [each.status if isinstance(each, gw.Refusal) else 0 for each in found]
+
+
+async def test_unknown_keys_of_an_address_are_limited(tmp_path: Path) -> None:
+    """To so many a minute; good keys of that address go on working, unless they are so short
+    that they may have been guessed. No key at all is no guess."""
+    clock, short = Clock(), "short-key"
+    failed = gw.FailedLogins(clock)
+    auth = made(tmp_path, None, failed, api_keys=[USER, short], failed_logins_per_minute=3)
+
+    assert await statuses(auth, "10.0.0.1", *["wrong-key"] * 5) == [401] * 3 + [429] * 2
+    refusal = await auth.inspect(arrival("10.0.0.1", x_api_key="wrong-key"))
+    assert isinstance(refusal, gw.Refusal) and refusal.retry_after == pytest.approx(20)
+    assert await statuses(auth, "10.0.0.1", USER, short, "") == [0, 429, 401]
+    assert await statuses(auth, "10.0.0.2", short, "wrong-key") == [0, 401]
+    clock.now += 20.0
+    assert await statuses(auth, "10.0.0.1", short, "wrong-key", "wrong-key") == [0, 401, 429]
+    clock.now += 3600.0
+    assert await statuses(auth, "10.0.0.1", *["wrong-key"] * 4) == [401] * 3 + [429]
+
+
+async def test_unknown_keys_may_be_unlimited(tmp_path: Path) -> None:
+    auth = made(tmp_path, api_keys=[USER], failed_logins_per_minute=None)
+
+    assert await statuses(auth, "10.0.0.1", *["wrong-key"] * 100) == [401] * 100
+
+
+def test_a_network_of_ipv6_is_one_address() -> None:
+    """A host there has 2**64 of them."""
+    failed = gw.FailedLogins(Clock())
+    for host in range(10):
+        failed.count(f"2001:db8:1:2::{host:x}", 10)
+    failed.count("::ffff:10.0.0.1", 1)
+
+    assert failed.refusal("2001:db8:1:2:ffff::1") is not None
+    assert failed.refusal("2001:db8:1:3::1") is None
+    assert failed.refusal("10.0.0.1") is not None
+    assert failed.refusal("") is None and failed.refusal("fe80::1%eth0") is None
+
+
+def test_what_is_kept_of_addresses_is_bounded() -> None:
+    """Those that failed last are kept."""
+    failed = gw.FailedLogins(Clock())
+    for number in range(20_000):
+        failed.count(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1)
+
+    assert len(failed) == 10_000
+    assert failed.refusal("10.0.78.31") is not None
+    assert failed.refusal("10.0.0.0") is None
+
+
 async def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables add API keys, and replace the admin key of the file."""
     monkeypatch.setenv(plugin.API_KEYS, f"{USER}-1, {USER}-2,")
@@ -109,7 +176,8 @@ def test_bad_admin_keys(tmp_path: Path) -> None:
 
 def test_disabled(tmp_path: Path) -> None:
     """Switched off there is no filter, and no key is made."""
-    assert plugin.make(plugin.AuthSettings(enabled=False), data_dir=tmp_path, store=None) is None
+    off, failed = plugin.AuthSettings(enabled=False), gw.FailedLogins()
+    assert plugin.make(off, data_dir=tmp_path, store=None, failed_logins=failed) is None
     assert not list(tmp_path.iterdir())
 
 
@@ -171,7 +239,8 @@ def test_declarations() -> None:
     (spec,) = plugin.llm_gateway_security_filters()
 
     assert spec.settings == settings.path == "security.auth"
-    assert (spec.name, spec.stage, spec.needs) == ("auth", "identity", ("data_dir", "store"))
+    assert (spec.name, spec.stage) == ("auth", "identity")
+    assert spec.needs == ("data_dir", "store", "failed_logins")
 
 
 async def test_whom_another_filter_knows_passes(tmp_path: Path) -> None:

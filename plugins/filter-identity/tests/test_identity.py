@@ -51,10 +51,12 @@ async def filtering(
     poll_seconds: float = 30.0,
     state: gw.StateBackend | None = None,
     metrics: gw.Metrics | None = None,
+    failed: gw.FailedLogins | None = None,
 ) -> AsyncIterator[IdentityFilter]:
     clock, metrics = clock or Clock(), metrics or gw.Metrics()
     syncing = Syncing(store, state, folder, metrics, poll_seconds, clock)
-    made = IdentityFilter(syncing, metrics, clock)
+    failed = gw.FailedLogins() if failed is None else failed
+    made = IdentityFilter(syncing, metrics, failed, clock)
     async with made.open():
         yield made
 
@@ -75,6 +77,23 @@ async def refused(filter_: IdentityFilter, presented: str, **more: Any) -> gw.Re
     seen = await filter_.inspect(arrival(presented, **more))
     assert isinstance(seen, gw.Refusal)
     return seen
+
+
+async def test_for_a_limited_address_the_store_is_not_asked(
+    store: gw.Store, tmp_path: Path
+) -> None:
+    """What is known passes all the same."""
+    made, failed = await key(store), gw.FailedLogins(Clock())
+    unknown = secret.written("gw", secret.new_id(), secret.new_secret())
+    async with filtering(store, tmp_path, failed=failed) as filter_:
+        assert await principal(filter_, unknown) == gw.ANONYMOUS
+        failed.count("10.1.2.3", 1)
+        later = await key(store)
+        for presented in (unknown, later["key"], secret.written("gw", made["id"], "x" * 43)):
+            refusal = await refused(filter_, presented)
+            assert (refusal.status, refusal.code) == (429, "too_many_failed_logins")
+        assert (await principal(filter_, made["key"])).key_id == made["id"]
+        assert (await principal(filter_, later["key"], peer="10.1.2.4")).key_id == later["id"]
 
 
 async def test_only_a_hash_is_kept_and_the_key_is_shown_once(

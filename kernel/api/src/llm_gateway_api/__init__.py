@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.hookspecs import hookimpl as hookimpl
     from llm_gateway_api.jsonbody import replaced as replaced
     from llm_gateway_api.jsonbody import top_level as top_level
+    from llm_gateway_api.logins import *
     from llm_gateway_api.metrics import *
     from llm_gateway_api.opaque import *
     from llm_gateway_api.reading import *
@@ -63,6 +64,7 @@ _MODULES = (
     "signing",
     "tenantdata",
     "settings",
+    "logins",
 )
 
 

@@ -3,6 +3,7 @@
 The type is the decision: nobody compares status numbers or messages to decide on a retry.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -78,13 +79,14 @@ class GatewayError(Exception):
 
     Its text is one sentence for the client, free of secrets and upstream bodies. `param`
     names the field at fault, `retry_after` (seconds) when another try may help; a client
-    is told not to retry when `retryable` is False.
+    is told not to retry when `retryable` is False. `headers` go with the answer.
     """
 
     status: int = 500
     code: str = "internal_error"
     type: str = "server_error"
     retryable: bool = False
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from llm_gateway_api import (
     AuditEvent,
     Auditor,
     ConfigurationError,
+    FailedLogins,
     Ledger,
     ModelCatalog,
     ModelInfo,
@@ -42,6 +43,7 @@ def offers(maker: Maker, workers: int, armed: Armed) -> dict[str, Any]:
     found["state"] = _state(maker, workers, armed)
     found["local_state"] = _local(maker, found["state"])
     found["workers"] = workers
+    found["failed_logins"] = maker.keep(("failed_logins",), (), FailedLogins)
     redactors = tuple(made for _, made in maker.all("redactors"))
     found["redact"] = maker.keep(("redact",), redactors, lambda: redact(redactors))
     maker.offers.update(found)

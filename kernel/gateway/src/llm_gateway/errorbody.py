@@ -6,7 +6,7 @@ from llm_gateway_api import GatewayError
 
 def error_headers(error: GatewayError) -> dict[str, str]:
     """What tells an SDK whether and when to try again."""
-    headers: dict[str, str] = {}
+    headers = dict(error.headers)
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after)))
     if error.status >= 400 and not error.retryable and error.retry_after is None:

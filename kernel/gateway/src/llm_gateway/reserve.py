@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("llm_gateway.reserve")
 Reserved = list[tuple[Limiter, Reservation]]
 NOTHING = Settlement(None, None, None)
-_UNAVAILABLE = "limiter_unavailable"
-_CANNOT_TELL = "The limiter {} cannot tell; try again later."
 
 
 class Scope:
@@ -92,7 +90,10 @@ class Reserving:
                     continue
                 self.settle(taken, NOTHING)
                 raise GatewayError(
-                    _CANNOT_TELL.format(name), status=503, code=_UNAVAILABLE, retry_after=1.0
+                    f"The limiter {name} cannot tell; try again later.",
+                    status=503,
+                    code="limiter_unavailable",
+                    retry_after=1.0,
                 ) from error
             if isinstance(answer, Refusal):
                 self.settle(taken, NOTHING)
@@ -115,7 +116,7 @@ class Reserving:
                 log.exception("limiter.failed name=%s", name)
                 if fail == "open":
                     continue
-                return Refusal(503, _UNAVAILABLE, _CANNOT_TELL.format(name))
+                return Refusal(503, "limiter_unavailable", f"The limiter {name} cannot tell.")
             if isinstance(answer, Refusal):
                 return answer
             taken[at] = (limiter, answer)
@@ -149,4 +150,5 @@ def refused_error(answer: Refusal) -> RefusedError:
     )
     kinds = {401: "authentication_error", 402: "insufficient_quota", 429: "requests"}
     error.type = kinds.get(answer.status, error.type)
+    error.headers = answer.headers
     return error

@@ -17,6 +17,8 @@ from llm_gateway_filter_auth.keys import KeyRing, checked, checked_admin, key_ri
 
 API_KEYS = "LLM_GATEWAY_API_KEYS"
 ADMIN_KEY = "LLM_GATEWAY_ADMIN_KEY"
+# A shorter key may be guessed: while its address is limited it does not work either.
+GUESSABLE = 16
 _HOW = "send 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
 
 
@@ -30,20 +32,30 @@ class AuthSettings(gw.Section):
     admin_key: SecretStr | None = Field(
         default=None, description="key for /admin/v1, 16 characters or more; none: no admin"
     )
+    failed_logins_per_minute: int | None = Field(
+        default=20, ge=1, description="unknown keys from one address, then 429; null: any number"
+    )
 
 
 class AuthFilter:
-    """Puts the caller into the arrival, or refuses with 401. Whom a filter before it knows
-    passes.
+    """Puts the caller into the arrival, or refuses with 401, and with 429 an address that has
+    sent too many unknown keys. Whom a filter before it knows passes.
 
     Where no key is configured, it knows nobody until `open` has taken one from `data_dir`,
     which it does unless the store has keys.
     """
 
     def __init__(
-        self, ring: KeyRing, data_dir: Path | None = None, store: gw.Store | None = None
+        self,
+        ring: KeyRing,
+        data_dir: Path | None = None,
+        store: gw.Store | None = None,
+        failed: gw.FailedLogins | None = None,
+        failed_per_minute: int | None = None,
     ) -> None:
         self._find = ring.find
+        self._failed = gw.FailedLogins() if failed is None else failed
+        self._per_minute = failed_per_minute
         self._data_dir = data_dir
         self._store = store
         self._missing = _refusal(f"No API key was sent; {_HOW}.")
@@ -65,22 +77,42 @@ class AuthFilter:
         for key in keys:
             principal = self._find(key)
             if principal is not None:
+                if len(key) < GUESSABLE and (limited := self._failed.refusal(seen.peer)):
+                    return limited
                 return structs.replace(seen, principal=principal)
-        return self._unknown if keys else self._missing
+        if not keys:
+            return self._missing
+        if limited := self._failed.refusal(seen.peer):
+            return limited
+        if self._per_minute is not None:
+            self._failed.count(seen.peer, self._per_minute)
+        return self._unknown
 
 
 _: type[gw.SecurityFilter] = AuthFilter
 __: type[gw.Service] = AuthFilter
 
 
-def make(settings: AuthSettings, *, data_dir: Path, store: gw.Store | None) -> AuthFilter | None:
+def make(
+    settings: AuthSettings,
+    *,
+    data_dir: Path,
+    store: gw.Store | None,
+    failed_logins: gw.FailedLogins,
+) -> AuthFilter | None:
     """Return the filter, or None where authentication is off."""
     if not settings.enabled:
         return None
     users = _users(settings)
     admin = _admin(settings)
     nobody = not users and admin is None
-    return AuthFilter(key_ring(users, admin), data_dir if nobody else None, store)
+    return AuthFilter(
+        key_ring(users, admin),
+        data_dir if nobody else None,
+        store,
+        failed_logins,
+        settings.failed_logins_per_minute,
+    )
 
 
 def _users(settings: AuthSettings) -> list[str]:
@@ -133,6 +165,6 @@ def llm_gateway_security_filters() -> list[gw.SecurityFilterSpec]:
             authenticates=True,
             make=make,
             settings="security.auth",
-            needs=("data_dir", "store"),
+            needs=("data_dir", "store", "failed_logins"),
         )
     ]

@@ -18,12 +18,18 @@ from llm_gateway_filter_identity.syncing import Syncing
 
 class IdentityFilter:
     """Puts the caller into the arrival. A key that nobody knows while the store cannot be
-    asked is answered with 503: it may be a good one."""
+    asked is answered with 503: it may be a good one. The store is not asked for an address that
+    has sent too many unknown keys."""
 
     def __init__(
-        self, syncing: Syncing, metrics: gw.Metrics, clock: Callable[[], float] = time
+        self,
+        syncing: Syncing,
+        metrics: gw.Metrics,
+        failed: gw.FailedLogins,
+        clock: Callable[[], float] = time,
     ) -> None:
         self._syncing = syncing
+        self._failed = failed
         self._clock = clock
         self._refused = metrics.counter(
             "gateway_filter_identity_refused_total", "uses of keys that were refused", ("reason",)
@@ -41,16 +47,21 @@ class IdentityFilter:
             parts = parsed(key)
             if parts is None:
                 continue
-            entry = await self._known(*parts)
+            entry = await self._known(*parts, seen.peer)
+            if isinstance(entry, gw.Refusal):
+                self._refused("limited").inc()
+                return entry
             if entry is not None:
                 return self._judged(seen, entry)
             self._refused("unknown").inc()
         return seen
 
-    async def _known(self, key_id: str, secret: str) -> Entry | None:
+    async def _known(self, key_id: str, secret: str, peer: str) -> Entry | gw.Refusal | None:
         now = self._now()
         entry = self._syncing.directory.find(key_id)
         if entry is None or not entry.matches(secret, now):
+            if limited := self._failed.refusal(peer):
+                return limited
             entry = (await self._syncing.fresh()).find(key_id)
         if entry is None or not entry.matches(secret, now):
             return None

@@ -30,7 +30,7 @@ def llm_gateway_security_filters() -> list[gw.SecurityFilterSpec]:
             make=identity,
             settings=PATH,
             before=("auth",),
-            needs=("store", "state", "data_dir", "metrics"),
+            needs=("store", "state", "data_dir", "metrics", "failed_logins"),
         )
     ]
 
@@ -87,6 +87,7 @@ def identity(
     state: "gw.StateBackend | None",
     data_dir: Path,
     metrics: "gw.Metrics",
+    failed_logins: "gw.FailedLogins",
 ) -> "IdentityFilter | None":
     """The filter; None where there is no store to keep keys in."""
     from llm_gateway_filter_identity.filter import IdentityFilter
@@ -95,7 +96,7 @@ def identity(
     if store is None:
         return None
     syncing = Syncing(store, state, data_dir, metrics, settings.poll_seconds)
-    return IdentityFilter(syncing, metrics)
+    return IdentityFilter(syncing, metrics, failed_logins)
 
 
 def residency() -> "Residency":
