@@ -1,9 +1,11 @@
 """The reports say what the records say, on both databases."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from time import time
+from typing import cast
 
 import msgspec
 import pytest
@@ -13,7 +15,9 @@ from llm_gateway_api import (
     LedgerRecord,
     MalformedBodyError,
     Metrics,
+    SQLParams,
     Store,
+    StoreError,
     Usage,
 )
 from llm_gateway_ledger_store import reports, tenantdata
@@ -176,6 +180,46 @@ async def test_a_record_that_no_database_takes_holds_up_no_other(
     lines = rejected.read_text().splitlines() if rejected.exists() else []
 
     assert (found[0]["n"], len(lines)) == ((7, 0) if store.dialect == "sqlite" else (6, 1))
+
+
+class Flaky:
+    """A store that fails at its first statements, and says each time that it is well again."""
+
+    def __init__(self, store: Store, failures: int) -> None:
+        self._store = store
+        self._failures = failures
+        self.dialect = store.dialect
+
+    async def healthy(self) -> bool:
+        return True
+
+    async def execute(self, sql: str, params: SQLParams) -> int:
+        self._fail()
+        return await self._store.execute(sql, params)
+
+    async def execute_many(self, sql: str, rows: Sequence[SQLParams]) -> None:
+        self._fail()
+        await self._store.execute_many(sql, rows)
+
+    def _fail(self) -> None:
+        self._failures -= 1
+        if self._failures >= 0:
+            raise StoreError("The database is too slow.", retry_after=1.0)
+
+
+async def test_a_failure_that_passes_rejects_no_record(store: Store, tmp_path: Path) -> None:
+    """A statement may fail at the very moment in which the database comes back."""
+    ledger = StoreLedger(cast(Store, Flaky(store, 3)), tmp_path, Metrics(), 0.02, None)
+    async with ledger.open():
+        for each in records(3):
+            names = LedgerOpening.__struct_fields__
+            ledger.begin(LedgerOpening(*(getattr(each, name) for name in names)))
+            ledger.end(each)
+        async with asyncio.timeout(10):
+            while len(await store.fetch("SELECT id FROM usage_records")) < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    assert not (tmp_path / "rejected.jsonl").exists()
 
 
 async def test_a_record_keeps_all_that_its_price_was_computed_from(store: Store) -> None:

@@ -48,7 +48,11 @@ class Queries(Protocol):
 class Store(Queries, Protocol):
     """An SQL database. `dialect` is its name (``sqlite``, ``postgresql``); each call is its
     own transaction unless made within `transaction`. Raising answers 503 with
-    ``retry-after``, never 401, and never hangs: every call is under a time limit."""
+    ``retry-after``, never 401, and never hangs: every call is under a time limit.
+
+    What the values of a statement are to blame for is a `ConflictError` or an
+    `UnstorableError`; any other error is the database's own, and may pass.
+    """
 
     dialect: str
 

@@ -262,6 +262,12 @@ class ConflictError(ClientError):
     status, code = 409, "conflict"
 
 
+class UnstorableError(ClientError):
+    """The database takes a value like this from nobody; another try will not help."""
+
+    status, code = 400, "unstorable_value"
+
+
 class ConfigurationError(Exception):
     """The settings cannot work together; the text says which and how to mend it."""
 

@@ -15,7 +15,7 @@ The SQL is the subset that features write in; types of columns are the store's o
 import asyncio
 
 import pytest
-from llm_gateway_api import ConflictError, SQLParams, Store, StoreError
+from llm_gateway_api import ConflictError, SQLParams, Store, StoreError, UnstorableError
 
 
 class StoreSuite:
@@ -82,6 +82,14 @@ class StoreSuite:
 
         with pytest.raises(ConflictError):
             await store.execute("INSERT INTO suite (id) VALUES (1)")
+
+    async def test_a_value_that_cannot_be_stored_is_no_outage(
+        self, store: Store, table: str
+    ) -> None:
+        with pytest.raises(UnstorableError):
+            await store.execute("INSERT INTO suite (id) VALUES (:id)", {"id": 2**70})
+
+        assert await store.healthy()
 
     async def test_other_mistakes_are_store_errors(self, store: Store) -> None:
         with pytest.raises(StoreError):

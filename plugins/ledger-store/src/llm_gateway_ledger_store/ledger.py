@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from time import time
 
-from llm_gateway_api import GatewayError, Metrics, Store
+from llm_gateway_api import ConflictError, GatewayError, Metrics, Store, UnstorableError
 
 from llm_gateway_ledger_store.rows import insert
 from llm_gateway_ledger_store.spool import Segment, Spool, leave, orphans, release
@@ -111,12 +111,11 @@ class StoreLedger:
 
     async def _insert_batch(self, records: Sequence[bytes]) -> None:
         """One that the database takes from nobody must not hold up the others: it is found by
-        halving, and kept in a file for a person to see."""
+        halving, and kept in a file for a person to see. Any other error is the database's own,
+        and all wait until it has passed."""
         try:
             await insert(self._store, records)
-        except GatewayError:
-            if not await self._store.healthy():
-                raise
+        except (ConflictError, UnstorableError):
             if len(records) == 1:
                 self._reject(records[0])
                 return

@@ -17,6 +17,7 @@ from llm_gateway_api import (
     Row,
     SQLParams,
     StoreError,
+    UnstorableError,
 )
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -141,6 +142,7 @@ class PostgresStore:
 
         Raises:
             ConflictError: a constraint does not hold.
+            UnstorableError: a value that its column does not take.
             StoreError: whatever else went wrong.
         """
         try:
@@ -152,6 +154,9 @@ class PostgresStore:
         except psycopg.IntegrityError as error:
             reason = error.diag.message_primary or "a constraint does not hold"
             raise ConflictError(f"The database refuses it: {reason}.") from error
+        except psycopg.DataError as error:
+            reason = error.diag.message_primary or str(error)
+            raise UnstorableError(f"The database does not take it: {reason}.") from error
         except (psycopg.Error, PoolTimeout) as error:
             log.warning("store.failed error=%s", type(error).__name__)
             raise StoreError("The database cannot be used now.", retry_after=1.0) from error

@@ -15,7 +15,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from llm_gateway_api import NO_PARAMS, ConflictError, Queries, Row, SQLParams, StoreError
+from llm_gateway_api import (
+    NO_PARAMS,
+    ConflictError,
+    Queries,
+    Row,
+    SQLParams,
+    StoreError,
+    UnstorableError,
+)
 
 log = logging.getLogger("llm_gateway_store_sqlite")
 T = TypeVar("T")
@@ -74,6 +82,7 @@ class Session:
 
         Raises:
             ConflictError: a constraint does not hold.
+            UnstorableError: a value that its column does not take.
             StoreError: whatever else went wrong.
         """
         loop = asyncio.get_running_loop()
@@ -83,6 +92,8 @@ class Session:
                 return await asyncio.shield(running)
         except sqlite3.IntegrityError as error:
             raise ConflictError(f"The database refuses it: {error}.") from error
+        except (sqlite3.DataError, OverflowError) as error:
+            raise UnstorableError(f"The database does not take it: {error}.") from error
         except sqlite3.Error as error:
             log.warning("store.failed error=%s", error)
             raise StoreError("The database cannot be used now.", retry_after=1.0) from error
