@@ -2,17 +2,14 @@
 
 import asyncio
 import json
-import random
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import psycopg
-import pytest
 from llm_gateway_testkit import servers
 from llm_gateway_testkit.gateway import API_KEY, Gateway, running_gateway
 from llm_gateway_testkit.rawclient import call
@@ -37,21 +34,6 @@ async def gateway_on(folder: Path, **config: Any) -> AsyncIterator[Gateway]:
         yield gateway
 
 
-async def load(gateway: Gateway, finished: dict[str, int], stop: asyncio.Event) -> None:
-    """One client after another request; what it saw finish is noted by request id."""
-    url = f"{gateway.url}/v1/chat/completions"
-    while not stop.is_set():
-        try:
-            stream = random.random() < 0.3
-            answer = await call(url, body(stream=stream), key=API_KEY)
-        except (OSError, EOFError, ValueError):
-            return
-        whole = answer.body.endswith(b"[DONE]\n\n") if stream else answer.status == 200
-        if whole:
-            usage = None if stream else answer.json["usage"]
-            finished[answer.headers["x-request-id"]] = usage["total_tokens"] if usage else -1
-
-
 async def reported(gateway: Gateway) -> int:
     """Requests in the report of the last day."""
     url = f"{gateway.url}/admin/v1/token-usage?window=1d"
@@ -68,85 +50,6 @@ async def shipped(gateway: Gateway, many: int) -> None:
 def rows_of(folder: Path) -> list[tuple[str, int, int | None]]:
     with sqlite3.connect(folder / "gateway.db") as database:
         return database.execute(ROWS).fetchall()
-
-
-ROUNDS = [3, pytest.param(100, marks=pytest.mark.slow)]
-
-
-@pytest.mark.parametrize("rounds", ROUNDS)
-@pytest.mark.timeout(900)
-async def test_a_killed_worker_loses_no_finished_request(tmp_path: Path, rounds: int) -> None:
-    """After each kill -9 the next worker ships what the dead one had spooled."""
-    finished: dict[str, int] = {}
-    for _ in range(rounds):
-        await killed_under_load(tmp_path, finished)
-    async with gateway_on(tmp_path) as gateway:
-        await shipped(gateway, len(finished))
-
-    everything_once(rows_of(tmp_path), finished)
-    assert not [*(tmp_path / "spool").iterdir()]
-
-
-@pytest.mark.parametrize("rounds", ROUNDS)
-@pytest.mark.timeout(1800)
-async def test_the_same_while_the_databases_fail_too(tmp_path: Path, rounds: int) -> None:
-    """PostgreSQL and Redis are well, stopped, frozen, or restarted while the worker is killed."""
-    finished: dict[str, int] = {}
-    with servers.postgres() as postgres, servers.redis() as redis:
-        config: dict[str, Any] = {
-            "database": {"url": postgres.url, "timeout_seconds": 1, "min_connections": 1},
-            "state": {"redis_url": redis.url},
-            "security": {"rate_limit": {"requests_per_minute": 1_000_000, "max_concurrent": 500}},
-        }
-        for number in range(rounds):
-            fault = ("stopped", "frozen", "restarted", "")[number % 4]
-            async with suffering(fault, postgres), suffering(fault, redis):
-                await killed_under_load(tmp_path, finished, **config)
-        async with gateway_on(tmp_path, **config) as gateway:
-            await shipped(gateway, len(finished))
-        with psycopg.connect(postgres.url) as database:
-            rows = database.execute(ROWS).fetchall()
-
-    everything_once(rows, finished)
-    assert not [*(tmp_path / "spool").iterdir()]
-
-
-@asynccontextmanager
-async def suffering(fault: str, server: servers.Server) -> AsyncIterator[None]:
-    if fault == "frozen":
-        server.freeze()
-    elif fault:
-        await asyncio.to_thread(server.stop)
-    if fault == "restarted":
-        await asyncio.to_thread(server.start)
-    try:
-        yield
-    finally:
-        if fault == "frozen":
-            server.thaw()
-        elif fault == "stopped":
-            await asyncio.to_thread(server.start)
-
-
-async def killed_under_load(folder: Path, finished: dict[str, int], **config: Any) -> None:
-    async with gateway_on(folder, **config) as gateway:
-        stop = asyncio.Event()
-        clients = [asyncio.create_task(load(gateway, finished, stop)) for _ in range(10)]
-        await asyncio.sleep(random.uniform(0.1, 0.5))
-        gateway.process.kill()
-        await gateway.process.wait()
-        stop.set()
-        await asyncio.gather(*clients)
-
-
-def everything_once(rows: Sequence[tuple[Any, ...]], finished: dict[str, int]) -> None:
-    by_id = {request_id: (status, tokens) for request_id, status, tokens in rows}
-    assert len(by_id) == len(rows)
-    assert finished
-    for request_id, tokens in finished.items():
-        assert by_id[request_id][0] == 200
-        assert tokens in (-1, by_id[request_id][1])
-    assert {status for _, status, _ in rows} <= {0, 200, 499}
 
 
 async def test_a_database_that_is_stopped_loses_nothing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -39,25 +39,8 @@ async def two_workers(
 ) -> AsyncIterator[Gateway]:
     """A gateway whose two workers serve."""
     async with running_gateway(config, env, args=TWO) as gateway:
-        await workers(gateway, 2)
+        await gateway.serving(2)
         yield gateway
-
-
-async def workers(gateway: Gateway, count: int, unlike: Collection[int] = ()) -> set[int]:
-    """The pids of exactly `count` workers that serve, none of them in `unlike`."""
-    async with asyncio.timeout(30):
-        while True:
-            pids = children(gateway)
-            states = (await detailed(gateway))["workers"]
-            ready = [each for each in states.values() if each == "ready"]
-            if len(pids) == len(ready) == count and not pids & set(unlike):
-                return pids
-            await asyncio.sleep(0.1)
-
-
-def children(gateway: Gateway) -> set[int]:
-    pid = gateway.process.pid
-    return {int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
 async def detailed(gateway: Gateway) -> Any:
@@ -159,7 +142,7 @@ async def test_reload_and_upgrade_to_a_new_plugin_lose_no_request_and_cut_no_str
     path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
     acme = wheel("acme", tmp_path / "dist")
     async with two_workers(STREAMS, {"PYTHONPATH": path}) as gateway:
-        before = children(gateway)
+        before = gateway.workers()
         under_way = await streams(gateway, 500)
         async with Load(gateway, 4) as load:
             config_path(gateway).write_text(
@@ -181,7 +164,7 @@ async def test_reload_and_upgrade_to_a_new_plugin_lose_no_request_and_cut_no_str
             greeted = await call(f"{gateway.url}/acme/greet/you", key=API_KEY)
             assert greeted.status == 200, [each for each in gateway.log_lines() if "acme" in each]
             bodies = await asyncio.gather(*under_way)
-            await workers(gateway, 2, unlike=before)
+            await gateway.serving(2, unlike=before)
             assert load.answered > 100
 
         assert load.failed == []
@@ -191,14 +174,14 @@ async def test_reload_and_upgrade_to_a_new_plugin_lose_no_request_and_cut_no_str
 @pytest.mark.slow
 async def test_a_worker_told_to_end_finishes_its_streams_and_is_replaced() -> None:
     async with two_workers(STREAMS) as gateway:
-        before = children(gateway)
+        before = gateway.workers()
         under_way = await streams(gateway, 500)
         async with Load(gateway, 4) as load:
             os.kill(min(before), signal.SIGTERM)
             await said(gateway, "worker.replaced")
             assert not any(task.done() for task in under_way)
             bodies = await asyncio.gather(*under_way)
-            await workers(gateway, 2, unlike={min(before)})
+            await gateway.serving(2, unlike={min(before)})
 
     assert load.failed == []
     assert [each for each in bodies if not whole(each)] == []
@@ -208,7 +191,7 @@ async def test_a_worker_told_to_end_finishes_its_streams_and_is_replaced() -> No
 async def test_a_killed_worker_costs_its_own_connections_and_nothing_else() -> None:
     """Its clients see their connection reset, without [DONE]; others notice nothing."""
     async with two_workers(STREAMS) as gateway:
-        before = children(gateway)
+        before = gateway.workers()
         under_way = await streams(gateway, 500)
         port = int(gateway.url.rpartition(":")[2])
         victim = max(before)
@@ -220,7 +203,7 @@ async def test_a_killed_worker_costs_its_own_connections_and_nothing_else() -> N
             *(call(f"{gateway.url}/health/ready", key=API_KEY) for _ in range(100))
         )
         bodies = await asyncio.gather(*under_way)
-        await workers(gateway, 2, unlike={victim})
+        await gateway.serving(2, unlike={victim})
         cut = sum(not whole(each) for each in bodies)
 
         assert {each.status for each in answers} == {200}
@@ -248,16 +231,16 @@ async def test_counts_of_all_workers_are_one_and_never_fall() -> None:
         for _ in range(40):
             assert (await call(url, BODY, key=API_KEY)).status == 200
         spread = [
-            connections(pid, int(gateway.url.rpartition(":")[2])) for pid in children(gateway)
+            connections(pid, int(gateway.url.rpartition(":")[2])) for pid in gateway.workers()
         ]
         assert len(spread) == 2
         assert await counted(gateway, "gateway_requests_total") == 40
         assert await counted(gateway, "gateway_request_duration_seconds_count") == 40
         assert await counted(gateway, "gateway_workers") == 2
 
-        before = children(gateway)
+        before = gateway.workers()
         gateway.process.send_signal(signal.SIGUSR2)
-        await workers(gateway, 2, unlike=before)
+        await gateway.serving(2, unlike=before)
 
         assert await counted(gateway, "gateway_requests_total") == 40
         assert await counted(gateway, "gateway_request_duration_seconds_count") == 40
@@ -269,13 +252,13 @@ async def test_a_bad_file_changes_nothing_in_any_worker_nor_in_one_that_is_repla
         config_path(gateway).write_text("providers: {sim: {kind: simulated, wrds: 1}}")
         gateway.process.send_signal(signal.SIGHUP)
         await said(gateway, "reload.refused")
-        before = children(gateway)
+        before = gateway.workers()
         gateway.process.send_signal(signal.SIGUSR2)
         await said(gateway, "upgrade.refused")
-        assert before == children(gateway) & before
+        assert before == gateway.workers() & before
 
         os.kill(min(before), signal.SIGKILL)
-        await workers(gateway, 2, unlike={min(before)})
+        await gateway.serving(2, unlike={min(before)})
 
         for _ in range(10):
             answer = await call(f"{gateway.url}/v1/chat/completions", BODY, key=API_KEY)
@@ -285,7 +268,7 @@ async def test_a_bad_file_changes_nothing_in_any_worker_nor_in_one_that_is_repla
 
 async def test_workers_end_with_their_supervisor() -> None:
     async with two_workers(QUICK) as gateway:
-        pids = children(gateway)
+        pids = gateway.workers()
         gateway.process.kill()
         await gateway.process.wait()
         async with asyncio.timeout(10):
@@ -328,7 +311,7 @@ async def test_limits_hold_for_both_workers_together() -> None:
 
 async def test_one_key_is_made_for_all_workers(tmp_path: Path) -> None:
     async with running_gateway(QUICK, args=TWO, api_key="") as gateway:
-        await workers(gateway, 2)
+        await gateway.serving(2)
         folder = Path(f"/proc/{gateway.process.pid}/environ").read_bytes().split(b"\0")
         data = next(each for each in folder if each.startswith(b"LLM_GATEWAY_DATA_DIR="))
         key = (Path(data.partition(b"=")[2].decode()) / "api-key").read_text().strip()

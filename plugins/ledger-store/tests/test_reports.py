@@ -143,6 +143,20 @@ async def test_the_same_record_twice_is_one_row(store: Store) -> None:
     assert rows[0]["n"] == 10
 
 
+async def test_the_end_of_a_request_goes_before_its_absence(store: Store) -> None:
+    """Of two files of a dead worker, either may be found first: the one in which a request
+    began, or the one in which it ended."""
+    ended = records(2)
+    gone = [msgspec.structs.replace(each, status=0, error="abandoned") for each in ended]
+    for first, second in ((gone[0], ended[0]), (ended[1], gone[1])):
+        await keep(store, [first])
+        await keep(store, [second])
+
+    rows = await store.fetch("SELECT * FROM usage_records ORDER BY id")
+    found = [(each["status"], each["error"], each["cost_nano"]) for each in rows]
+    assert found == [(each.status, each.error, each.cost_nano) for each in ended]
+
+
 @pytest.mark.parametrize("window", ["", "h", "5", "5y", "-1h", "1h "])
 def test_what_is_no_window_is_named(window: str) -> None:
     with pytest.raises(MalformedBodyError, match="1h"):

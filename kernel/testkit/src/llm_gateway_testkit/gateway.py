@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +21,9 @@ from typing import Any
 from llm_gateway_testkit.rawclient import call
 
 API_KEY = "test-key-0123456789abcdef"
-START_SECONDS = 15.0
-STOP_SECONDS = 15.0
+START_SECONDS = 60.0  # of a machine that does much else
+STOP_SECONDS = 30.0
+WORKERS_SECONDS = 60.0  # one that keeps ending is replaced ever later
 LISTENING = (10_000, 32_768)  # below the ports that Linux gives to clients
 
 
@@ -39,6 +40,22 @@ class Gateway:
     def log_lines(self) -> list[str]:
         """What the process has written so far, on either stream."""
         return list(self._lines)
+
+    def workers(self) -> set[int]:
+        """The pids of its worker processes, serving or not."""
+        pid = self.process.pid
+        return {int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+    async def serving(self, count: int, unlike: Collection[int] = ()) -> set[int]:
+        """The pids of its workers, once there are `count` that serve, and none in `unlike`."""
+        async with asyncio.timeout(WORKERS_SECONDS):
+            while True:
+                pids = self.workers()
+                states = (await call(f"{self.url}/health?detailed=true")).json["workers"]
+                ready = [each for each in states.values() if each == "ready"]
+                if len(pids) == len(ready) == count and not pids & set(unlike):
+                    return pids
+                await asyncio.sleep(0.1)
 
 
 @asynccontextmanager

@@ -44,9 +44,14 @@ _USAGE |= {
 METER_COLUMNS = tuple(f"{meter}_tokens" for meter in METERS)
 
 _NAMES = (*_RECORD, *_USAGE)
-# The same record twice is one row: what is shipped again after a crash changes nothing.
+# The same record twice is one row: what is shipped again after a crash changes nothing. But a
+# request that began in one file of a dead worker and ended in another is taken for abandoned
+# by whoever finds the first: its end, whenever that comes, is the truth.
 _INSERT = f"INSERT INTO usage_records ({', '.join(_NAMES)})"
-_ONCE = "ON CONFLICT (id) DO NOTHING"
+_ONCE = (
+    f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{each} = excluded.{each}' for each in _NAMES)} "
+    "WHERE usage_records.status = 0 AND excluded.status <> 0"
+)
 _ROW = f"{_INSERT} VALUES ({', '.join(f':{each}' for each in _NAMES)}) {_ONCE}"
 _VALUES = ", ".join(
     [f"(r ->> '{name}')::{kind}" for name, kind in _RECORD.items()]
