@@ -1,4 +1,4 @@
-"""A store of each kind with all tables, for the tests of any package that keeps something."""
+"""A store of each kind with all tables, and a Redis, for the tests of any package."""
 
 import itertools
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +20,12 @@ _numbers = itertools.count()
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[servers.Server]:
     with servers.postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[servers.Server]:
+    with servers.redis() as server:
         yield server
 
 

@@ -13,13 +13,16 @@ from typing import Any
 
 import llm_gateway_api as gw
 import pytest
+from llm_gateway_limit_budget import limiter as limiter_module
 from llm_gateway_limit_budget.estimate import NANO, Estimator
-from llm_gateway_limit_budget.limiter import BudgetLimiter
+from llm_gateway_limit_budget.limiter import BudgetLimiter, Held
 from llm_gateway_limit_budget.periods import window
 from llm_gateway_limit_budget.repository import nano, read
 from llm_gateway_limit_budget.settings import BudgetSettings
 from llm_gateway_state_host.host import HostState
 from llm_gateway_state_host.process import ProcessState
+from llm_gateway_state_redis.state import RedisState
+from llm_gateway_testkit import servers
 
 # 1 USD per million in, 10 out.
 PRICE = gw.Price("v1", {"input": Decimal(1), "output": Decimal(10)})
@@ -295,26 +298,39 @@ def test_it_learns_how_long_answers_are() -> None:
     assert 105 < tokens < 150
 
 
-async def test_a_crowd_on_two_workers_never_spends_more_than_there_is(
-    store: gw.Store, tmp_path: Path
+@asynccontextmanager
+async def sharing(backend: str, folder: Path, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """A state backend of one worker; those of one folder, or of one server, share it."""
+    made_of: HostState | RedisState
+    if backend == "host":
+        made_of = HostState(folder / "state")
+    else:
+        made_of = RedisState(request.getfixturevalue("redis_server").url)
+    async with made_of.open():
+        yield made_of
+
+
+@pytest.mark.parametrize("backend", ["host", "redis"])
+async def test_a_crowd_on_four_workers_never_spends_more_than_there_is(
+    store: gw.Store, tmp_path: Path, backend: str, request: pytest.FixtureRequest
 ) -> None:
-    """200 clients; each holds the worst case, so the bound is the budget itself."""
-    mine, cost = budget("0.5"), Decimal("0.004")
-    spent = Decimal(0)
-    under_way = top = 0
+    """200 clients; each holds the worst case, so the bound is the budget itself, in each of the
+    windows that a request is charged to."""
+    day = budget("0.5", id=f"day-{next(_ids)}")
+    mine = (day, budget("9", id=f"week-{next(_ids)}", period="week"))
+    cost, spent, under_way, top = Decimal("0.004"), Decimal(0), 0, 0
     async with AsyncExitStack() as stack:
-        limiters = []
-        for _ in range(2):
-            state = HostState(tmp_path / "state")
-            await stack.enter_async_context(state.open())
-            limiters.append(made(state, store=store, hold="full"))
+        states = [
+            await stack.enter_async_context(sharing(backend, tmp_path, request)) for _ in range(4)
+        ]
+        limiters = [made(each, store=store, hold="full") for each in states]
 
         async def client(number: int) -> int:
             nonlocal spent, under_way, top
             good = 0
-            limiter = limiters[number % 2]
+            limiter = limiters[number % 4]
             for _ in range(5):
-                found = await limiter.reserve(arrival(mine), head(max_tokens=400))
+                found = await limiter.reserve(arrival(*mine), head(max_tokens=400))
                 if isinstance(found, gw.Refusal):
                     continue
                 under_way += 1
@@ -327,11 +343,78 @@ async def test_a_crowd_on_two_workers_never_spends_more_than_there_is(
             return good
 
         counts = await asyncio.gather(*(client(number) for number in range(200)))
-        assert (await limiters[0].reserve(arrival(mine), head(max_tokens=400))) is not None
+        left = await used(states[0], *mine)
 
     assert top > 1
     assert Decimal("0.49") <= spent <= Decimal("0.5")
     assert sum(counts) == spent / cost
+    assert left == [int(spent * NANO)] * 2
+
+
+@pytest.mark.parametrize("backend", ["host", "redis"])
+@pytest.mark.parametrize("period", ["day", "week", "month", "total"])
+async def test_what_is_given_back_goes_to_the_window_that_was_charged(
+    tmp_path: Path,
+    backend: str,
+    period: Any,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where it ends meanwhile, in the budget's own time zone."""
+    mine = budget("1", id=f"b-{next(_ids)}", period=period, zone="Asia/Kolkata")
+    # Five minutes to midnight there, of a Sunday that is the last of its month.
+    clock = utc("2027-02-28T18:25:00")
+    monkeypatch.setattr(limiter_module, "time", lambda: clock)
+    async with sharing(backend, tmp_path, request) as state:
+        limiter = made(state)
+        before = window(mine, "acme", clock).key
+        held = await reserved(limiter, mine, max_tokens=1000)
+        clock += 600
+        after = window(mine, "acme", clock).key
+        if period != "total":
+            assert await state.used([after]) == [0]
+        other = await reserved(limiter, mine, max_tokens=10)
+        await limiter.settle(held, answered("0.25"))
+        await limiter.settle(other, answered("0.5"))
+        found = await state.used([before, after])
+
+    assert (before == after) is (period == "total")
+    total = nano("0.75", "x")
+    assert found == ([total, total] if period == "total" else [total // 3, total // 3 * 2])
+
+
+@pytest.mark.parametrize("fault", ["stop", "freeze"])
+@pytest.mark.parametrize("fail", ["degrade", "open", "closed"])
+async def test_without_redis_it_does_what_it_declares(fault: str, fail: Any) -> None:
+    """And counts in Redis again once that is back, with what was spent meanwhile."""
+    mine = budget("0.1")
+    with servers.redis() as server:
+        state = RedisState(server.url)
+        async with state.open():
+            limiter = made(state, fail=fail, workers=2)
+            held = await reserved(limiter, mine, max_tokens=1000)  # a hundredth of a dollar
+            await limiter.settle(held, answered("0.06"))
+            getattr(server, fault)()
+            # Of the 0.04 that are left this worker has the half.
+            counts = [await alone(limiter, mine) for _ in range(3)]
+            server.start() if fault == "stop" else server.thaw()
+            async with asyncio.timeout(10):
+                while not await state.healthy():  # noqa: ASYNC110  # a server's doing
+                    await asyncio.sleep(0.02)
+            again = await reserved(limiter, mine, max_tokens=1000)
+
+    expected = {"degrade": [200, 402, 402], "open": [200, 200, 200], "closed": [503, 503, 503]}
+    assert counts == expected[fail]
+    assert isinstance(again.token, Held) and again.token.holds[0].state is state
+
+
+async def alone(limiter: BudgetLimiter, mine: gw.Budget) -> int:
+    """How a request of more than half of this worker's share is answered."""
+    try:
+        found = await limiter.reserve(arrival(mine), head(max_tokens=1000))
+    except ConnectionError:
+        return 503
+    return found.status if isinstance(found, gw.Refusal) else 200
 
 
 async def test_lost_state_is_filled_from_the_ledger(store: gw.Store) -> None:

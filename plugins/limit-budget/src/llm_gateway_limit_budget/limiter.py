@@ -139,6 +139,10 @@ class BudgetLimiter:
         if settlement.usage is not None and settlement.target is not None:
             self._estimator.learn(held.head, held.tenant, settlement.usage)
         cost = _charged(held, settlement)
+        if held.holds and held.holds[0].state is self._state:
+            for window in held.windows:
+                if window.key in self._left:
+                    self._left[window.key] += held.nano - cost
         for each in held.holds:
             await self._settle(each, cost)
             cost = 0  # the first one of them is charged
