@@ -295,6 +295,25 @@ async def test_headers_of_the_vendor_stay_behind(
     assert answer.headers["x-request-id"] != "req_theirs"
 
 
+@pytest.mark.parametrize("model", ["relayed/gpt-x", "translated/gpt-x"])
+async def test_usage_that_nobody_counted_is_estimated_and_marked(
+    provider: ScriptedProvider, client: sdk.AsyncOpenAI, model: str
+) -> None:
+    """On either lane; what the client gets is what the vendor said, or an estimate."""
+    said = json.loads(openai.chat_answer().body)
+    del said["usage"]
+    provider.enqueue(Answer(200, {}, json.dumps(said).encode()))
+
+    answer = await client.chat.completions.with_raw_response.create(model=model, messages=ASKED)
+
+    assert answer.headers["x-gateway-estimated"] == "usage"
+    usage = answer.parse().usage
+    if model.startswith("relayed"):
+        assert usage is None
+    else:
+        assert usage is not None and usage.prompt_tokens > 5 and usage.completion_tokens == 3
+
+
 async def test_request_id_is_seen_on_answers_and_errors(
     provider: ScriptedProvider, client: sdk.AsyncOpenAI
 ) -> None:

@@ -1,7 +1,7 @@
 """The estimate of a request's tokens: near the truth, and rather above it."""
 
 import llm_gateway_api as gw
-from llm_gateway.counting import IMAGE_TOKENS, estimate
+from llm_gateway.counting import IMAGE_TOKENS, estimate, usage
 
 WORDS = "The tide is low at ten past two in the afternoon. " * 20  # 13 tokens a sentence
 
@@ -37,3 +37,17 @@ def test_every_kind_of_part_has_a_size() -> None:
 
     assert estimate(asked(*parts)) > 10_000
     assert estimate(gw.EmbeddingsRequest("m", ("hello",))) > 0
+
+
+def test_an_answer_is_estimated_by_all_that_it_says() -> None:
+    events = (
+        gw.ReasoningDelta("b" * 7),
+        gw.TextDelta("c" * 7),
+        gw.ToolCallDelta(0, "id", "four", "{}"),
+        gw.ToolCallDelta(0, arguments="d" * 8),
+        gw.Finished("stop"),
+    )
+
+    found = usage(asked(gw.TextPart("a" * 35)), events)
+
+    assert found == gw.Usage(input=18, output=8, estimated=True)

@@ -299,6 +299,20 @@ async def test_a_filtered_answer(site: Site) -> None:
     assert chunks[-1].choices[0].finish_reason == "content_filter"
 
 
+async def test_usage_that_does_not_come_is_estimated(site: Site) -> None:
+    """As in an answer that was filtered: the figures that the client asked for are no zeros."""
+    site.vendor.enqueue(Stream(azure.chat_stream(["Low tide"], finish_reason="content_filter")))
+
+    stream = await site.client.chat.completions.create(
+        model="chat", messages=ASKED, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = [chunk async for chunk in stream]
+
+    usage = chunks[-1].usage
+    assert usage is not None
+    assert usage.prompt_tokens > 5 and usage.completion_tokens == 3
+
+
 @pytest.mark.parametrize(
     ("answer", "kind", "code"),
     [

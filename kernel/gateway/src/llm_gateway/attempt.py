@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 MAX_HELD_BYTES = 256 * 1024
+ANSWERING = frozenset({"chat", "completions"})  # whose answers have an output to count
 STREAM_TYPE = "text/event-stream; charset=utf-8"
 
 
@@ -149,7 +151,8 @@ class Attempts:
                 out += await self._further(sent, lane, bound, deadline)
                 out += lane.finish()
                 if not counts:
-                    call.usage, call.events = lane.usage, getattr(lane, "events", ())
+                    call.events = getattr(lane, "events", ())
+                    self.used(call, target, lane.usage, len(out))
                 self.accounting.end(call)
                 call.client.send(200, call.headers, out)
         finally:
@@ -194,7 +197,11 @@ class Attempts:
     def _lane(self, call: "Call", sent: UpstreamRequest | None, target: Target) -> TranslateLane:
         watching = [each.watch(call.arrival) for each in self.watchers]
         decoder = sent.decoder() if sent is not None else None
-        return TranslateLane(decoder, call.frontend.renderer(call.head), watching, target.name)
+        renderer = call.frontend.renderer(call.head)
+        if call.head.operation not in ANSWERING:
+            return TranslateLane(decoder, renderer, watching, target.name)
+        guess = partial(counting.usage, call.canonical())
+        return TranslateLane(decoder, renderer, watching, target.name, guess)
 
     async def _further(
         self, sent: UpstreamRequest, lane: Lane, bound: Bound, deadline: float
@@ -247,13 +254,24 @@ class Attempts:
         finally:
             if (close := getattr(events, "aclose", None)) is not None:
                 await close()
-        call.usage, call.events = lane.usage, lane.events
+        call.events = lane.events
+        self.used(call, target, lane.usage, 0)
         self.accounting.end(call)
         if call.head.stream:
             call.client.write(out)
             call.client.end()
         else:
             call.client.send(200, call.headers, b"".join(held) + out)
+
+    def used(self, call: "Call", target: Target, usage: Usage | None, size: int) -> None:
+        """Keep what an answer of `size` bytes used; what its vendor does not say is estimated."""
+        if usage is None and call.head.operation in ANSWERING:
+            usage = counting.relayed(call, size)
+        if usage is not None and usage.estimated:
+            self.counts.estimated(target.provider).inc()
+            if not call.client.committed:
+                call.headers["x-gateway-estimated"] = "usage"
+        call.usage = usage
 
     def commit(self, call: "Call", target: Target) -> None:
         """The first content is here: from now on no other target can answer."""
@@ -288,6 +306,7 @@ class Streaming:
         self._lane = lane
         self._held: list[bytes] = []
         self._size = 0
+        self._passed = 0
         self._time = monotonic
 
     async def run(self) -> None:
@@ -301,12 +320,14 @@ class Streaming:
         if not client.committed:
             self._commit()
         self._call.events = getattr(self._lane, "events", ())
+        self._attempts.used(self._call, self._target, self._lane.usage, self._passed)
         self._attempts.accounting.end(self._call)
         client.write(rest)
         client.end()
 
     def _sink(self, data: bytes) -> None:
         out = self._lane.feed(data)
+        self._passed += len(data)
         client = self._call.client
         if client.committed:
             if out:

@@ -4,7 +4,7 @@ The finish-reason rules are here and in no mapper: calls seen means ``tool_calls
 choice finishes once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from llm_gateway_api import (
     Decoder,
@@ -28,7 +28,8 @@ class TranslateLane:
     """Decoder, event filters, renderer; meets the contract `Lane`.
 
     `events` are those before the filters: what a cache keeps is filtered for each caller.
-    `maker` is the deployment that answers, whose name its opaque state gets.
+    `maker` is the deployment that answers, whose name its opaque state gets; `guess` says what
+    an answer used whose vendor says nothing of it.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class TranslateLane:
         renderer: Renderer,
         watchers: Sequence[EventFilter] = (),
         maker: str | None = None,
+        guess: Callable[[Sequence[Event]], Usage] | None = None,
     ) -> None:
         self._decoder = decoder
         self._renderer = renderer
         self._watchers = watchers
         self._maker = maker
+        self._guess = guess
         self._called: set[int] = set()
         self._finished: set[int] = set()
         self.committed = False
@@ -73,6 +76,11 @@ class TranslateLane:
             rest += self._renderer.render(watcher.finish())
         if self.finish_reason is None:
             raise UpstreamTruncatedError("the answer ended before its end")
+        if self.usage is None and self._guess is not None:
+            self.usage = self._guess(self.events)
+            report = UsageReport(self.usage)
+            self.events.append(report)
+            rest += self._renderer.render((report,))
         return rest + self._renderer.finish()
 
     def render(self, events: Sequence[Event]) -> bytes:

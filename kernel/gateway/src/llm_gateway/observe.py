@@ -86,6 +86,9 @@ class Counts:
         self._retries = metrics.counter(
             "gateway_retry_attempts_total", "further attempts at one deployment", ("provider",)
         )
+        self._estimated = metrics.counter(
+            "gateway_usage_estimated_total", "answers whose vendor did not count", ("provider",)
+        )
         self.fallbacks = metrics.counter(
             "gateway_fallbacks_total", "requests that another target answered"
         ).value()
@@ -143,6 +146,9 @@ class Counts:
 
     def attempts(self, provider: str) -> Value:
         return self._provider_requests.value(provider)
+
+    def estimated(self, provider: str) -> Value:
+        return self._estimated.value(provider)
 
     def retries(self, provider: str) -> Value:
         return self._retries.value(provider)
