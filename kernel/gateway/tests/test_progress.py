@@ -167,3 +167,18 @@ def test_earliest_wait_is_told() -> None:
     errors = [gw.UpstreamError(F.RATE_LIMITED, "no", retry_after=each) for each in waits]
 
     assert failed(errors).retry_after == 3.0
+
+
+@pytest.mark.parametrize("failure", [F.OVERLOADED, F.RATE_LIMITED])
+def test_a_wait_is_told_where_the_vendor_named_none(failure: gw.FailureClass) -> None:
+    """Who is to come back hears when."""
+    assert failed([gw.UpstreamError(failure, "no")]).retry_after == 1.0
+
+
+def test_what_another_try_may_mend_comes_before_what_it_cannot() -> None:
+    """In whichever order they failed, the client is not told to give up."""
+    for order in ([F.SERVER_ERROR, F.CREDENTIAL_REFUSED], [F.CREDENTIAL_REFUSED, F.SERVER_ERROR]):
+        error = failed([gw.UpstreamError(each, "no") for each in order])
+        assert (error.code, error.retryable) == ("upstream_error", True)
+
+    assert not failed([gw.UpstreamError(F.CREDENTIAL_REFUSED, "no")]).retryable

@@ -195,7 +195,7 @@ class UpstreamError(GatewayError):
             retry_after=retry_after,
         )
         self.failure = failure
-        self.retryable = policy.try_next or policy.breaker
+        self.retryable = policy.retry_same or policy.breaker
         self.upstream_status = upstream_status
         if self.status < 500:
             self.type = "requests" if self.status == 429 else "invalid_request_error"

@@ -18,10 +18,12 @@ from llm_gateway_api import (
     AttemptPolicy,
     FailureClass,
     GatewayError,
+    ModelNotFoundError,
     NoTargetError,
     Outcome,
     Plan,
     Target,
+    UpstreamError,
 )
 from msgspec import structs
 
@@ -32,6 +34,8 @@ log = logging.getLogger("llm_gateway.progress")
 # What policies may propose for one request: far above any sensible configuration, and the
 # end of a policy that would never stop.
 MAX_PROPOSED = 64
+# What the client is asked to wait where an overload or a limit came without a word of when.
+WAIT_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -91,10 +95,10 @@ class Onward:
         self.leave(progress)
         time_left = deadline - self.clock()
         if time_left <= 0:
-            raise failed(failures)
+            raise failed(failures, progress)
         step = self._proposal(progress, time_left) or following(progress)
         if step is None:
-            raise failed(failures)
+            raise failed(failures, progress)
         self._take(progress, step)
         if step.wait > 0:
             await asyncio.sleep(step.wait)
@@ -173,12 +177,13 @@ def floor(target: Target, plan: Plan, now: float) -> float:
     return max(0.0, max(ready, default=0.0) - now)
 
 
-def failed(failures: Sequence[GatewayError]) -> GatewayError:
+def failed(failures: Sequence[GatewayError], progress: Progress | None = None) -> GatewayError:
     """The one answer for a run of failures.
 
     What speaks against the request itself comes first, and keeps its status; then 429 if all
-    were limits, 503 if any was a limit or out of service, 504 after a timer; else the last.
-    The earliest wait goes to the client.
+    were limits, 503 if any was a limit or out of service, 504 after a timer; else the last,
+    one that another try may mend before one that it cannot. The earliest wait goes to the
+    client. A model that the client named at its provider, and that is gone there, is a 404.
     """
     if not failures:
         return NoTargetError("No deployment could be asked.")
@@ -192,8 +197,18 @@ def failed(failures: Sequence[GatewayError]) -> GatewayError:
     elif 429 in by_status:
         chosen = NoTargetError("No deployment could answer; try again later.")
     else:
-        chosen = by_status.get(504, failures[-1])
+        passing = [each for each in failures if each.retryable]
+        chosen = by_status.get(504, (passing or failures)[-1])
+    if chosen.status == 502 and progress is not None and _named(progress, chosen):
+        return ModelNotFoundError(chosen.message, param="model")
     chosen.retry_after = min(
-        (each.retry_after for each in failures if each.retry_after is not None), default=None
+        (each.retry_after for each in failures if each.retry_after is not None),
+        default=WAIT_SECONDS if chosen.status in (429, 503) else None,
     )
     return chosen
+
+
+def _named(progress: Progress, error: GatewayError) -> bool:
+    """Whether `error` says that the one deployment which the client named has no such model."""
+    gone = isinstance(error, UpstreamError) and error.failure is FailureClass.MODEL_GONE
+    return gone and progress.asked.model == progress.target.name
