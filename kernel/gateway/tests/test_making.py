@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import llm_gateway_api as gw
 from llm_gateway.making import Maker
 
 
@@ -36,3 +37,35 @@ def test_a_generation_lets_go_of_the_one_before() -> None:
     second.forget()
 
     assert second.keep("a", (), object) is not made
+
+
+def test_who_is_asked_for_twice_is_made_once() -> None:
+    """So the next generation takes over the one that all of this one share."""
+    first = maker()
+    made = first.keep("state", (), object)
+
+    assert first.keep("state", (), object) is made
+    assert maker(first).keep("state", (), object) is made
+
+
+class Told:
+    def __init__(self) -> None:
+        self.targets: list[object] = []
+
+    def reloaded(self, targets: gw.Targets) -> None:
+        self.targets.append(targets)
+        raise RuntimeError("a bug of a plugin stops no reload")
+
+
+def test_a_reload_is_told_to_what_was_taken_over_too() -> None:
+    first = maker()
+    old = first.keep("old", (), Told)
+    second = maker(first)
+    second.offers["targets"] = deployments = object()
+    second.keep("old", (), Told)
+    new = second.keep("new", (), Told)
+    second.keep("other", (), object)
+
+    second.reloaded()
+
+    assert old.targets == new.targets == [deployments]

@@ -1,5 +1,7 @@
 """The breaker: its transitions, by example and for all histories."""
 
+from typing import Any
+
 import llm_gateway_api as gw
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -189,6 +191,33 @@ def test_late_reports_change_nothing() -> None:
     assert isinstance(site.admit(), gw.Refusal)
     site.guard.report(probe, GOOD)
     assert isinstance(site.admit(), gw.Lease)
+
+
+def test_reload_forgets_deployments_that_are_gone() -> None:
+    """Neither memory nor metric tells of them; of the others nothing changes."""
+    gone, stays = gw.Target("p", "gone"), gw.Target("p", "stays")
+    metrics = gw.Metrics()
+    made = CircuitBreaker(BreakerSettings(failure_threshold=1), clock=lambda: 0.0, metrics=metrics)
+    for target in (gone, stays):
+        lease = made.admit(target, ASKED)
+        assert isinstance(lease, gw.Lease)
+        made.report(lease, gw.Outcome(target, gw.FailureClass.CONNECT))
+
+    class Deployments:
+        def deployments(self) -> list[gw.Target]:
+            return [stays]
+
+    given: Any = Deployments()
+    made.reloaded(given)
+    (family,) = metrics.families()
+    assert {labels: family.value(*labels).value for labels in family.children} == {
+        ("p", "stays"): 2.0
+    }
+    assert isinstance(made.admit(stays, ASKED), gw.Refusal)
+
+    fresh = CircuitBreaker(BreakerSettings(), clock=lambda: 0.0, metrics=metrics)
+    fresh.reloaded(given)  # of other settings: it knows nothing of the failures
+    assert family.value("p", "stays").value == 0.0
 
 
 def test_deployments_are_apart_and_invented_names_bounded() -> None:

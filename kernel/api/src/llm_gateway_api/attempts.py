@@ -6,7 +6,7 @@ the request's deadline.
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -101,3 +101,12 @@ class Targets(Protocol):
 
     def info(self, target: Target) -> ModelInfo:
         """What is known of the target's model."""
+
+
+@runtime_checkable
+class SupportsReloaded(Protocol):
+    """What a plugin made, and wants to know of reloads: told also to what did not change and was
+    therefore taken over. Raising is logged."""
+
+    def reloaded(self, targets: Targets) -> None:
+        """A generation with this object serves from now on; `targets` are its deployments."""

@@ -5,13 +5,17 @@ plugin brings a monitor, the offer is None and all count as well.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from llm_gateway_api.values import Target
 
-HealthState: TypeAlias = Literal["ok", "degraded", "recovering", "unhealthy", "unknown"]
+# `suspended`: the provider refuses us (credential, account) or has the model no more; it is
+# asked only where nobody else can be, and again after a while.
+HealthState: TypeAlias = Literal[
+    "ok", "degraded", "recovering", "unhealthy", "suspended", "unknown"
+]
 
 
 class Probed(msgspec.Struct, frozen=True):
@@ -59,3 +63,11 @@ class HealthMonitor(Protocol):
 
     def providers(self) -> Mapping[str, HealthState]:
         """The state of each provider of which anything is known."""
+
+
+@runtime_checkable
+class SupportsReasons(Protocol):
+    """A monitor that says why a provider is not well."""
+
+    def reasons(self) -> Mapping[str, str]:
+        """The last failure's class by provider, of those that are neither ok nor unknown."""

@@ -59,6 +59,10 @@ class Family:
         assert isinstance(child, Value), f"{self.name} is a histogram"
         return child
 
+    def forget(self, *labels: str) -> None:
+        """Show the child of these label values no more: what it tells of is gone."""
+        self.children.pop(labels, None)
+
     def histogram(self, *labels: str) -> Histogram:
         child = self.children.get(labels)
         if child is None:

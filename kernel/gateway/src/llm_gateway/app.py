@@ -92,8 +92,7 @@ class Worker:
     Under a supervisor it is number `slot` of `workers`, takes over `sockets` and has a `link`.
     """
 
-    workers, slot = 1, 0
-    replaced = 0  # 1: in the place of one that crashed
+    workers, slot, replaced = 1, 0, 0  # replaced is 1 in the place of one that crashed
     link: Link | None = None
     sockets: Sockets | None = None
     first: Path | None = None  # read in place of the file at the start
@@ -302,6 +301,7 @@ class Worker:
         self._reloads += 1
         self._last_error = ""
         self._count_set_aside()
+        generation.maker.reloaded()
         log.info("reload.done generation=%d", generation.number)
         self._tell(auditing.reload(generation.number))
         asyncio.get_running_loop().create_task(self._retire(old), name="retire generation")

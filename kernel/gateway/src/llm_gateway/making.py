@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from llm_gateway_api import ConfigurationError, PluginError, Service
+from llm_gateway_api import ConfigurationError, PluginError, Service, SupportsReloaded
 
 from llm_gateway.plugins import Plugins, label
 from llm_gateway.settings import Settings
@@ -34,9 +34,19 @@ class Maker:
         """Let go of the generation before, once this one is complete."""
         self._before = {}
 
+    def reloaded(self) -> None:
+        """Tell who wants to know that this generation serves."""
+        for _, made in self._made.values():
+            if isinstance(made, SupportsReloaded):
+                try:
+                    made.reloaded(self.offers["targets"])
+                except Exception:
+                    log.exception("reload.not_told object=%s", type(made).__name__)
+
     def keep(self, key: object, given: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-        """What `make` returns, or what it returned for the same `given`."""
-        known = self._before.get(key)
+        """What `make` returns, or what it returned for the same `given`, in this generation or
+        in the one before."""
+        known = self._made.get(key) or self._before.get(key)
         made = known[1] if known is not None and _same(known[0], given) else make()
         self._made[key] = (given, made)
         return made

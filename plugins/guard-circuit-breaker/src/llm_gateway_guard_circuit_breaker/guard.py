@@ -126,6 +126,17 @@ class CircuitBreaker:
             state = passed(state, token.epoch)
         self._change(breaker, lease.target, state)
 
+    def reloaded(self, targets: gw.Targets) -> None:
+        """A deployment that the configuration has no more is neither remembered nor shown."""
+        there = {each.name for each in targets.deployments()}
+        for name in [each for each in self._known if each not in there]:
+            del self._known[name]
+        for labels in tuple(self._gauge.children):
+            if "/".join(labels) not in there:
+                self._gauge.forget(*labels)
+            elif "/".join(labels) not in self._known:  # of breakers with other settings
+                self._gauge.value(*labels).value = 0.0
+
     def _claimed(
         self, fleet: Fleet, target: gw.Target, breaker: Breaker
     ) -> asyncio.Future[gw.Lease | gw.Refusal]:
@@ -203,3 +214,4 @@ def _token(lease: gw.Lease) -> Token:
 
 _: type[gw.Guard] = CircuitBreaker
 __: type[gw.SupportsAnswered] = CircuitBreaker
+___: type[gw.SupportsReloaded] = CircuitBreaker
