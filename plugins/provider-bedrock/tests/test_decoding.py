@@ -360,6 +360,13 @@ def test_words_of_a_validation(message: str, wanted: F) -> None:
     assert classified("ValidationException", message).failure is wanted
 
 
+def test_no_access_to_one_model_is_no_refused_credential() -> None:
+    """The account's other models work."""
+    words = "You don't have access to the model with the specified model ID."
+
+    assert classified("AccessDeniedException", words).failure is F.MODEL_GONE
+
+
 def test_original_status_of_a_whole_answer() -> None:
     assert classified("ModelErrorException", originalStatusCode=422).failure is F.CALLER_FAULT
 

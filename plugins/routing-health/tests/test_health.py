@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from llm_gateway_routing_health.monitor import Monitor
 from llm_gateway_routing_health.service import INSERT, HealthService
 from llm_gateway_routing_health.settings import HealthSettings
-from llm_gateway_routing_health.state import Rules, State, at, failed, share, succeeded
+from llm_gateway_routing_health.state import (
+    Rules,
+    State,
+    at,
+    failed,
+    share,
+    succeeded,
+    suspension,
+)
 
 RULES = Rules(3, 30.0, 60.0)
 ASKED = gw.Asked(
@@ -83,12 +91,136 @@ def test_settings_change_what_they_say() -> None:
 
 @pytest.mark.parametrize("failure", list(gw.FailureClass))
 def test_what_speaks_against_a_deployment(failure: gw.FailureClass) -> None:
-    """What a breaker counts, and refusals of our own account."""
+    """What a breaker counts makes ill; refusals of us suspend."""
     world = World()
     world.fail(A, 3, failure)
-    refused = ("credential_refused", "account_empty")
+    refused = ("credential_refused", "account_empty", "model_gone")
 
-    assert (world.state() == "unhealthy") is (gw.FAILURES[failure].breaker or failure in refused)
+    assert (world.state() == "unhealthy") is gw.FAILURES[failure].breaker
+    assert (world.state() == "suspended") is (failure in refused)
+
+
+REFUSED, GONE = gw.FailureClass.CREDENTIAL_REFUSED, gw.FailureClass.MODEL_GONE
+OTHER = gw.Target("one", "other")
+
+
+def test_refused_before_any_answer_suspends_at_once() -> None:
+    """For a minute, then twice as long each time; a success ends it and forgets the count."""
+    world = World()
+    lasts = []
+    for _ in range(8):
+        world.attempt(A, GONE)
+        assert (world.state(), world.avoided(A, B)) == ("suspended", "one")
+        since = world.now
+        while world.state() == "suspended":
+            world.attempt(A, GONE)  # asked for want of another: it makes it no longer
+            world.now += 9.9
+        lasts.append(world.now - since)
+        assert world.state() == "recovering"
+    assert lasts[:3] == [pytest.approx(each, abs=10) for each in (60, 120, 240)]
+    assert lasts[-1] == pytest.approx(1800, abs=10)
+
+    world.attempt(A)
+    assert (world.state(), world.monitor.health(A).share) == ("ok", 1.0)
+    world.fail(A, 3, GONE)
+    since = world.now
+    assert world.state() == "suspended"
+    world.now = since + 61
+    assert world.state() == "recovering"
+
+
+def test_one_refused_request_is_no_proof_against_who_answered() -> None:
+    """Some vendors refuse a single request in the words of a refused account."""
+    world = World()
+    world.attempt(A)
+    for _ in range(20):
+        world.fail(A, 2, REFUSED)
+        assert (world.state(), world.avoided(A, B)) == ("degraded", "")
+        world.attempt(A)
+
+    world.fail(A, 3, REFUSED)
+    assert (world.state(), world.avoided(A, B)) == ("suspended", "one")
+
+
+def test_a_refused_account_is_refused_at_all_its_deployments() -> None:
+    """Those that nobody asked too; a model that is gone speaks for itself alone."""
+    world = World()
+    world.attempt(A, GONE)
+    assert world.avoided(A, OTHER, B) == "one"
+    assert world.monitor.providers() == {"one": "suspended"}
+
+    world.attempt(OTHER, REFUSED)
+    third = gw.Target("one", "third")
+    assert world.avoided(A, OTHER, third, B) == "one one one"
+    assert world.monitor.health(third).state == "suspended"
+    assert world.monitor.reasons() == {"one": REFUSED}
+
+    world.attempt(OTHER)
+    assert world.avoided(A, OTHER, third, B) == "one"
+    assert world.monitor.providers() == {"one": "degraded"}
+
+
+def test_invented_models_suspend_no_account() -> None:
+    world = World()
+    world.fail(gw.Target("one", "nonsense", known=False), 9, REFUSED)
+
+    assert world.avoided(A, B) == ""
+
+
+def test_suspended_where_all_are_is_asked() -> None:
+    """The client then sees what the vendor says."""
+    world = World()
+    world.attempt(A, REFUSED)
+    world.attempt(B, REFUSED)
+
+    assert world.avoided(A, B) == ""
+
+
+def test_good_probe_does_not_end_a_suspension() -> None:
+    """A list of models is often had with a key that may ask nothing else."""
+    world = World()
+    world.attempt(A, REFUSED)
+    world.monitor.probed("one", gw.Probed(None, 0.1, 200))
+
+    assert world.state() == "suspended"
+
+
+class Deployments:
+    """The offer ``targets``, as far as a reload asks it."""
+
+    def __init__(self, *targets: gw.Target) -> None:
+        self._targets = targets
+
+    def deployments(self) -> Sequence[gw.Target]:
+        return self._targets
+
+
+def test_reload_asks_at_once_and_forgets_what_is_gone() -> None:
+    world = World()
+    world.attempt(A, REFUSED)
+    world.fail(B)
+    shown = {f.name: f for f in world.metrics.families()}
+    page = shown["gateway_routing_health_suspended"]
+    assert {labels: page.value(*labels).value for labels in page.children} == {
+        ("one",): 1.0,
+        ("two",): 0.0,
+    }
+
+    given: Any = Deployments(A)
+    world.monitor.reloaded(given)
+
+    assert (world.state(), world.avoided(A, B)) == ("unknown", "")
+    assert set(page.children) == {("one",)}
+
+
+@pytest.mark.parametrize("failure", [REFUSED, GONE])
+def test_suspended_while_ill(failure: gw.FailureClass) -> None:
+    """Other failures of who is suspended change nothing of it."""
+    world = World()
+    world.attempt(A, failure)
+    world.fail(A, 5)
+
+    assert world.state() == "suspended"
 
 
 def test_clients_and_requests_at_fault() -> None:
@@ -215,7 +347,8 @@ def test_invented_models_do_not_fill_the_memory() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["fail", "probe-fail", "good"]), st.floats(0, 100)), max_size=80
+        st.tuples(st.sampled_from(["fail", "probe-fail", "refuse", "good"]), st.floats(0, 100)),
+        max_size=80,
     )
 )
 def test_the_state_machine(steps: list[tuple[str, float]]) -> None:
@@ -228,14 +361,19 @@ def test_the_state_machine(steps: list[tuple[str, float]]) -> None:
             state = succeeded(before, now, RULES)
             assert state.name in ("ok", "recovering") and state.failures == 0
         else:
-            state = failed(before, "server_error", now, RULES, probed=step != "fail")
-            assert state.name in ("degraded", "unhealthy")
-            if last == "good" and before.name in ("ok", "unknown"):
+            failure = GONE if step == "refuse" else ILL
+            state = failed(before, failure, now, RULES, probed=step == "probe-fail")
+            assert state.name in ("degraded", "unhealthy", "suspended")
+            assert state.name != "suspended" or before.name == "suspended" or step == "refuse"
+            if last == "good" and before.name in ("ok", "unknown") and state.answered:
                 assert state.name == "degraded"
         assert 0.0 <= share(state, now, RULES) <= 1.0
         last = step
     if state.name == "unhealthy":
         assert at(state, now + 91, RULES).name == "ok"
+    if state.name == "suspended":
+        assert 60 <= suspension(state, RULES) <= 1800
+        assert at(state, now + 1800 + 61, RULES).name == "ok"
 
 
 # --- probes and history beside requests -----------------------------------------------------

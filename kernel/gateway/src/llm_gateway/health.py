@@ -4,7 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
-from llm_gateway_api import EndpointRequest, EndpointResponse, EndpointSpec, HealthMonitor
+from llm_gateway_api import (
+    EndpointRequest,
+    EndpointResponse,
+    EndpointSpec,
+    HealthMonitor,
+    SupportsReasons,
+)
 
 from llm_gateway.dependencies import Dependencies
 from llm_gateway.plugins import Plugins
@@ -34,12 +40,16 @@ def document(
         or bool(plugins.set_aside_ones)
     )
     known = monitor.providers() if monitor is not None else {}
+    why: Mapping[str, str] = monitor.reasons() if isinstance(monitor, SupportsReasons) else {}
     return {
         "status": "draining" if draining else "degraded" if worse else "ok",
         "generation": generation,
         "reload_error": reload_error or None,
         "workers": {"self": slot, "of": workers, **host},
-        "providers": {name: {"state": known.get(name, "unknown")} for name in providers},
+        "providers": {
+            name: {"state": known.get(name, "unknown"), "reason": why.get(name)}
+            for name in providers
+        },
         "dependencies": {name: {"state": state} for name, state in dependencies.states.items()},
         "services": {name: {"state": state} for name, state in services.items()},
         "plugins": {

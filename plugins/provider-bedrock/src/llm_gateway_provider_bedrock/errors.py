@@ -70,6 +70,8 @@ NO_SUCH_MODEL = re.compile(
     r"(?i)on-demand throughput isn.t supported|model identifier is invalid|"
     r"(?:model|inference profile) .*(?:not found|end of (?:its )?life|does not exist)"
 )
+# One model that the account may not use: its other models work.
+NO_ACCESS = re.compile(r"(?i)(?:n[o']t have|no) access to the model|not authorized .* this model")
 PASSED = frozenset({F.CALLER_FAULT, F.CONTEXT_TOO_LONG, F.RATE_LIMITED, F.CONTENT_POLICY})
 
 
@@ -109,6 +111,8 @@ def classified(
     failure = NAMES.get(name) or STATUSES.get(status)
     if failure is None:
         failure = F.CALLER_FAULT if 400 <= status < 500 else F.SERVER_ERROR
+    if failure is F.CREDENTIAL_REFUSED and NO_ACCESS.search(words):
+        return F.MODEL_GONE, None
     if failure is F.CALLER_FAULT:
         if TOO_LONG.search(words):
             return F.CONTEXT_TOO_LONG, None

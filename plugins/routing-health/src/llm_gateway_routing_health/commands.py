@@ -1,7 +1,7 @@
 """``llm-gateway backend-health``: asks a gateway where its deployments stand.
 
 ``ctx.obj`` comes from ``llm-gateway``: `ask`, `show` and `json`. The exit code is 1 where a
-deployment is unhealthy.
+deployment is unhealthy or suspended.
 """
 
 import json
@@ -14,7 +14,14 @@ import rich_click as click
 
 NOW = ("provider", "model", "state", "share", "region", "since", "latency_ms", "last_failure")
 PAST = ("at", "provider", "model", "state", "latency_ms", "detail")
-COLOURS = {"ok": "green", "unhealthy": "red", "degraded": "yellow", "recovering": "yellow"}
+COLOURS = {
+    "ok": "green",
+    "unhealthy": "red",
+    "suspended": "red",
+    "degraded": "yellow",
+    "recovering": "yellow",
+}
+ILL = ("unhealthy", "suspended")
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -40,7 +47,7 @@ def backend_health(
     watch: bool,
     interval: float,
 ) -> None:
-    """Where each deployment stands; the exit code is 1 where one is unhealthy."""
+    """Where each deployment stands; the exit code is 1 where one is left out."""
     query = {
         "provider": provider,
         "unhealthy_only": "true" if unhealthy_only else "",
@@ -60,7 +67,7 @@ def backend_health(
         ctx.obj.show(head, [cells(head, row) for row in rows], rows)
     else:
         click.echo("Nothing to show.")
-    if not history and any(row["state"] == "unhealthy" for row in rows):
+    if not history and any(row["state"] in ILL for row in rows):
         ctx.exit(1)
 
 

@@ -7,20 +7,36 @@ the others; a change of state is kept in the store, where there is one.
 import logging
 import random
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 
 import llm_gateway_api as gw
 
 from llm_gateway_routing_health.settings import HealthSettings
-from llm_gateway_routing_health.state import Rules, State, at, failed, share, succeeded
+from llm_gateway_routing_health.state import (
+    ACCOUNT,
+    SUSPENDING,
+    Rules,
+    State,
+    at,
+    failed,
+    share,
+    succeeded,
+)
 
 log = logging.getLogger("llm_gateway_routing_health")
 
 MAX_INVENTED = 1000  # of models that only clients named
 LATENCY_SHARE = 0.2
-# What speaks against a deployment although no breaker counts it: it answers, and refuses us.
-REFUSED = (gw.FailureClass.CREDENTIAL_REFUSED, gw.FailureClass.ACCOUNT_EMPTY)
-_WORST: tuple[gw.HealthState, ...] = ("ok", "unknown", "recovering", "degraded", "unhealthy")
+LEFT_OUT = ("unhealthy", "suspended")
+_WORST: tuple[gw.HealthState, ...] = (
+    "ok",
+    "unknown",
+    "recovering",
+    "degraded",
+    "unhealthy",
+    "suspended",
+)
 
 
 class Member:
@@ -47,7 +63,11 @@ class Monitor:
         changed: Callable[[Member, str], None] | None = None,
     ) -> None:
         self._rules = Rules(
-            settings.unhealthy_after, settings.retry_seconds, settings.recovery_seconds
+            settings.unhealthy_after,
+            settings.retry_seconds,
+            settings.recovery_seconds,
+            settings.suspend_seconds,
+            settings.suspend_max_seconds,
         )
         self._clock = clock
         self._chance = chance
@@ -56,13 +76,21 @@ class Monitor:
         self._invented: list[str] = []
         self._probes: dict[str, State] = {}
         self._regions: dict[str, State] = {}
+        self._accounts: dict[str, State] = {}  # what a provider says of us, whatever the model
         self._gauge = metrics.gauge(
             "gateway_provider_unhealthy",
             "share of the provider's deployments that are left out",
             ("provider",),
             merge="max",
         )
-        metrics.before_reading(self._show)
+        self._suspended = metrics.gauge(
+            "gateway_routing_health_suspended",
+            "deployments that are left out because the provider refuses the gateway",
+            ("provider",),
+            merge="max",
+        )
+        shown = weakref.WeakMethod(self._show)  # a monitor of an old configuration shows no more
+        metrics.before_reading(lambda: show() if (show := shown()) is not None else None)
 
     # --- attempts ------------------------------------------------------------------------
 
@@ -72,7 +100,7 @@ class Monitor:
     def answered(self, lease: gw.Lease, headers: gw.Headers) -> None:
         """A stream's first content came: how long it goes on says nothing about health."""
         self._timed(lease)
-        self._become(self._member(lease.target), succeeded, None)
+        self._well(lease.target)
 
     def report(self, lease: gw.Lease, outcome: gw.Outcome) -> None:
         member = self._member(lease.target)
@@ -80,9 +108,28 @@ class Monitor:
             if not outcome.cancelled:
                 if outcome.first_content is None and lease.token is not None:
                     self._timed(lease)
-                self._become(member, succeeded, None)
+                self._well(lease.target)
         elif counts(outcome):
             self._become(member, failed, outcome.failure)
+            if outcome.failure in ACCOUNT and lease.target.known:
+                self._account(lease.target.provider, outcome.failure)
+
+    def _well(self, target: gw.Target) -> None:
+        self._become(self._member(target), succeeded, None)
+        before = self._accounts.get(target.provider)
+        if before is None or before.name != "ok" or before.failures:
+            self._account(target.provider, None)
+
+    def _account(self, provider: str, failure: str | None) -> None:
+        """A provider refused us, or took us: so it would at its other deployments."""
+        now, rules = self._clock(), self._rules
+        before = at(self._accounts.get(provider, State()), now, rules)
+        step = failed(before, failure, now, rules) if failure else succeeded(before, now, rules)
+        self._accounts[provider] = step
+        if step.name == "suspended" != before.name:
+            log.error("health.account_suspended provider=%s %s", provider, step.failure)
+        elif before.name == "suspended" != step.name:
+            log.info("health.account_resumed provider=%s", provider)
 
     def _timed(self, lease: gw.Lease) -> None:
         assert isinstance(lease.token, float | int)
@@ -102,7 +149,7 @@ class Monitor:
     def _change(self, member: Member, new: State) -> None:
         old, member.state = member.state, new
         if new.name != old.name:
-            level = logging.WARNING if new.name == "unhealthy" else logging.INFO
+            level = logging.WARNING if new.name in LEFT_OUT else logging.INFO
             log.log(
                 level, "health.%s target=%s %s", new.name, member.target.name, new.failure or ""
             )
@@ -124,7 +171,7 @@ class Monitor:
             if member.target.provider != provider:
                 continue
             if self._probes[provider].name == "unhealthy":
-                if member.state.name != "unhealthy":
+                if member.state.name not in LEFT_OUT:
                     self._change(member, State("unhealthy", now, 0, found.failure))
             elif member.state.name == "unhealthy" and found.failure is None:
                 self._change(member, succeeded(member.state, now, rules))
@@ -173,13 +220,20 @@ class Monitor:
     def _share(self, target: gw.Target) -> float:
         member = self._members.get(target.name)
         region = self._regions.get(target.region) if target.region is not None else None
-        if region is None and (
-            member is None or member.state.name in ("ok", "degraded", "unknown")
+        account = self._accounts.get(target.provider)
+        if account is not None and account.name == "ok":
+            account = None
+        if (
+            region is None
+            and account is None
+            and (member is None or member.state.name in ("ok", "degraded", "unknown"))
         ):
             return self._probe_share(target) if member is None else 1.0
         now, rules = self._clock(), self._rules
         parts = [
-            at(each, now, rules) for each in (member.state if member else None, region) if each
+            at(each, now, rules)
+            for each in (member.state if member else None, region, account)
+            if each
         ]
         return min((share(each, now, rules) for each in parts), default=1.0)
 
@@ -198,6 +252,9 @@ class Monitor:
         member = self._members.get(target.name)
         state = member.state if member is not None else self._probes.get(target.provider, State())
         state = at(state, now, self._rules)
+        account = at(self._accounts.get(target.provider, State()), now, self._rules)
+        if account.name == "suspended":
+            state = account
         latency = member.latency if member is not None else None
         return gw.DeploymentHealth(
             target.provider,
@@ -219,15 +276,43 @@ class Monitor:
             found.setdefault(member.target.provider, []).append(state.name)
         for provider, probe in self._probes.items():
             found.setdefault(provider, [at(probe, now, self._rules).name])
+        for provider, account in self._accounts.items():
+            if at(account, now, self._rules).name == "suspended":
+                found[provider] = ["suspended"]
         return {provider: _together(states) for provider, states in found.items()}
 
+    def reasons(self) -> Mapping[str, str]:
+        ill = {name for name, state in self.providers().items() if state not in ("ok", "unknown")}
+        members = [each for each in self._members.values() if each.target.provider in ill]
+        members.sort(key=lambda each: _WORST.index(each.state.name))
+        states = [(each.target.provider, each.state) for each in members]
+        return {name: each.failure for name, each in states if each.failure is not None}
+
     def _show(self) -> None:
-        now, found = self._clock(), dict[str, list[bool]]()
-        for member in self._members.values():
-            ill = at(member.state, now, self._rules).name == "unhealthy"
-            found.setdefault(member.target.provider, []).append(ill)
+        found = dict[str, list[gw.HealthState]]()
+        for member in tuple(self._members.values()):
+            state = self.health(member.target).state
+            found.setdefault(member.target.provider, []).append(state)
         for provider, states in found.items():
-            self._gauge.value(provider).value = sum(states) / len(states)
+            out = sum(each in LEFT_OUT for each in states)
+            self._gauge.value(provider).value = out / len(states)
+            self._suspended.value(provider).value = float(states.count("suspended"))
+
+    def reloaded(self, targets: gw.Targets) -> None:
+        """Whoever was suspended is asked again at once: the operator may have mended it. What the
+        configuration has no more is forgotten."""
+        there = {each.name for each in targets.deployments()}
+        for name, member in tuple(self._members.items()):
+            if member.target.known and name not in there:
+                del self._members[name]
+            elif member.state.name == "suspended" or member.state.rounds:
+                self._change(member, State(answered=member.state.answered))
+        self._accounts.clear()
+        providers = {each.provider for each in targets.deployments()}
+        for family in (self._gauge, self._suspended):
+            for labels in tuple(family.children):
+                if labels[0] not in providers:
+                    family.forget(*labels)
 
     def _member(self, target: gw.Target) -> Member:
         member = self._members.get(target.name)
@@ -254,12 +339,12 @@ def counts(outcome: gw.Outcome) -> bool:
     failure = gw.FailureClass(outcome.failure)
     if outcome.repeated and failure is gw.FailureClass.SERVER_ERROR:
         return False
-    return gw.FAILURES[failure].breaker or failure in REFUSED
+    return gw.FAILURES[failure].breaker or failure in SUSPENDING
 
 
 def _together(states: Sequence[gw.HealthState]) -> gw.HealthState:
     worst = max(states, key=_WORST.index)
-    if worst == "unhealthy" and any(each != "unhealthy" for each in states):
+    if worst in LEFT_OUT and any(each not in LEFT_OUT for each in states):
         return "degraded"
     return worst
 
@@ -267,3 +352,5 @@ def _together(states: Sequence[gw.HealthState]) -> gw.HealthState:
 _: type[gw.HealthMonitor] = Monitor
 __: type[gw.RoutingScorer] = Monitor
 ___: type[gw.SupportsAnswered] = Monitor
+____: type[gw.SupportsReasons] = Monitor
+_____: type[gw.SupportsReloaded] = Monitor

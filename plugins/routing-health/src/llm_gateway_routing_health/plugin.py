@@ -22,7 +22,8 @@ ROWS = 500
 HISTORY = (
     "SELECT at, provider, model, state, latency_ms, detail FROM provider_health "
     "WHERE (:provider = '' OR provider = :provider) "
-    "AND (:ill = 0 OR state IN ('unhealthy', 'probe failed')) ORDER BY at DESC LIMIT :rows"
+    "AND (:ill = 0 OR state IN ('unhealthy', 'suspended', 'probe failed')) "
+    "ORDER BY at DESC LIMIT :rows"
 )
 
 
@@ -102,7 +103,8 @@ def _shown(
         rows = [
             each
             for each in found
-            if provider in ("", each.provider) and (not ill or each.state == "unhealthy")
+            if provider in ("", each.provider)
+            and (not ill or each.state in ("unhealthy", "suspended"))
         ]
         return EndpointResponse(200, encode({"rows": rows}))
 

@@ -22,6 +22,16 @@ class HealthSettings(gw.Section):
         allow_inf_nan=False,
         description="seconds in which a deployment gets back its whole share of traffic",
     )
+    suspend_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds that a refused credential, an empty account or a model that is gone "
+        "suspends a deployment; twice as long each further time",
+    )
+    suspend_max_seconds: float = Field(
+        default=1800.0, gt=0, allow_inf_nan=False, description="the longest suspension"
+    )
     history_days: float = Field(
         default=7.0, gt=0, allow_inf_nan=False, description="days that changes are kept"
     )
