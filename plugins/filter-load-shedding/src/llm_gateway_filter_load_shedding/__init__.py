@@ -1,0 +1,1 @@
+"""Refuses requests while the gateway itself has too much to do."""
