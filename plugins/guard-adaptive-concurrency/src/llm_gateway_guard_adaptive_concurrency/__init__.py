@@ -1,0 +1,1 @@
+"""Finds how many calls at once each deployment takes well."""
