@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import llm_gateway_api as gw
+import msgspec
 
 _CHAT = frozenset({"chat", "streaming", "structured_output"})
 _TOOLS = _CHAT | {"tools"}
@@ -69,3 +70,27 @@ def reasons(model: str, models: Mapping[str, gw.ModelInfo]) -> bool:
     if info is not None and info.capabilities:
         return "reasoning" in info.capabilities
     return "reasoning" in model
+
+
+def page(body: bytes) -> gw.ModelPage:
+    """A page of the vendor's list, without the models that it gives up."""
+    try:
+        found = msgspec.json.decode(body, type=_Page)
+    except msgspec.DecodeError as error:
+        raise gw.UpstreamTruncatedError("the list of models could not be understood") from error
+    kept = (each for each in found.models if not each.is_deprecated)
+    return gw.ModelPage(
+        tuple(gw.ModelInfo(each.name, each.context_length) for each in kept),
+        found.next_page_token or None,
+    )
+
+
+class _Listed(msgspec.Struct):
+    name: str
+    context_length: int | None = None
+    is_deprecated: bool = False
+
+
+class _Page(msgspec.Struct):
+    models: list[_Listed]
+    next_page_token: str | None = None

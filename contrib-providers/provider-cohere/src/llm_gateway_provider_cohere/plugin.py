@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal
+from urllib.parse import urlencode
 
 import llm_gateway_api as gw
 import msgspec
@@ -130,6 +131,14 @@ class CohereProvider:
             b"",
             lists.RankingDecoder,
         )
+
+    def list_models(self, after: str | None) -> gw.UpstreamRequest:
+        query = {"page_size": "1000", **({"page_token": after} if after else {})}
+        url = f"{self._base}/v1/models?{urlencode(query)}"
+        return gw.UpstreamRequest("GET", url, self._headers, b"", lists.RankingDecoder)
+
+    def listed(self, body: bytes) -> gw.ModelPage:
+        return models.page(body)
 
     def _post(
         self,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.hookspecs import hookimpl as hookimpl
     from llm_gateway_api.jsonbody import replaced as replaced
     from llm_gateway_api.jsonbody import top_level as top_level
+    from llm_gateway_api.listing import *
     from llm_gateway_api.logins import *
     from llm_gateway_api.metrics import *
     from llm_gateway_api.opaque import *
@@ -59,6 +60,7 @@ _MODULES = (
     "backing",
     "fetching",
     "explaining",
+    "listing",
     "health",
     "tracing",
     "signing",

@@ -9,10 +9,10 @@ too). What the kernel offers by name: ``clock`` (the event loop's time as a call
 ``store`` (`Store`), ``state`` (`StateBackend`), ``local_state`` (the one of this process alone,
 for when ``state`` cannot be reached), ``workers`` (their number on this host), ``ledger``
 (`Ledger`), ``prices`` (`Prices`), ``audit`` (`Audit`), ``redact`` (`Redact`), ``probe`` (`Probe`),
-``monitor`` (`HealthMonitor`), ``failed_logins`` (`FailedLogins`), ``migrations`` (all
-`MigrationSpec`) and ``routes`` (all `FrontendSpec` and `EndpointSpec`). To services and
-endpoints: ``caches`` (the `Cache` objects in service, by name), ``explain`` (`Explain`) and
-``tenant_data`` (`TenantKinds`).
+``listing`` (`Listing`), ``monitor`` (`HealthMonitor`), ``failed_logins`` (`FailedLogins`),
+``migrations`` (all `MigrationSpec`) and ``routes`` (all `FrontendSpec` and `EndpointSpec`). To
+services and endpoints: ``caches`` (the `Cache` objects in service, by name), ``explain``
+(`Explain`) and ``tenant_data`` (`TenantKinds`).
 What no installed plugin brings is None.
 
 What `make` returned is kept over a reload while its settings and needs are the same

@@ -12,6 +12,7 @@ from llm_gateway_api import (
 )
 
 from llm_gateway.attempt import Bound
+from llm_gateway.listing import Lister
 from llm_gateway.making import Maker
 from llm_gateway.matrix import Matrix
 from llm_gateway.probing import Prober
@@ -28,6 +29,7 @@ def bound(
     seconds = maker.settings.routing.health_check_interval_seconds
     given = (seconds, providers)
     maker.offers["probe"] = maker.keep(("probe",), given, lambda: Prober(providers, seconds))
+    maker.offers["listing"] = maker.keep(("listing",), (providers,), lambda: Lister(providers))
     monitors = [(spec.name, made) for spec, made in maker.all("health_monitors")]
     monitor: HealthMonitor | None = monitors[0][1] if monitors else None
     if monitors:

@@ -17,6 +17,7 @@ from llm_gateway_dialect_openai.bridge import PATH, Bridge
 from llm_gateway_dialect_openai.decoding import ChatBodyDecoder, ChatStreamDecoder
 from llm_gateway_dialect_openai.embeddings import NAMES, EmbeddingsDecoder
 from llm_gateway_dialect_openai.errors import ErrorRules
+from llm_gateway_dialect_openai.listing import page
 from llm_gateway_dialect_openai.mending import undisclosed
 from llm_gateway_dialect_openai.needs import reasons
 from llm_gateway_dialect_openai.parameters import Rules
@@ -131,6 +132,12 @@ class DialectProvider(Generic[S]):
         return gw.UpstreamRequest(
             "GET", url, self._headers, b"", partial(WholeDecoder, self._reading)
         )
+
+    def list_models(self, after: str | None) -> gw.UpstreamRequest:
+        return self.probe()
+
+    def listed(self, body: bytes) -> gw.ModelPage:
+        return page(body)
 
     def relays(self, dialect: str) -> bool:
         return dialect in self._relays

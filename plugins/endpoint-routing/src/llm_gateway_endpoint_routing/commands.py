@@ -46,6 +46,21 @@ def weights(ctx: click.Context) -> None:
 
 
 @routing_strategy.command()
+@click.option("-p", "--provider", help="Ask this provider alone.")
+@click.pass_context
+def offered(ctx: click.Context, provider: str | None) -> None:
+    """The models that vendors list now, and which of them are served and have a price."""
+    found = ctx.obj.ask("GET", f"{PATH}/offered", query={"provider": provider})
+    head = ("provider", "model", "context_window", "served", "priced")
+    ctx.obj.show(head, [[_cell(row[key]) for key in head] for row in found["rows"]], found)
+    if not ctx.obj.json:
+        for name, reason in found["failed"].items():
+            click.echo(f"{name}: {reason}", err=True)
+    if found["failed"]:
+        ctx.exit(1)
+
+
+@routing_strategy.command()
 @click.pass_context
 def stats(ctx: click.Context) -> None:
     """Attempts at each deployment since the gateway began."""

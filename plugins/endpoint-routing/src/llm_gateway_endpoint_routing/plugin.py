@@ -13,7 +13,15 @@ from llm_gateway_api import (
 )
 
 if TYPE_CHECKING:
-    from llm_gateway_api import EndpointHandler, Explain, HealthMonitor, Metrics, Targets
+    from llm_gateway_api import (
+        EndpointHandler,
+        Explain,
+        HealthMonitor,
+        Listing,
+        Metrics,
+        Prices,
+        Targets,
+    )
 
 PATH = "/admin/v1/routing"
 _BODY = {
@@ -42,6 +50,9 @@ def llm_gateway_endpoints() -> list[EndpointSpec]:
         EndpointSpec("GET", PATH, "operator", _show, settings="routing"),
         EndpointSpec("GET", f"{PATH}/rules", "operator", _rules, settings="routing.rules"),
         EndpointSpec("GET", f"{PATH}/weights", "operator", _weights, needs=("targets", "monitor")),
+        EndpointSpec(
+            "GET", f"{PATH}/offered", "operator", _offered, needs=("listing", "targets", "prices")
+        ),
         EndpointSpec("GET", f"{PATH}/stats", "operator", _stats, needs=("metrics",)),
         EndpointSpec(
             "POST", "/admin/v1/explain", "operator", _explain, needs=("explain",), doc=_BODY
@@ -103,6 +114,18 @@ def _weights(*, targets: "Targets", monitor: "HealthMonitor | None") -> "Endpoin
                 }
             )
         return _json({"rows": rows})
+
+    return handle
+
+
+def _offered(
+    *, listing: "Listing", targets: "Targets", prices: "Prices | None"
+) -> "EndpointHandler":
+    async def handle(request: EndpointRequest) -> EndpointResponse:
+        from llm_gateway_endpoint_routing.offered import offered
+
+        wanted = request.query.get("provider")
+        return _json(await offered(listing, targets, prices, wanted))
 
     return handle
 

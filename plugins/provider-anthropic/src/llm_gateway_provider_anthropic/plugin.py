@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from typing import ClassVar
+from urllib.parse import urlencode
 
 import llm_gateway_api as gw
 import msgspec
@@ -118,6 +119,14 @@ class AnthropicProvider:
 
     def probe(self) -> gw.UpstreamRequest:
         return gw.UpstreamRequest("GET", self._probe, self._headers, b"", decoding.BodyDecoder)
+
+    def list_models(self, after: str | None) -> gw.UpstreamRequest:
+        query = urlencode({"limit": "1000", **({"after_id": after} if after else {})})
+        url = f"{self._probe.partition('?')[0]}?{query}"
+        return gw.UpstreamRequest("GET", url, self._headers, b"", decoding.BodyDecoder)
+
+    def listed(self, body: bytes) -> gw.ModelPage:
+        return profiles.page(body)
 
     def relays(self, dialect: str) -> bool:
         return self._relay and dialect in PATHS

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import llm_gateway_api as gw
+import msgspec
 
 _NEW = re.compile(r"claude-([a-z]+)-(\d{1,2})(?:-(\d{1,2}))?(?![0-9a-z])")
 _OLD = re.compile(r"claude-(\d)(?:-(\d))?-([a-z]+)")
@@ -142,4 +143,25 @@ def info(model: str) -> gw.ModelInfo:
         frozenset(capabilities),
         row.input_price,
         row.output_price,
+    )
+
+
+class _Listed(msgspec.Struct):
+    id: str
+
+
+class _Page(msgspec.Struct):
+    data: list[_Listed]
+    has_more: bool = False
+    last_id: str | None = None
+
+
+def page(body: bytes) -> gw.ModelPage:
+    """A page of the vendor's list, with what the table knows of each model."""
+    try:
+        found = msgspec.json.decode(body, type=_Page)
+    except msgspec.DecodeError as error:
+        raise gw.UpstreamTruncatedError("the list of models could not be understood") from error
+    return gw.ModelPage(
+        tuple(info(each.id) for each in found.data), found.last_id if found.has_more else None
     )

@@ -5,6 +5,7 @@ of litellm 1.109.1. A row of the settings replaces the one of the same id.
 """
 
 import llm_gateway_api as gw
+import msgspec
 
 _TEXT = frozenset({"chat", "streaming"})
 _TOOLS = _TEXT | {"tools"}
@@ -51,3 +52,26 @@ KNOWN: tuple[gw.ModelInfo, ...] = (
     _row("amazon.titan-embed-text-v2:0", 8_192, None, frozenset({"embeddings"}), "0.02", None),
     _row("cohere.embed-v4:0", 128_000, None, frozenset({"embeddings"}), "0.12", None),
 )
+
+
+class _Listed(msgspec.Struct, rename="camel"):
+    model_id: str
+
+
+class _Page(msgspec.Struct, rename="camel"):
+    model_summaries: list[_Listed]
+
+
+def page(body: bytes) -> gw.ModelPage:
+    """The region's list, which has no pages and says no windows."""
+    try:
+        found = msgspec.json.decode(body, type=_Page)
+    except msgspec.DecodeError as error:
+        raise gw.UpstreamTruncatedError("the list of models could not be understood") from error
+    known = {row.id: row for row in KNOWN}
+    return gw.ModelPage(
+        tuple(
+            known.get(each.model_id) or gw.ModelInfo(each.model_id)
+            for each in found.model_summaries
+        )
+    )

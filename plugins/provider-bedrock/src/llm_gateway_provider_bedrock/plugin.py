@@ -10,7 +10,7 @@ from llm_gateway_provider_bedrock import decoding, embeddings, errors, request
 from llm_gateway_provider_bedrock.credentials import CredentialStore
 from llm_gateway_provider_bedrock.families import base_model, family_of, region_of, segment
 from llm_gateway_provider_bedrock.mending import unreasoned
-from llm_gateway_provider_bedrock.models import KNOWN
+from llm_gateway_provider_bedrock.models import KNOWN, page
 from llm_gateway_provider_bedrock.settings import (
     Settings,
     api_key_of,
@@ -100,6 +100,13 @@ class BedrockProvider:
     def probe(self) -> gw.UpstreamRequest:
         url = f"{self._control}/foundation-models?byOutputModality=TEXT"
         return gw.UpstreamRequest("GET", url, self._headers, b"", decoding.ProbeDecoder)
+
+    def list_models(self, after: str | None) -> gw.UpstreamRequest:
+        url = f"{self._control}/foundation-models"
+        return gw.UpstreamRequest("GET", url, self._headers, b"", decoding.ProbeDecoder)
+
+    def listed(self, body: bytes) -> gw.ModelPage:
+        return page(body)
 
     def _written(self, request_: gw.ChatRequest) -> request.Written:
         base = base_model(request_.model, self._settings.base_models)

@@ -6,6 +6,7 @@ Sources: the vendor's model pages and SDK (google-genai 3.x) as of November 2026
 from typing import Literal, NamedTuple
 
 import llm_gateway_api as gw
+import msgspec
 
 MILLION = 1_048_576
 PICTURES = ("image/png", "image/jpeg", "image/webp", "image/heic", "image/heif")
@@ -130,3 +131,28 @@ def family(model: str) -> Family:
 def embedding_family(model: str) -> EmbeddingFamily:
     name = bare(model)
     return next(each for each in EMBEDDINGS if name.startswith(each.prefix))
+
+
+class _Listed(msgspec.Struct, rename="camel"):
+    name: str
+    input_token_limit: int | None = None
+    output_token_limit: int | None = None
+
+
+class _Page(msgspec.Struct, rename="camel"):
+    models: list[_Listed] = []
+    publisher_models: list[_Listed] = []  # Vertex AI's name for it
+    next_page_token: str | None = None
+
+
+def page(body: bytes) -> gw.ModelPage:
+    """A page of the vendor's list."""
+    try:
+        found = msgspec.json.decode(body, type=_Page)
+    except msgspec.DecodeError as error:
+        raise gw.UpstreamTruncatedError("the list of models could not be understood") from error
+    rows = (
+        gw.ModelInfo(each.name.rpartition("/")[2], each.input_token_limit, each.output_token_limit)
+        for each in (*found.models, *found.publisher_models)
+    )
+    return gw.ModelPage(tuple(rows), found.next_page_token or None)

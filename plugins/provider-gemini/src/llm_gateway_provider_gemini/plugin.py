@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from urllib.parse import urlencode
 
 import llm_gateway_api as gw
 import msgspec
@@ -14,7 +15,7 @@ from llm_gateway_provider_gemini.decoding import CountDecoder, GenerateDecoder, 
 from llm_gateway_provider_gemini.errors import refused
 from llm_gateway_provider_gemini.media import Media, fetched
 from llm_gateway_provider_gemini.mending import unsigned
-from llm_gateway_provider_gemini.models import KNOWN, Family, bare, family
+from llm_gateway_provider_gemini.models import KNOWN, Family, bare, family, page
 from llm_gateway_provider_gemini.tools import public_names
 from llm_gateway_provider_gemini.writing import Writing
 
@@ -160,6 +161,16 @@ class GeminiProvider:
         )
         url = f"{host}/{version}/{path}"
         return gw.UpstreamRequest("GET", url, self._headers, b"", ListDecoder)
+
+    def list_models(self, after: str | None) -> gw.UpstreamRequest:
+        host, version, _ = self._base
+        query = urlencode({"pageSize": "1000", **({"pageToken": after} if after else {})})
+        folder = "publishers/google/models" if self._vertex else "models"
+        url = f"{host}/{version}/{folder}?{query}"
+        return gw.UpstreamRequest("GET", url, self._headers, b"", ListDecoder)
+
+    def listed(self, body: bytes) -> gw.ModelPage:
+        return page(body)
 
     def _written(self, request: gw.ChatRequest) -> Writing:
         settings = self._settings
