@@ -1,6 +1,7 @@
 """The official Anthropic SDK as a client of the gateway, whoever answers; and the OpenAI SDK
 with Anthropic behind it."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -557,6 +558,25 @@ async def test_older_sdks_key_header_and_hello(site: Site) -> None:
     hello = await call(f"{site.gateway.url}/api/hello", method="HEAD")
 
     assert (reply.status, hello.status) == (200, 200)
+
+
+@pytest.mark.parametrize(
+    ("bearer", "key", "status"),
+    [("own", "own", 200), ("own", "other", 200), ("other", "own", 200), ("other", "another", 401)],
+)
+async def test_two_credentials_at_once(site: Site, bearer: str, key: str, status: int) -> None:
+    """Coding agents send both; the one that is known counts."""
+    if status == 200:
+        site.claude.enqueue(claude.message_answer())
+    keys = {"own": site.gateway.api_key}
+    headers = {"x-api-key": keys.get(key, key), "anthropic-version": "2023-06-01"}
+    body = json.dumps({"model": MODEL, "max_tokens": 5, "messages": ASKED}).encode()
+
+    reply = await call(
+        f"{site.gateway.url}/v1/messages", body, key=keys.get(bearer, bearer), headers=headers
+    )
+
+    assert reply.status == status
 
 
 async def test_tool_of_the_vendor_is_refused_elsewhere(

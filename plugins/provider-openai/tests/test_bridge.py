@@ -126,3 +126,17 @@ def test_responses_stream_is_the_same_at_any_split(cut: int) -> None:
     assert found == expected
     assert gw.TextDelta("Low") in found
     assert any(isinstance(each, gw.Finished) for each in found)
+
+
+def test_more_stop_sequences_than_the_vendor_takes_are_refused_with_the_limit() -> None:
+    """At its own address; another server says itself what it takes."""
+    asked = gw.ChatRequest(
+        "gpt-4o", (gw.Message("user", (gw.TextPart("Hi"),)),), params={"stop": list("abcdef")}
+    )
+
+    with pytest.raises(gw.UnsupportedParameterError, match="at most 4") as caught:
+        provider().encode(asked)
+
+    assert caught.value.param == "stop"
+    own = provider(base_url="http://127.0.0.1:9/v1").encode(asked)
+    assert json.loads(own.body)["stop"] == list("abcdef")

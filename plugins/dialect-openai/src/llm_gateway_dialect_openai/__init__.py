@@ -5,6 +5,7 @@ from llm_gateway_dialect_openai.instance import DialectProvider, WithEmbeddings
 from llm_gateway_dialect_openai.needs import demanded
 from llm_gateway_dialect_openai.quirks import ParameterRule, Quirks
 from llm_gateway_dialect_openai.settings import DialectSettings
+from llm_gateway_dialect_openai.tools import few_stops
 from llm_gateway_dialect_openai.usage import meters
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "Quirks",
     "WithEmbeddings",
     "demanded",
+    "few_stops",
     "meters",
 ]

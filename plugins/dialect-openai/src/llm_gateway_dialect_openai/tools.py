@@ -20,6 +20,16 @@ def tools_of(
     return [each for each in tools if each.name in chosen.names]
 
 
+def few_stops(request: gw.ChatRequest, most: int) -> None:
+    """Raise `UnsupportedParameterError` where `request` has more stop sequences than `most`."""
+    stops = request.params.get("stop")
+    if isinstance(stops, list) and len(stops) > most:
+        raise gw.UnsupportedParameterError(
+            f"This provider takes at most {most} stop sequences; {len(stops)} were sent.",
+            param="stop",
+        )
+
+
 def tool(each: gw.Tool, quirks: Quirks, extra: gw.Params) -> dict[str, Any]:
     inner: dict[str, Any] = {"name": each.name}
     for name in ("description", "parameters", "strict"):

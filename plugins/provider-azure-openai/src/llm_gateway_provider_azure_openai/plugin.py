@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import llm_gateway_api as gw
-from llm_gateway_dialect_openai import ParameterRule, Quirks, WithEmbeddings, demanded
+from llm_gateway_dialect_openai import ParameterRule, Quirks, WithEmbeddings, demanded, few_stops
 
 from llm_gateway_provider_azure_openai import errors, models
 from llm_gateway_provider_azure_openai.entra import Tokens
 from llm_gateway_provider_azure_openai.settings import Settings
+
+MAX_STOPS = 4
 
 
 class AzureProvider(WithEmbeddings[Settings]):
@@ -40,6 +42,9 @@ class AzureProvider(WithEmbeddings[Settings]):
 
     def classify(self, status: int, headers: gw.Headers, body: bytes) -> gw.UpstreamError:
         return errors.refused(status, headers, body)
+
+    def check(self, request: gw.ChatRequest) -> None:
+        few_stops(request, MAX_STOPS)
 
     def bridges(self) -> bool:
         return True

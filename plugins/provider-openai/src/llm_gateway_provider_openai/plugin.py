@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import llm_gateway_api as gw
-from llm_gateway_dialect_openai import DialectSettings, WithEmbeddings, demanded
+from llm_gateway_dialect_openai import DialectSettings, WithEmbeddings, demanded, few_stops
 from pydantic import Field, HttpUrl
 
 BASE_URL = "https://api.openai.com/v1"
@@ -31,6 +31,9 @@ MODELS = (
     "text-embedding-3-large",
     "text-embedding-3-small",
 )
+
+
+MAX_STOPS = 4
 
 
 class Settings(DialectSettings):
@@ -60,6 +63,10 @@ class OpenAIProvider(WithEmbeddings[Settings]):
             "openai-project": self.settings.project,
         }
         return super().headers() | {name: each for name, each in given.items() if each}
+
+    def check(self, request: gw.ChatRequest) -> None:
+        if self._base == BASE_URL:  # other servers have other limits, and say so themselves
+            few_stops(request, MAX_STOPS)
 
     def bridges(self) -> bool:
         return self._base == BASE_URL
