@@ -26,6 +26,15 @@ def decoded(raw: msgspec.Raw, param: str) -> Any:
         raise wrong(param, "valid JSON") from error
 
 
+def members(head: RequestHead) -> dict[str, Any]:
+    """All of the body, decoded. Raises `MalformedBodyError` that names the bad member."""
+    try:
+        found: dict[str, Any] = msgspec.json.decode(head.body)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return {name: decoded(raw, name) for name, raw in head.fields.items()}
+    return found
+
+
 def text(value: object, param: str) -> str:
     if not isinstance(value, str):
         raise wrong(param, "a string")

@@ -8,6 +8,7 @@ event without its blank line at the end of the stream is kept for `flush`.
 from llm_gateway_api.errors import UpstreamTruncatedError
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
 _OTHERS = (b"", b"id", b"retry")  # a comment, and fields that say nothing here
 
 
@@ -18,20 +19,14 @@ class SSEParser:
     write an error as bare JSON into a stream.
     """
 
-    __slots__ = (
-        "_buffer", "_data", "_event", "_max", "_scanned", "_size", "_skip_lf", "_stray",
-        "stray",
-    )  # fmt: skip
+    __slots__ = ("_after_cr", "_begun", "_max", "_rest", "_stray", "stray")
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES, *, keep_stray: bool = False) -> None:
-        self._buffer = bytearray()
-        self._scanned = 0
-        self._data: list[bytes] = []
-        self._size = 0
-        self._stray = 0
-        self._event = b""
-        self._skip_lf = False
+        self._rest = bytearray()
+        self._begun = False
+        self._after_cr = False
         self._max = max_event_bytes
+        self._stray = 0
         self.stray: list[bytes] | None = [] if keep_stray else None
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -44,90 +39,58 @@ class SSEParser:
         Raises:
             UpstreamTruncatedError: one event is larger than `max_event_bytes`.
         """
-        events: list[tuple[bytes, bytes]] = []
-        if self._skip_lf and data:
-            self._skip_lf = False
-            if data[:1] == b"\n":
-                data = data[1:]
-        buffer = self._buffer
-        buffer += data
-        start = 0
-        if b"\r" in buffer:
-            start = self._take_mixed_lines(events)
+        if b"\r" in data or self._after_cr:
+            data = self._in_lf(data)
+        rest = self._rest
+        seen = len(rest)
+        rest += data
+        if rest.find(b"\n\n", max(0, seen - 1)) < 0:
+            events = []
         else:
-            at = buffer.find(b"\n", self._scanned)
-            while at >= 0:
-                self._line(bytes(buffer[start:at]), events)
-                start = at + 1
-                at = buffer.find(b"\n", start)
-        if start:
-            del buffer[:start]
-        self._scanned = len(buffer)
-        if len(buffer) + self._size + self._stray > self._max:
+            complete, _, left = bytes(rest).rpartition(b"\n\n")
+            rest = self._rest = bytearray(left)
+            events = self._events(complete)
+        if len(rest) + self._stray > self._max:
             raise UpstreamTruncatedError(f"an event is larger than {self._max} bytes")
         return events
 
     def flush(self) -> list[tuple[bytes, bytes]]:
         """Return the last event where the stream ended without its blank line."""
+        last, self._rest = bytes(self._rest), bytearray()
+        return self._events(last)
+
+    def _in_lf(self, data: bytes) -> bytes:
+        """`data` with every end of a line as LF; a CRLF may have been cut in two."""
+        if self._after_cr and data:
+            data = data.removeprefix(b"\n")
+            self._after_cr = False
+        if data:
+            self._after_cr = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _events(self, complete: bytes) -> list[tuple[bytes, bytes]]:
+        """The events of `complete`, between which stand blank lines."""
+        if not self._begun:
+            self._begun = True
+            complete = complete.removeprefix(_BOM)
         events: list[tuple[bytes, bytes]] = []
-        if self._buffer:
-            self._line(bytes(self._buffer), events)
-            self._buffer.clear()
-            self._scanned = 0
-        self._line(b"", events)
+        for block in complete.split(b"\n\n"):
+            if block.startswith(b"data: ") and b"\n" not in block:
+                events.append((b"", block[6:]))  # the form that most vendors write
+                continue
+            name, data = b"", []
+            for line in block.split(b"\n"):
+                field, _colon, value = line.partition(b":")
+                if field == b"data":
+                    data.append(value.removeprefix(b" "))
+                elif field == b"event":
+                    name = value.removeprefix(b" ")
+                elif self.stray is not None and field not in _OTHERS:
+                    self.stray.append(line)
+                    self._stray += len(line)
+            if data:
+                events.append((name, b"\n".join(data)))
         return events
-
-    @property
-    def pending(self) -> bool:
-        """Whether part of an event has arrived and its end has not."""
-        return bool(self._buffer or self._data)
-
-    def _take_mixed_lines(self, events: list[tuple[bytes, bytes]]) -> int:
-        buffer = self._buffer
-        start = 0
-        position = self._scanned
-        length = len(buffer)
-        while position < length:
-            byte = buffer[position]
-            if byte == 10:
-                self._line(bytes(buffer[start:position]), events)
-                position = start = position + 1
-            elif byte == 13:
-                self._line(bytes(buffer[start:position]), events)
-                position += 1
-                if position == length:
-                    self._skip_lf = True
-                elif buffer[position] == 10:
-                    position += 1
-                start = position
-            else:
-                lf = buffer.find(b"\n", position)
-                cr = buffer.find(b"\r", position)
-                ends = [end for end in (lf, cr) if end >= 0]
-                position = min(ends) if ends else length
-        return start
-
-    def _line(self, line: bytes, events: list[tuple[bytes, bytes]]) -> None:
-        if not line:
-            if self._data:
-                events.append((self._event, b"\n".join(self._data)))
-                self._data = []
-                self._size = 0
-            self._event = b""
-            return
-        if line.startswith(b"\xef\xbb\xbf"):
-            line = line[3:]
-        name, _colon, value = line.partition(b":")
-        if value[:1] == b" ":
-            value = value[1:]
-        if name == b"data":
-            self._data.append(value)
-            self._size += len(value)
-        elif name == b"event":
-            self._event = value
-        elif self.stray is not None and name not in _OTHERS:
-            self.stray.append(line)
-            self._stray += len(line)
 
 
 def frame(payload: bytes, event: bytes = b"") -> bytes:

@@ -23,6 +23,8 @@ from llm_gateway_api import (
 
 from llm_gateway.states import signed
 
+_JUDGED = (ToolCallDelta, UsageReport, ReasoningDelta, Finished)
+
 
 class TranslateLane:
     """Decoder, event filters, renderer; meets the contract `Lane`.
@@ -85,26 +87,41 @@ class TranslateLane:
 
     def render(self, events: Sequence[Event]) -> bytes:
         """The client's bytes of `events`, which may be none yet."""
+        if not events:
+            return b""
+        if not self.committed:
+            self.committed = any(map(is_content, events))
         passed: list[Event] = []
         for event in events:
-            if isinstance(event, ToolCallDelta):
-                self._called.add(event.index)
-            elif isinstance(event, UsageReport):
-                self.usage = event.usage
-            elif isinstance(event, ReasoningDelta):
-                if event.state and self._maker is not None:
-                    event = signed(event, self._maker)
-            elif isinstance(event, Finished):
-                if event.index in self._finished:
+            if isinstance(event, _JUDGED):
+                judged = self._judged(event)
+                if judged is None:
                     continue
-                self._finished.add(event.index)
-                if event.reason == "stop" and event.index in self._called:
-                    event = Finished("tool_calls", event.index, event.raw)
-                self.finish_reason = event.reason
-            if not self.committed and is_content(event):
-                self.committed = True
+                event = judged
             passed.append(event)
         self.events += passed
         for watcher in self._watchers:
             passed = watcher.feed(passed)
         return self._renderer.render(passed) if passed else b""
+
+    def _judged(
+        self, event: ToolCallDelta | UsageReport | ReasoningDelta | Finished
+    ) -> Event | None:
+        """`event` as it is passed on; None for a second end of a choice."""
+        if isinstance(event, ToolCallDelta):
+            self._called.add(event.index)
+            return event
+        if isinstance(event, UsageReport):
+            self.usage = event.usage
+            return event
+        if isinstance(event, ReasoningDelta):
+            if event.state and self._maker is not None:
+                return signed(event, self._maker)
+            return event
+        if event.index in self._finished:
+            return None
+        self._finished.add(event.index)
+        if event.reason == "stop" and event.index in self._called:
+            event = Finished("tool_calls", event.index, event.raw)
+        self.finish_reason = event.reason
+        return event

@@ -26,6 +26,8 @@ TOP = frozenset({"id", "object", "created", "model", "choices", "usage", "obfusc
 CHOICE = frozenset({"index", "delta", "message", "logprobs", "finish_reason", "text"})
 MESSAGE = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "index"})
 MESSAGE |= {"reasoning_content", "reasoning", "reasoning_details"}
+NOTHING, MAX_NOTHING = (b"", b"[DONE]"), 32  # payloads that are no piece, white space around
+SPEECH = frozenset({"role", "content"})  # all that most pieces hold
 
 
 class Choice:
@@ -40,32 +42,36 @@ class Choice:
     def events(self, given: dict[str, Any]) -> list[gw.Event]:
         """The events of one piece: a delta, a whole message, or a message that grows."""
         delta = mapping(given, "delta")
-        if given.get("delta") is None and isinstance(given.get("message"), dict):
+        if not delta and given.get("delta") is None and isinstance(given.get("message"), dict):
             delta = self._grown(given["message"])
         index = self._index
-        events = self._thoughts(delta)
-        if isinstance(text := delta.get("content"), str) and text:
-            self._sent += len(text)
-            events.append(gw.TextDelta(text, index, self._logprobs(given, text)))
-        elif isinstance(text, list):
+        more = not delta.keys() <= SPEECH
+        events = self._thoughts(delta) if more else []
+        text, chances = delta.get("content"), given.get("logprobs")
+        if isinstance(text, list):
             events += self._listed(text)
-        elif (chances := self._logprobs(given, "")) is not None:
-            events.append(gw.TextDelta("", index, chances))
+        elif (text := text if isinstance(text, str) else "") or chances is not None:
+            self._sent += len(text)
+            if chances is not None:
+                chances = self._reading.logprobs(chances, text) if chances != {} else None
+            events.append(gw.TextDelta(text, index, chances))
+        if more:
+            self._more(delta, events)
+        if not given.keys() <= CHOICE:
+            self._keep(events, given, CHOICE, "openai.chat:choice")
+        if reason := given.get("finish_reason"):
+            events.append(self._reading.finished(reason, index))
+        return events
+
+    def _more(self, delta: dict[str, Any], events: list[gw.Event]) -> None:
+        """What a piece holds besides thoughts and text."""
         if isinstance(text := delta.get("refusal"), str) and text:
-            events.append(gw.RefusalDelta(text, index))
+            events.append(gw.RefusalDelta(text, self._index))
         if delta.get("tool_calls"):
             events += chat_pieces(self._calls, objects(delta, "tool_calls"))
         if isinstance(old := delta.get("function_call"), dict):
             events += chat_pieces(self._calls, [{"index": 0, "function": old}])
         self._keep(events, delta, MESSAGE, "openai.chat")
-        self._keep(events, given, CHOICE, "openai.chat:choice")
-        if reason := given.get("finish_reason"):
-            events.append(self._reading.finished(reason, index))
-        return events
-
-    def _logprobs(self, given: dict[str, Any], text: str) -> object:
-        found = given.get("logprobs")
-        return None if found is None or found == {} else self._reading.logprobs(found, text)
 
     def _grown(self, message: dict[str, Any]) -> dict[str, Any]:
         """`message` without the text that has been sent: some servers repeat it whole."""
@@ -79,8 +85,7 @@ class Choice:
         details = delta.get("reasoning_details") or None
         state = {STATE: details} if isinstance(details, list) else {}
         for name in self._reading.reasoning:
-            text = thought(delta.get(name))
-            if text:
+            if (value := delta.get(name)) and (text := thought(value)):
                 return [gw.ReasoningDelta(text, self._index, state)]
         return [gw.ReasoningDelta("", self._index, state)] if state else []
 
@@ -99,10 +104,8 @@ class Choice:
     def _keep(
         self, events: list[gw.Event], given: dict[str, Any], known: frozenset[str], where: str
     ) -> None:
-        if self._reading.keep_unknown and given.keys() - known:
-            rest = unnamed(given, known)
-            if rest:
-                events.append(gw.Unknown(where, rest, self._index))
+        if self._reading.keep_unknown and (rest := unnamed(given, known)):
+            events.append(gw.Unknown(where, rest, self._index))
 
 
 class Answer:
@@ -124,10 +127,12 @@ class Answer:
         return bool(self._choices) and not self._open
 
     def events(self, found: dict[str, Any]) -> list[gw.Event]:
-        if not self._started and not (found.get("id") or found.get("choices")):
-            self._early |= found  # what Azure says of the prompt comes before the answer's id
-            return []
-        events = [] if self._started else [self._start({**self._early, **found})]
+        events: list[gw.Event] = []
+        if not self._started:
+            if not (found.get("id") or found.get("choices")):
+                self._early |= found  # what Azure says of the prompt comes before the answer's id
+                return []
+            events.append(self._start({**self._early, **found}))
         late = self._top(found)
         for each in objects(found, "choices"):
             index = position(each)
@@ -140,7 +145,7 @@ class Answer:
                 self._open.discard(index)
         if isinstance(usage := found.get("usage"), dict):
             late += self._usage(usage)
-        return events + self._let_go(late)
+        return events + (late if self._held is None else self._let_go(late))
 
     def _start(self, found: dict[str, Any]) -> gw.Event:
         self._started = True
@@ -154,8 +159,11 @@ class Answer:
         )
 
     def _top(self, found: dict[str, Any]) -> list[gw.Event]:
-        if not self._reading.keep_unknown or not found.keys() - TOP:
+        if found.keys() <= TOP or not self._reading.keep_unknown:
             return []
+        new = len(found.keys() - TOP) != len(self._known)
+        if not new and self._known.items() <= found.items():
+            return []  # the same as before, as in most pieces
         rest = unnamed(found, TOP)
         changed = {key: value for key, value in rest.items() if self._known.get(key) != value}
         self._known = {**self._known, **changed}
@@ -171,8 +179,7 @@ class Answer:
 
     def _let_go(self, events: list[gw.Event]) -> list[gw.Event]:
         """Keep what is unknown until something is answered: it must not commit by itself."""
-        if self._held is None:
-            return events
+        assert self._held is not None
         for each in events:
             if not isinstance(each, gw.Unknown) and gw.is_content(each):
                 held, self._held = self._held, None
@@ -218,8 +225,7 @@ class ChatStreamDecoder:
         return events
 
     def _payload(self, data: bytes) -> list[gw.Event]:
-        stripped = data.strip()
-        if not stripped or stripped == b"[DONE]":
+        if len(data) < MAX_NOTHING and data.strip() in NOTHING:
             return []
         return self._answer.events(self._reading.decoded(data))
 
@@ -229,14 +235,19 @@ class ChatBodyDecoder(WholeDecoder):
 
     def events(self, found: dict[str, Any]) -> list[gw.Event]:
         choices = objects(found, "choices")
-        if not choices or not all(isinstance(each.get("message"), dict) for each in choices):
+        for each in choices:
+            if not isinstance(each.get("message"), dict):
+                raise gw.UpstreamTruncatedError("the answer holds no message")
+            each["finish_reason"] = each.get("finish_reason") or "stop"
+        if not choices:
             raise gw.UpstreamTruncatedError("the answer holds no message")
-        whole = [{**each, "finish_reason": each.get("finish_reason") or "stop"} for each in choices]
-        return Answer(self._reading).events({**found, "choices": whole})
+        return Answer(self._reading).events(found)
 
 
 def unnamed(given: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
     """The members that say something and that no table names."""
+    if given.keys() <= known:
+        return {}
     return {
         key: value
         for key, value in given.items()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from fnmatch import translate
+from functools import lru_cache
 from typing import Any, Literal
 
 import llm_gateway_api as gw
@@ -10,6 +11,8 @@ import llm_gateway_api as gw
 from llm_gateway_dialect_openai.quirks import ParameterRule, Quirks
 
 Outcome = Literal["mapped", "dropped", "refused"]
+UNKNOWN: tuple[Outcome, str] = ("dropped", "")
+MAX_TABLES = 256  # models whose rules are kept at hand; a client may name any
 
 # OpenAI's own, but for those with a form of their own in a canonical request.
 NAMES = frozenset(
@@ -50,6 +53,7 @@ class Rules:
         ]
         self._known = NAMES | frozenset(quirks.extra_fields)
         self._null = quirks.send_null
+        self._table = lru_cache(MAX_TABLES)(self._compiled)
 
     def applied(self, model: str, params: gw.Params) -> tuple[dict[str, Any], list[str]]:
         """The parameters by the vendor's names, and the names that were left out.
@@ -57,11 +61,11 @@ class Rules:
         Raises:
             UnsupportedParameterError: a rule refuses one.
         """
-        rules = self._of(model)
+        table = self._table(model)
         body: dict[str, Any] = {}
         dropped: list[str] = []
         for name, value in params.items():
-            outcome = self._outcome(name, rules)
+            outcome, renamed = table.get(name, UNKNOWN)
             if outcome == "refused" and not neutral(name, value):
                 raise gw.UnsupportedParameterError(
                     f"{model} does not take {name!r}; leave it out.", param=name
@@ -69,18 +73,19 @@ class Rules:
             if outcome != "mapped":
                 dropped.append(name)
             elif value is not None or self._null:
-                body[_renamed(name, rules)] = value
+                body[renamed] = value
         return body, dropped
 
-    def _of(self, model: str) -> list[ParameterRule]:
-        return [rule for pattern, rule in self._rules if pattern.match(model)]
-
-    def _outcome(self, name: str, rules: list[ParameterRule]) -> Outcome:
-        if any(name in rule.refuse for rule in rules):
-            return "refused"
-        if name not in self._known or any(name in rule.drop for rule in rules):
-            return "dropped"
-        return "mapped"
+    def _compiled(self, model: str) -> Mapping[str, tuple[Outcome, str]]:
+        """What becomes of each parameter that is known or refused, and the vendor's name of it."""
+        rules = [rule for pattern, rule in self._rules if pattern.match(model)]
+        refused = {name for rule in rules for name in rule.refuse}
+        dropped = {name for rule in rules for name in rule.drop}
+        table: dict[str, tuple[Outcome, str]] = {}
+        for name in self._known | refused:
+            outcome: Outcome = "dropped" if name in dropped else "mapped"
+            table[name] = ("refused" if name in refused else outcome, _renamed(name, rules))
+        return table
 
 
 def _renamed(name: str, rules: list[ParameterRule]) -> str:

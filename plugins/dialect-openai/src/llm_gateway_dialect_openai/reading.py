@@ -27,6 +27,8 @@ REASONS: Mapping[str, gw.FinishReason] = {
 POLICY = frozenset({"invalid_prompt", "bio_policy", "misalignment_policy_violation"})
 # No end of an answer but a failure of the server.
 FAILURES = frozenset({"error", "abort", "insufficient_system_resource"})
+_ANSWERED = frozenset({"choices", "data", "type"})
+_ERROR = b'"error"'  # stands in whatever holds an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,11 @@ class Reading:
             raise gw.UpstreamTruncatedError("the answer holds invalid JSON") from error
         if not isinstance(found, dict):
             raise gw.UpstreamTruncatedError("the answer is no object")
-        if not found.keys() & {"choices", "data", "type"}:  # a bare error of what stands before
+        if _ANSWERED.isdisjoint(found):  # a bare error of what stands before
             words = found.get("detail") or found.get("message")
             if words:
                 raise self.errors.meaning(0, {**found, "message": str(words)})
-        if (problem := inside(found)) is not None:
+        if _ERROR in data and (problem := inside(found)) is not None:
             raise self.errors.meaning(0, problem)
         return found
 
@@ -84,8 +86,11 @@ def objects(holder: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     found = holder.get(key)
     if found is None:
         return []
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+    if not isinstance(found, list):
         raise gw.UpstreamTruncatedError(f"{key!r} of the answer is no list of objects")
+    for each in found:
+        if not isinstance(each, dict):
+            raise gw.UpstreamTruncatedError(f"{key!r} of the answer is no list of objects")
     return found
 
 
@@ -101,12 +106,12 @@ def mapping(holder: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 def position(holder: Mapping[str, Any]) -> int:
     """The index of a choice, 0 where it is missing."""
-    found = holder.get("index")
-    if found is None:
-        return 0
-    if not isinstance(found, int) or not 0 <= found < 65536:
+    found = holder.get("index", 0)
+    if type(found) is int and 0 <= found < 65536:
+        return found
+    if found is not None:
         raise gw.UpstreamTruncatedError("the answer numbers its choices strangely")
-    return found
+    return 0
 
 
 class WholeDecoder:

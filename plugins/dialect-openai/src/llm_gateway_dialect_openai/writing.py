@@ -4,7 +4,7 @@ What has no place there is reported in `Writer.dropped`, or refused where leavin
 would change the meaning.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import llm_gateway_api as gw
@@ -16,6 +16,9 @@ from llm_gateway_dialect_openai.tools import choice, tool, tools_of
 
 DIALECT = "openai.chat"
 STATE = "openai.chat"  # the key of this dialect's reasoning_details in an opaque state
+
+FORMED = frozenset({"response_format", "reasoning_effort"})
+BESIDE = frozenset({gw.ToolCallPart, gw.ReasoningPart, gw.AudioPart})  # not in a turn's content
 
 
 class Writer:
@@ -36,7 +39,7 @@ class Writer:
         body: dict[str, Any] = {"model": request.model, "messages": self.messages(request.messages)}
         params, dropped = self._rules.applied(request.model, request.params)
         self._drop(dropped)
-        body |= asked(params, quirks)
+        body |= params if FORMED.isdisjoint(params) else asked(params, quirks)
         if request.tools is not None:
             tools = tools_of(request.tools, request.tool_choice, quirks)
             body["tools"] = [tool(each, quirks, self._extra(each.extra)) for each in tools]
@@ -51,7 +54,7 @@ class Writer:
                 options["include_usage"] = True
             if options:
                 body["stream_options"] = options
-        return {**body, **self._extra(request.extra)}
+        return {**body, **self._extra(request.extra)} if request.extra else body
 
     def messages(self, given: Iterable[gw.Message]) -> list[dict[str, Any]]:
         """Pictures in a tool's result follow all results in a user's turn: a tool's
@@ -90,24 +93,31 @@ class Writer:
         role = each.role
         if role == "developer" and self._quirks.developer_role == "system":
             role = "system"
+        row: dict[str, Any] = {"role": role, "content": ""}
+        content = each.parts
+        if not BESIDE.isdisjoint(map(type, content)):
+            content = self._beside(content, row)
+        if content:
+            row["content"] = self._content(content, each.text_only)
+        elif "tool_calls" in row or "audio" in row:
+            row["content"] = None
+        if each.name is not None:
+            row["name"] = each.name
+        return {**row, **self._extra(each.extra)} if each.extra else row
+
+    def _beside(self, parts: tuple[gw.Part, ...], row: dict[str, Any]) -> tuple[gw.Part, ...]:
+        """Put what a turn holds besides its content into `row`; the content is returned."""
         content: list[gw.Part] = []
-        beside: dict[str, Any] = {}
-        for part in each.parts:
+        for part in parts:
             if isinstance(part, gw.ToolCallPart):
-                beside.setdefault("tool_calls", []).append(self._call(part))
+                row.setdefault("tool_calls", []).append(self._call(part))
             elif isinstance(part, gw.ReasoningPart):
-                self._reasoning(part, beside)
+                self._reasoning(part, row)
             elif isinstance(part, gw.AudioPart) and part.id is not None:
-                beside["audio"] = {"id": part.id}
+                row["audio"] = {"id": part.id}
             else:
                 content.append(part)
-        row: dict[str, Any] = {"role": role}
-        row["content"] = self._content(tuple(content), each.text_only) if content else None
-        if row["content"] is None and not beside.keys() & {"tool_calls", "audio"}:
-            row["content"] = ""
-        if each.name is not None:
-            beside["name"] = each.name
-        return {**row, **beside, **self._extra(each.extra)}
+        return tuple(content)
 
     def _reasoning(self, part: gw.ReasoningPart, row: dict[str, Any]) -> None:
         field = self._quirks.reasoning_out
@@ -127,11 +137,12 @@ class Writer:
         return {"id": each.id, "type": each.kind, each.kind: inner, **self._extra(each.extra)}
 
     def _content(self, parts: tuple[gw.Part, ...], plain: bool) -> object:
-        texts = [part.text for part in parts if isinstance(part, gw.TextPart)]
-        if len(texts) == len(parts) and (plain or self._quirks.flatten_text_parts):
-            for part in parts:
-                self._drop(part.extra if isinstance(part, gw.TextPart) else ())
-            return "\n".join(texts)
+        if plain or self._quirks.flatten_text_parts:
+            texts = [part for part in parts if isinstance(part, gw.TextPart)]
+            if len(texts) == len(parts):
+                for part in texts:
+                    self._drop(part.extra)
+                return "\n".join([part.text for part in texts])
         return [self._part(each) for each in parts]
 
     def _part(self, each: gw.Part) -> Mapping[str, Any]:
@@ -162,8 +173,9 @@ class Writer:
         self._drop(extra)
         return {}
 
-    def _drop(self, names: Iterable[str]) -> None:
-        self._dropped |= dict.fromkeys(names)
+    def _drop(self, names: Collection[str]) -> None:
+        if names:
+            self._dropped |= dict.fromkeys(names)
 
 
 def asked(params: dict[str, Any], quirks: Quirks) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from llm_gateway_api.errors import UnsupportedParameterError
-from llm_gateway_api.reading import decoded, rest, wrong
+from llm_gateway_api.reading import members as decoded_members
+from llm_gateway_api.reading import rest, wrong
 from llm_gateway_api.requests import (
     ChatRequest,
     EmbeddingsRequest,
@@ -16,16 +17,16 @@ from llm_gateway_frontend_openai.messages import decode_messages
 from llm_gateway_frontend_openai.params import split
 from llm_gateway_frontend_openai.tools import decode_choice, decode_tools
 
-_HEAD = ("model", "stream", "stream_options")
+_HEAD = ("model", "stream")
 
 
 def decode_chat(head: RequestHead) -> ChatRequest:
-    members = _members(head)
+    members, options = _members(head)
     messages = decode_messages(members.pop("messages"))
     tools = decode_tools(members)
     choice = decode_choice(members)
     params, extra = split(members)
-    if options := _options(head):
+    if options:
         params["stream_options"] = options
     if isinstance(params.get("logprobs"), int) and not isinstance(params["logprobs"], bool):
         raise wrong("logprobs", "true or false")
@@ -36,7 +37,7 @@ def decode_chat(head: RequestHead) -> ChatRequest:
 
 def decode_completion(head: RequestHead) -> ChatRequest:
     """One prompt becomes one user message: what a chat model can answer."""
-    members = _members(head)
+    members, _ = _members(head)
     prompt = members.pop("prompt")
     if isinstance(prompt, list) and len(prompt) == 1:
         prompt = prompt[0]
@@ -55,7 +56,7 @@ def decode_completion(head: RequestHead) -> ChatRequest:
 
 
 def decode_embeddings(head: RequestHead) -> EmbeddingsRequest:
-    members = _members(head)
+    members, _ = _members(head)
     inputs = _inputs(members.pop("input"))
     params, extra = split(members)
     if params.get("encoding_format") not in (None, "float", "base64"):
@@ -63,15 +64,14 @@ def decode_embeddings(head: RequestHead) -> EmbeddingsRequest:
     return EmbeddingsRequest(head.model, inputs, params, extra, head.dialect)
 
 
-def _options(head: RequestHead) -> dict[str, Any]:
-    """What the client says of its stream besides usage, which the gateway sees to."""
-    raw = head.fields.get("stream_options")
-    given = None if raw is None else decoded(raw, "stream_options")
-    return rest(given, "include_usage") if isinstance(given, dict) else {}
-
-
-def _members(head: RequestHead) -> dict[str, Any]:
-    return {name: decoded(raw, name) for name, raw in head.fields.items() if name not in _HEAD}
+def _members(head: RequestHead) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is not in the head, and what the client says of its stream besides usage, which the
+    gateway sees to."""
+    members = decoded_members(head)
+    for name in _HEAD:
+        members.pop(name, None)
+    given = members.pop("stream_options", None)
+    return members, rest(given, "include_usage") if isinstance(given, dict) else {}
 
 
 def _inputs(given: object) -> tuple[str | tuple[int, ...], ...]:

@@ -1,7 +1,7 @@
 """Decodes chat messages and their parts (openai.md, section 3)."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from llm_gateway_api.reading import (
     Object,
@@ -20,7 +20,6 @@ from llm_gateway_api.requests import (
     Message,
     Part,
     RefusalPart,
-    Role,
     TextPart,
     ToolCallPart,
     ToolResultPart,
@@ -32,41 +31,39 @@ from llm_gateway_frontend_openai import reasoning
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _CALLING = ("tool_calls", "function_call", "audio", "refusal", "reasoning_content")
 _REASONING = ("reasoning", "reasoning_details")
-_KNOWN = ("role", "content", "name", "tool_call_id", *_CALLING, *_REASONING)
+_KNOWN = frozenset({"role", "content", "name", "tool_call_id", *_CALLING, *_REASONING})
 
 
 def decode_messages(value: object) -> tuple[Message, ...]:
     given = array(value, "messages")
     if not given:
         raise wrong("messages", "a non-empty array")
-    return tuple(_message(each, f"messages[{at}]") for at, each in enumerate(given))
+    return tuple([_message(each, f"messages[{at}]") for at, each in enumerate(given)])
 
 
 def _message(value: object, path: str) -> Message:
     given = mapping(value, path)
-    role = given.get("role")
-    if not isinstance(role, str) or role not in _ROLES:
+    role, content = given.get("role"), given.get("content")
+    if role not in _ROLES:
         raise wrong(f"{path}.role", f"one of {', '.join(_ROLES)}")
+    plain = isinstance(content, str)
+    parts = (TextPart(content),) if isinstance(content, str) else _content(given, role, path)
     name = optional_text(given, "name", path)
-    parts = _content(given, role, path)
     if role in ("tool", "function"):
         return _result(given, role, parts, path)
     if role == "assistant":
         parts = _assistant(given, parts, path)
-    return Message(
-        cast(Role, role),
-        parts,
-        name,
-        isinstance(given.get("content"), str),
-        rest(given, *_KNOWN),
-    )
+    return Message(role, parts, name, plain, _unnamed(given))
+
+
+def _unnamed(given: Object) -> dict[str, Any]:
+    return {} if given.keys() <= _KNOWN else rest(given, *_KNOWN)
 
 
 def _content(given: Object, role: str, path: str) -> tuple[Part, ...]:
+    """The parts of a content that is no string."""
     content = given.get("content")
     where = f"{path}.content"
-    if isinstance(content, str):
-        return (TextPart(content),)
     if isinstance(content, list):
         return tuple(_part(each, f"{where}[{at}]") for at, each in enumerate(content))
     if content is not None:
@@ -85,7 +82,7 @@ def _result(given: Object, role: str, parts: tuple[Part, ...], path: str) -> Mes
         call_id = text(given.get("tool_call_id"), f"{path}.tool_call_id")
     result = ToolResultPart(call_id, parts)
     plain = isinstance(given.get("content"), str)
-    return Message("tool", (result,), None, plain, rest(given, *_KNOWN))
+    return Message("tool", (result,), None, plain, _unnamed(given))
 
 
 def _assistant(given: Object, parts: tuple[Part, ...], path: str) -> tuple[Part, ...]:

@@ -59,8 +59,7 @@ class CompletionStreamRenderer:
 
     def _chunk(self, index: int, text: str, reason: str | None = None) -> bytes:
         choice = {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
-        body = {**self._identity.head("text_completion"), "choices": [choice]}
-        return frame(encode(body))
+        return self._identity.chunk("text_completion", choice)
 
 
 class EmbeddingsRenderer:

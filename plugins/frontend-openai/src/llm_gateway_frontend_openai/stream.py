@@ -5,8 +5,7 @@ its end is left out.
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llm_gateway_api.events import (
@@ -43,6 +42,7 @@ class ChatStreamRenderer:
     def __init__(self, head: RequestHead) -> None:
         self._identity = Identity(head.model, "chatcmpl-")
         self._include_usage = head.include_usage
+        self._rest = b',"usage":null' if head.include_usage else b""
         self._legacy = "functions" in head.fields and "tools" not in head.fields
         self._choices: dict[int, Choice] = {}
         self._usage: Usage | None = None
@@ -50,14 +50,8 @@ class ChatStreamRenderer:
 
     def render(self, events: Sequence[Event]) -> bytes:
         for event in events:
-            if isinstance(event, Started):
-                self._identity.take(event)
-            elif isinstance(event, UsageReport):
-                self._usage = event.usage
-            elif isinstance(event, Finished):
-                self._finish(event.index, event.reason)
-            else:
-                self._content(event)
+            if (write := _WRITERS.get(type(event))) is not None:
+                write(self, event)
         return self._taken()
 
     def finish(self) -> bytes:
@@ -77,31 +71,39 @@ class ChatStreamRenderer:
         out, self._out = b"".join(self._out), []
         return out
 
-    def _content(self, event: Event) -> None:
-        if isinstance(event, TextDelta):
-            if event.text or event.logprobs is not None:
-                self._emit(event.index, {"content": event.text}, logprobs=event.logprobs)
-        elif isinstance(event, ReasoningDelta):
-            self._thought(event)
-        elif isinstance(event, RefusalDelta):
-            self._emit(event.index, {"refusal": event.text})
-        elif isinstance(event, ToolCallDelta):
-            self._call(event)
-        elif isinstance(event, Unknown) and not self._identity.keep(event):
-            beside = event.dialect != DIALECT
-            self._emit(
-                event.index, {} if beside else dict(event.raw), beside=event.raw if beside else {}
-            )
+    def _started(self, event: Started) -> None:
+        self._identity.take(event)
+
+    def _used(self, event: UsageReport) -> None:
+        self._usage = event.usage
+
+    def _finished(self, event: Finished) -> None:
+        self._finish(event.index, event.reason)
+
+    def _text(self, event: TextDelta) -> None:
+        if event.text or event.logprobs is not None:
+            self._emit(event.index, {"content": event.text}, logprobs=event.logprobs)
+
+    def _refusal(self, event: RefusalDelta) -> None:
+        self._emit(event.index, {"refusal": event.text})
+
+    def _unknown(self, event: Unknown) -> None:
+        if self._identity.keep(event):
+            return
+        if event.dialect == DIALECT:
+            self._emit(event.index, event.raw)
+        else:
+            self._emit(event.index, {}, beside=event.raw)
 
     def _thought(self, event: ReasoningDelta) -> None:
         delta: dict[str, Any] = {"reasoning_content": event.text} if event.text else {}
-        if details := self._started(event.index).details.take(event):
+        if details := self._choice(event.index).details.take(event):
             delta["reasoning_details"] = details
         if delta:
             self._emit(event.index, delta)
 
     def _call(self, event: ToolCallDelta) -> None:
-        calls = self._started(event.index).calls
+        calls = self._choice(event.index).calls
         new = event.call not in calls
         if new:
             calls[event.call] = len(calls)
@@ -119,7 +121,7 @@ class ChatStreamRenderer:
         self._emit(event.index, {"tool_calls": [entry]})
 
     def _finish(self, index: int, reason: str) -> None:
-        choice = self._started(index)
+        choice = self._choice(index)
         if choice.finished:
             return
         if choice.calls and reason == "stop":
@@ -129,36 +131,40 @@ class ChatStreamRenderer:
         self._emit(index, {}, finish="stop" if reason == "error" else reason)
         choice.finished = True
 
-    def _started(self, index: int) -> Choice:
+    def _choice(self, index: int) -> Choice:
         """The choice, after the role chunks of it and of those before it."""
-        for each in range(len(self._choices), index + 1):
-            self._choices[each] = Choice()
-            self._chunk(each, {"role": "assistant", "content": "", "refusal": None})
-        return self._choices[index]
+        choice = self._choices.get(index)
+        while choice is None:
+            number = len(self._choices)
+            self._choices[number] = Choice()
+            self._emit(number, {"role": "assistant", "content": "", "refusal": None})
+            choice = self._choices.get(index)
+        return choice
 
     def _emit(
         self,
         index: int,
-        delta: dict[str, Any],
+        delta: Mapping[str, object],
         *,
         finish: str | None = None,
         logprobs: object = None,
-        beside: Mapping[str, object] = MappingProxyType({}),
+        beside: Mapping[str, object] | None = None,
     ) -> None:
-        if not self._started(index).finished:
-            self._chunk(index, delta, finish, logprobs, beside)
-
-    def _chunk(
-        self,
-        index: int,
-        delta: dict[str, Any],
-        finish: str | None = None,
-        logprobs: object = None,
-        beside: Mapping[str, object] = MappingProxyType({}),
-    ) -> None:
+        if self._choice(index).finished:
+            return
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-        choice |= beside
-        body = {**self._identity.head(KIND), "choices": [choice]}
-        if self._include_usage:
-            body["usage"] = None
-        self._out.append(frame(encode(body)))
+        if beside:
+            choice |= beside
+        self._out.append(self._identity.chunk(KIND, choice, self._rest))
+
+
+_WRITERS: Mapping[type, Callable[[ChatStreamRenderer, Any], None]] = {
+    Started: ChatStreamRenderer._started,
+    UsageReport: ChatStreamRenderer._used,
+    Finished: ChatStreamRenderer._finished,
+    TextDelta: ChatStreamRenderer._text,
+    ReasoningDelta: ChatStreamRenderer._thought,
+    RefusalDelta: ChatStreamRenderer._refusal,
+    ToolCallDelta: ChatStreamRenderer._call,
+    Unknown: ChatStreamRenderer._unknown,
+}

@@ -53,14 +53,17 @@ class Collected:
     def take(self, event: Event) -> None:
         if isinstance(event, TextDelta):
             self.text.append(event.text)
-            self._take_logprobs(event.logprobs)
+            if event.logprobs is not None:
+                self._take_logprobs(event.logprobs)
         elif isinstance(event, ReasoningDelta):
             self.reasoning.append(event.text)
             self.details += self._detailed.take(event)
         elif isinstance(event, RefusalDelta):
             self.refusal.append(event.text)
         elif isinstance(event, ToolCallDelta):
-            call = self.calls.setdefault(event.call, Call(event))
+            call = self.calls.get(event.call)
+            if call is None:
+                call = self.calls[event.call] = Call(event)
             call.arguments.append(event.arguments)
         elif isinstance(event, Finished):
             self.reason = self.reason or event.reason
@@ -127,10 +130,11 @@ class WholeRenderer:
                 self.identity.take(event)
             elif isinstance(event, UsageReport):
                 self.usage = event.usage
-            elif isinstance(event, Unknown) and self.identity.keep(event):
-                continue
-            else:
-                self.choices.setdefault(event.index, Collected()).take(event)
+            elif not (isinstance(event, Unknown) and self.identity.keep(event)):
+                choice = self.choices.get(event.index)
+                if choice is None:
+                    choice = self.choices[event.index] = Collected()
+                choice.take(event)
         return b""
 
     def finish(self) -> bytes:

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ class Identity:
         self._id: str | None = None
         self._created: int | None = None
         self._kept: dict[str, Any] = {}
+        self._opening: bytes | None = None
         self.figures: dict[str, Any] = {}
         self.unsent = False
 
@@ -31,6 +33,7 @@ class Identity:
         object that is written. False for those of a choice."""
         if event.dialect == f"{DIALECT}:answer":
             self._kept |= event.raw
+            self._opening = None
             self.unsent = True
         elif event.dialect == f"{DIALECT}:usage":
             self.figures |= event.raw
@@ -40,6 +43,7 @@ class Identity:
 
     def take(self, started: Started) -> None:
         self._kept |= started.extra
+        self._opening = None
         self._id = self._id or started.id
         self._created = self._created or started.created
 
@@ -57,6 +61,12 @@ class Identity:
             **self._kept,
         }
 
+    def chunk(self, kind: str, choice: Mapping[str, object], rest: bytes = b"") -> bytes:
+        """The event that brings `choice`; what all events of an answer share is encoded once."""
+        if self._opening is None:
+            self._opening = encode(self.head(kind))[:-1]
+        return b'data: %b,"choices":[%b]%b}\n\n' % (self._opening, encode(choice), rest)
+
 
 def usage_object(usage: Usage) -> dict[str, Any]:
     prompt: dict[str, int] = {
@@ -65,10 +75,11 @@ def usage_object(usage: Usage) -> dict[str, Any]:
     }
     if written := usage.cache_write + usage.cache_write_1h:
         prompt["cache_write_tokens"] = written
+    read, made = usage.input_total, usage.output_total
     return {
-        "prompt_tokens": usage.input_total,
-        "completion_tokens": usage.output_total,
-        "total_tokens": usage.input_total + usage.output_total,
+        "prompt_tokens": read,
+        "completion_tokens": made,
+        "total_tokens": read + made,
         "prompt_tokens_details": prompt,
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning,
