@@ -85,9 +85,14 @@ def _anthropic() -> Answer:
 
 
 def _gemini(streams: bool) -> Answer:
-    def piece(text: str, **members: object) -> dict[str, object]:
+    def piece(text: str, made: int, **members: object) -> dict[str, object]:
         content = {"role": "model", "parts": [{"text": text}]}
-        usage = {"promptTokenCount": 300, "candidatesTokenCount": 50, "totalTokenCount": 350}
+        usage = {
+            "promptTokenCount": 300,
+            "candidatesTokenCount": made,
+            "totalTokenCount": 300 + made,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 300}],
+        }
         return {
             "candidates": [{"content": content, "index": 0, **members}],
             "usageMetadata": usage,
@@ -96,10 +101,10 @@ def _gemini(streams: bool) -> Answer:
         }
 
     return Answer(
-        packed(piece("word " * 230, finishReason="STOP")),
+        packed(piece("word " * 230, 50, finishReason="STOP")),
         (
-            *(sse(piece(f" word{number}")) for number in range(49)),
-            sse(piece(" end", finishReason="STOP")),
+            *(sse(piece(f" word{number}", number + 1)) for number in range(49)),
+            sse(piece(" end", 50, finishReason="STOP")),
         ),
         streams=streams,
     )
@@ -188,8 +193,8 @@ ANSWERS = {
     "/mistral/v1/chat/completions": _openai(),
     "/together/v1/chat/completions": _openai(),
     "/v1/messages": _anthropic(),
-    "/v1beta/models/gemini-bench:generateContent": _gemini(False),
-    "/v1beta/models/gemini-bench:streamGenerateContent?alt=sse": _gemini(True),
+    "/v1beta/models/gemini-3.5-flash:generateContent": _gemini(False),
+    "/v1beta/models/gemini-3.5-flash:streamGenerateContent?alt=sse": _gemini(True),
     "/model/bench/converse": _bedrock(False),
     "/model/bench/converse-stream": _bedrock(True),
     "/v2/chat": _cohere(),

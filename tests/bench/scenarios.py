@@ -89,8 +89,8 @@ VENDORS: Mapping[str, tuple[str, str]] = {
     "openai": ("decoded/some", "/v1/chat/completions"),
     "anthropic": ("anthropic/claude-bench", "/v1/messages"),
     "gemini": (
-        "gemini/gemini-bench",
-        "/v1beta/models/gemini-bench:streamGenerateContent?alt=sse",
+        "gemini/gemini-3.5-flash",
+        "/v1beta/models/gemini-3.5-flash:streamGenerateContent?alt=sse",
     ),
     "bedrock": ("bedrock/bench", "/model/bench/converse-stream"),
     "cohere": ("cohere/bench", "/v2/chat"),

@@ -17,7 +17,7 @@ from llm_gateway_provider_gemini.credentials import REPLACED_SECONDS, Credential
 from llm_gateway_provider_gemini.plugin import Settings, VertexProvider, make
 from llm_gateway_testkit import gemini_dialect as gemini
 from llm_gateway_testkit.gateway import running_gateway
-from llm_gateway_testkit.scripted import Answer, ScriptedProvider, Stream
+from llm_gateway_testkit.scripted import Answer, ScriptedProvider
 from llm_gateway_testkit.steps import Received
 from pydantic import ValidationError
 
@@ -255,7 +255,7 @@ def test_the_host_follows_from_the_location(location: str, host: str) -> None:
 
     assert provider.encode(request).url == (
         f"https://{host}/v1beta1/projects/p-1/locations/{location}/publishers/google/models/"
-        "gemini-3.5-flash:streamGenerateContent?alt=sse"
+        "gemini-3.5-flash:generateContent"
     )
 
 
@@ -307,7 +307,7 @@ async def test_vertex_through_the_gateway(tmp_path: Path) -> None:
     async with ScriptedProvider(validator=validate) as upstream:
         file = written(tmp_path / "sa.json", token_uri=f"{upstream.url}/token")
         token = json.dumps({"access_token": "ya29.x", "expires_in": 3599}).encode()
-        upstream.enqueue(Answer(body=token), Stream(gemini.chat_stream()))
+        upstream.enqueue(Answer(body=token), gemini.chat_answer([gemini.text("Low tide")]))
         upstream.enqueue(gemini.predict_answer([(1.0, 2.0)]))
         vertex = {
             "kind": "gemini",

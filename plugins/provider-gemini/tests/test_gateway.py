@@ -79,8 +79,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_text(client: openai.AsyncOpenAI, upstream: ScriptedProvider) -> None:
-    """A client that does not stream gets the whole of what was streamed upstream."""
-    upstream.enqueue(Stream(gemini.chat_stream([gemini.text("Low"), gemini.text(" tide")])))
+    upstream.enqueue(gemini.chat_answer([gemini.text("Low"), gemini.text(" tide")]))
 
     found = await client.chat.completions.create(
         model=MODEL, messages=[{"role": "system", "content": "Be brief."}, *ASK], max_tokens=9
@@ -90,7 +89,24 @@ async def test_text(client: openai.AsyncOpenAI, upstream: ScriptedProvider) -> N
     assert found.choices[0].finish_reason == "stop"
     assert found.usage is not None and found.usage.total_tokens == 11
     [sent] = upstream.received
-    assert sent.path == f"/v1beta/models/{MODEL}:streamGenerateContent?alt=sse"
+    assert sent.path == f"/v1beta/models/{MODEL}:generateContent"
+
+
+async def test_a_model_that_is_cut_unless_it_streams_is_streamed_and_collected(
+    client: openai.AsyncOpenAI, upstream: ScriptedProvider
+) -> None:
+    """A client that does not stream gets the whole of what was streamed upstream."""
+    upstream.enqueue(Stream(gemini.chat_stream([gemini.text("Low"), gemini.text(" tide")])))
+    upstream.enqueue(gemini.chat_answer([gemini.text("Low tide")]))
+
+    for limit in (None, 32_768):
+        found = await client.chat.completions.create(
+            model="gemini-4-argon", messages=ASK, max_tokens=limit
+        )
+        assert found.choices[0].message.content == "Low tide"
+
+    paths = [each.path.partition(":")[2] for each in upstream.received]
+    assert paths == ["streamGenerateContent?alt=sse", "generateContent"]
 
 
 async def test_stream(client: openai.AsyncOpenAI, upstream: ScriptedProvider) -> None:
@@ -117,7 +133,7 @@ async def test_tools_round_trip(
         gemini.call("tide_at", {"port": "Brest"}, signature=gemini.SIGNATURE),
         gemini.call("tide_at", {"port": "Nantes"}),
     ]
-    upstream.enqueue(Stream(gemini.chat_stream(calls)), Stream(gemini.chat_stream()))
+    upstream.enqueue(gemini.chat_answer(calls), gemini.chat_answer())
 
     first = await client.chat.completions.create(model=MODEL, messages=ASK, tools=[TOOL])
     message = first.choices[0].message
@@ -161,7 +177,7 @@ async def test_streamed_tool_call(client: openai.AsyncOpenAI, upstream: Scripted
 
 
 async def test_image(client: openai.AsyncOpenAI, upstream: ScriptedProvider) -> None:
-    upstream.enqueue(Stream(gemini.chat_stream()))
+    upstream.enqueue(gemini.chat_answer())
     url = "data:image/png;base64,iVBORw=="
     content: Any = [
         {"type": "text", "text": "What?"},
@@ -183,7 +199,7 @@ class Tide(BaseModel):
 
 async def test_structured_output(client: openai.AsyncOpenAI, upstream: ScriptedProvider) -> None:
     text = '{"port": "Brest", "metres": 4.2}'
-    upstream.enqueue(Stream(gemini.chat_stream([gemini.text(text)])))
+    upstream.enqueue(gemini.chat_answer([gemini.text(text)]))
 
     found = await client.chat.completions.parse(model=MODEL, messages=ASK, response_format=Tide)
 
@@ -194,7 +210,7 @@ async def test_structured_output(client: openai.AsyncOpenAI, upstream: ScriptedP
 
 async def test_reasoning(client: openai.AsyncOpenAI, upstream: ScriptedProvider) -> None:
     parts = [gemini.text("Hm", thought=True), gemini.text("Low")]
-    upstream.enqueue(Stream([gemini.sse(gemini.chunk(parts, "STOP", gemini.usage(40, 12, 30)))]))
+    upstream.enqueue(gemini.whole(gemini.chunk(parts, "STOP", gemini.usage(40, 12, 30))))
 
     found = await client.chat.completions.create(
         model=MODEL, messages=ASK, reasoning_effort="medium"
@@ -211,7 +227,7 @@ async def test_reasoning(client: openai.AsyncOpenAI, upstream: ScriptedProvider)
 async def test_dropped_parameters_are_named(
     client: openai.AsyncOpenAI, upstream: ScriptedProvider
 ) -> None:
-    upstream.enqueue(Stream(gemini.chat_stream()))
+    upstream.enqueue(gemini.chat_answer())
 
     raw = await client.chat.completions.with_raw_response.create(
         model=MODEL, messages=ASK, user="u", presence_penalty=1, logit_bias={"1": 2}
@@ -265,10 +281,10 @@ async def test_errors(client: openai.AsyncOpenAI, upstream: ScriptedProvider, at
 async def test_malformed_call_is_an_upstream_error(
     client: openai.AsyncOpenAI, upstream: ScriptedProvider
 ) -> None:
-    frame = gemini.sse(gemini.chunk(None, "MALFORMED_FUNCTION_CALL", gemini.usage()))
-    upstream.default = Stream([frame])
+    broken = gemini.chunk(None, "MALFORMED_FUNCTION_CALL", gemini.usage())
 
     for stream in (False, True):
+        upstream.default = Stream([gemini.sse(broken)]) if stream else gemini.whole(broken)
         with pytest.raises(openai.InternalServerError) as found:
             await client.chat.completions.create(
                 model=MODEL, messages=ASK, tools=[TOOL], stream=stream
@@ -300,7 +316,7 @@ async def test_stream_that_ends_early_is_an_error(
 async def test_blocked_prompt_is_a_refusal(
     client: openai.AsyncOpenAI, upstream: ScriptedProvider
 ) -> None:
-    upstream.enqueue(Stream([gemini.sse(gemini.blocked("SAFETY"))]))
+    upstream.enqueue(gemini.whole(gemini.blocked("SAFETY")))
 
     found = await client.chat.completions.create(model=MODEL, messages=ASK)
 

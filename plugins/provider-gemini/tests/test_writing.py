@@ -372,10 +372,10 @@ def test_a_tool_that_is_no_function_is_refused_by_its_name() -> None:
 def test_name_the_vendor_refuses_is_changed_and_changed_back() -> None:
     upstream = provider().encode(chat(tools=(gw.Tool("7-of-9"),)))
     name = json.loads(upstream.body)["tools"][0]["functionDeclarations"][0]["name"]
-    frame = gemini_dialect.sse(gemini_dialect.chunk([gemini_dialect.call(name)], "STOP"))
     decoder = upstream.decoder()
+    decoder.feed(gemini_dialect.chat_answer([gemini_dialect.call(name)]).body)
 
-    [call] = [each for each in decoder.feed(frame) if isinstance(each, gw.ToolCallDelta)]
+    [call] = [each for each in decoder.finish() if isinstance(each, gw.ToolCallDelta)]
 
     assert name != "7-of-9" and call.name == "7-of-9"
 

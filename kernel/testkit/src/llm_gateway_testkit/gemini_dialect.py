@@ -81,7 +81,12 @@ def chat_answer(
     parts: Sequence[Mapping[str, Any]] = (), finish: str = "STOP", **more: Any
 ) -> Answer:
     """A whole answer of ``generateContent``."""
-    return _json(chunk(parts or [text("Low tide")], finish, usage(), **more))
+    return whole(chunk(parts or [text("Low tide")], finish, usage(), **more))
+
+
+def whole(response: Mapping[str, Any]) -> Answer:
+    """An answer that is one response."""
+    return _json(response)
 
 
 def chat_stream(

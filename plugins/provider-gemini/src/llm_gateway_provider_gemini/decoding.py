@@ -15,6 +15,7 @@ import msgspec
 
 from llm_gateway_provider_gemini import signatures
 from llm_gateway_provider_gemini.errors import SIGNATURE_HELP, meaning
+from llm_gateway_provider_gemini.logprobs import attach, tokens
 from llm_gateway_provider_gemini.usage import count, meters
 
 T = TypeVar("T")
@@ -110,8 +111,9 @@ class Choice:
         self.notes: dict[str, Any] = {}
 
 
-class GenerateDecoder:
-    """OPEN --finishReason or block--> FINISHED; an end while OPEN was a cut.
+class Responses:
+    """What has come of one answer. OPEN --finishReason or block--> FINISHED; an end while OPEN
+    was a cut.
 
     `stream` says whether the client sees events before the end; `dialect` is the client's,
     `names` the client's names of renamed tools, `maker` the deployment that answers.
@@ -119,7 +121,6 @@ class GenerateDecoder:
 
     def __init__(self, dialect: str, names: Mapping[str, str], stream: bool, maker: str) -> None:
         self._maker = maker
-        self._sse = gw.SSEParser(keep_stray=True)
         self._openai = dialect == "openai.chat"
         self._names = names
         self._stream = stream
@@ -127,58 +128,51 @@ class GenerateDecoder:
         self._started = False
         self._finished = False
         self._id = ""
-        self._spent = 0
+        self._figures: dict[str, Any] | None = None
 
-    def feed(self, data: bytes) -> list[gw.Event]:
-        payloads = self._sse.feed(data)
-        return [event for each in payloads for event in self._chunk(decoded(CHUNK, each))]
-
-    def finish(self) -> list[gw.Event]:
-        rest = [decoded(CHUNK, each) for _, each in self._sse.flush()]
-        stray = b"\n".join(self._sse.stray or ()).strip()
-        if stray[:1] in (b"{", b"["):
-            bare = decoded(CHUNKS, stray)
-            rest += bare if isinstance(bare, list) else [bare]
-        events = [event for each in rest for event in self._chunk(each)]
+    def ended(self, rest: Sequence[Chunk]) -> list[gw.Event]:
+        events = self.events(rest)
         if not self._finished:
             raise gw.UpstreamTruncatedError("the answer ended before its end")
         return events
 
-    def _chunk(self, chunk: Chunk) -> list[gw.Event]:
-        if chunk.error is not None:
-            raise meaning(0, chunk.error if isinstance(chunk.error, dict) else {})
+    def events(self, chunks: Sequence[Chunk]) -> list[gw.Event]:
         events: list[gw.Event] = []
-        if not self._started:
-            self._started = True
-            self._id = chunk.response_id or ""
-            events.append(gw.Started(chunk.response_id, chunk.model_version))
-        if chunk.usage_metadata is not None:
-            usage = meters(chunk.usage_metadata)
-            self._spent = usage.output_total
-            events.append(gw.UsageReport(usage))
-        for each in chunk.candidates or ():
-            self._candidate(each, events)
-        blocked = chunk.prompt_feedback and chunk.prompt_feedback.block_reason
-        if blocked and not chunk.candidates:
-            self._finished = True
-            events.append(gw.RefusalDelta(f"blocked: {blocked}"))
-            events.append(gw.Finished("content_filter", 0, blocked))
+        for chunk in chunks:
+            if chunk.error is not None:
+                raise meaning(0, chunk.error if isinstance(chunk.error, dict) else {})
+            if not self._started:
+                self._started = True
+                self._id = chunk.response_id or ""
+                events.append(gw.Started(chunk.response_id, chunk.model_version))
+            if chunk.usage_metadata is not None:
+                self._figures = chunk.usage_metadata
+                events.append(gw.UsageReport(meters(self._figures)))
+            for each in chunk.candidates or ():
+                self._candidate(each, events)
+            if not chunk.candidates and chunk.prompt_feedback is not None:
+                self._blocked(chunk.prompt_feedback, events)
         return events
+
+    def _blocked(self, feedback: Feedback, events: list[gw.Event]) -> None:
+        if reason := feedback.block_reason:
+            self._finished = True
+            events.append(gw.RefusalDelta(f"blocked: {reason}"))
+            events.append(gw.Finished("content_filter", 0, reason))
 
     def _candidate(self, candidate: Candidate, events: list[gw.Event]) -> None:
         index = candidate.index or 0
         choice = self._choices.get(index)
         if choice is None:
             choice = self._choices[index] = Choice()
-        logprobs = candidate.logprobs_result
         if candidate.content is not None:
             for part in candidate.content.parts or ():
                 self._part(part, index, choice, events)
-        if logprobs and self._openai:
-            attach(events, index, tokens(logprobs))
-        for name, value in zip(NOTES, notes(candidate), strict=True):
-            if value:
-                choice.notes[name] = value
+        if candidate.logprobs_result and self._openai:
+            attach(events, index, tokens(candidate.logprobs_result))
+        found = notes(candidate)
+        if any(found):
+            choice.notes |= {name: each for name, each in zip(NOTES, found, strict=True) if each}
         if candidate.finish_reason:
             self._finish(candidate.finish_reason, index, choice, events)
 
@@ -230,7 +224,7 @@ class GenerateDecoder:
             reason = self._unusual(raw, choice)
         elif reason == "error" and not (self._stream and choice.content):
             raise gw.UpstreamTruncatedError(f"the model's answer is malformed ({raw.lower()})")
-        elif raw == "STOP" and not choice.content and not self._spent:
+        elif raw == "STOP" and not choice.content and not meters(self._figures or {}).output_total:
             raise gw.UpstreamTruncatedError("the answer is empty")
         if self._openai:
             if choice.images:
@@ -253,6 +247,45 @@ class GenerateDecoder:
         return "stop" if choice.content else "content_filter"
 
 
+class GenerateDecoder:
+    """Of a stream."""
+
+    def __init__(self, dialect: str, names: Mapping[str, str], stream: bool, maker: str) -> None:
+        self._answer = Responses(dialect, names, stream, maker)
+        self._sse = gw.SSEParser(keep_stray=True)
+
+    def feed(self, data: bytes) -> list[gw.Event]:
+        return self._answer.events([decoded(CHUNK, each) for each in self._sse.feed(data)])
+
+    def finish(self) -> list[gw.Event]:
+        rest = [decoded(CHUNK, each) for _, each in self._sse.flush()]
+        stray = b"\n".join(self._sse.stray or ()).strip()
+        if stray[:1] in (b"{", b"["):
+            rest += bare(stray)
+        return self._answer.ended(rest)
+
+
+class BodyDecoder:
+    """Of an answer in one piece."""
+
+    def __init__(self, dialect: str, names: Mapping[str, str], maker: str) -> None:
+        self._answer = Responses(dialect, names, False, maker)
+        self._pieces: list[bytes] = []
+
+    def feed(self, data: bytes) -> list[gw.Event]:
+        self._pieces.append(data)
+        return []
+
+    def finish(self) -> list[gw.Event]:
+        return self._answer.ended(bare(b"".join(self._pieces)))
+
+
+def bare(data: bytes) -> list[Chunk]:
+    """One response as JSON, or an array of them."""
+    found = decoded(CHUNKS, data)
+    return found if isinstance(found, list) else [found]
+
+
 def notes(candidate: Candidate) -> tuple[Any, ...]:
     """In the order of `NOTES`."""
     return (
@@ -261,36 +294,6 @@ def notes(candidate: Candidate) -> tuple[Any, ...]:
         candidate.url_context_metadata,
         candidate.safety_ratings,
     )
-
-
-def attach(events: list[gw.Event], index: int, logprobs: object) -> None:
-    """Put `logprobs` on the chunk's last text, or on an empty one."""
-    for at in range(len(events) - 1, -1, -1):
-        each = events[at]
-        if isinstance(each, gw.TextDelta) and each.index == index:
-            events[at] = gw.TextDelta(each.text, index, logprobs)
-            return
-    events.append(gw.TextDelta("", index, logprobs))
-
-
-def tokens(found: Mapping[str, Any]) -> dict[str, Any]:
-    """``logprobsResult`` in the shape that clients of OpenAI's dialect read."""
-    chosen, others = objects(found.get("chosenCandidates")), objects(found.get("topCandidates"))
-    rows = []
-    for at, each in enumerate(chosen):
-        top = objects(others[at].get("candidates")) if at < len(others) else []
-        rows.append({**token(each), "top_logprobs": [token(other) for other in top]})
-    return {"content": rows, "refusal": None}
-
-
-def token(found: Mapping[str, Any]) -> dict[str, Any]:
-    text, value = str(found.get("token") or ""), found.get("logProbability")
-    number = float(value) if isinstance(value, (int, float)) else 0.0
-    return {"token": text, "logprob": number, "bytes": list(text.encode())}
-
-
-def objects(value: object) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 class WholeDecoder(ABC):

@@ -3,6 +3,7 @@
 Sources: the vendor's model pages and SDK (google-genai 3.x) as of November 2026.
 """
 
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import llm_gateway_api as gw
@@ -29,6 +30,7 @@ class Family(NamedTuple):
     `generation` 3 and later demands thought signatures and takes ids of calls, pictures in
     results, and functions beside JSON output. `budgets` or, where it is None, levels
     control thinking; `thinks` False: no control at all. `levels` are the ones taken.
+    `whole` is how many tokens the vendor answers in one piece, where a stream may be longer.
     """
 
     prefix: str
@@ -40,6 +42,7 @@ class Family(NamedTuple):
     penalties: bool = False
     logprobs: bool = False
     candidates: int = 1
+    whole: int | None = None
 
 
 ALL_LEVELS = ("MINIMAL", "LOW", "MEDIUM", "HIGH")
@@ -58,8 +61,8 @@ FAMILIES = (
     Family("gemini-3.6-flash", 3, levels=ALL_LEVELS, sampling=False),
     Family("gemini-3.7-flash", 3, sampling=False),
     Family("gemini-3.8-flash", 3, sampling=False),
-    Family("gemini-4-argon", 4, sampling=False),
-    Family("", 4),
+    Family("gemini-4-argon", 4, sampling=False, whole=32_768),
+    Family("", 4, whole=32_768),
 )
 
 LEVELS = {
@@ -120,6 +123,7 @@ def bare(model: str) -> str:
     return model.removeprefix("models/")
 
 
+@lru_cache(256)
 def family(model: str) -> Family:
     name = bare(model)
     return max(

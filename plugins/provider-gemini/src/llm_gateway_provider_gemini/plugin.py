@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from urllib.parse import urlencode
@@ -11,7 +12,12 @@ import msgspec
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from llm_gateway_provider_gemini import embeddings
-from llm_gateway_provider_gemini.decoding import CountDecoder, GenerateDecoder, ListDecoder
+from llm_gateway_provider_gemini.decoding import (
+    BodyDecoder,
+    CountDecoder,
+    GenerateDecoder,
+    ListDecoder,
+)
 from llm_gateway_provider_gemini.errors import refused
 from llm_gateway_provider_gemini.media import Media, fetched
 from llm_gateway_provider_gemini.mending import unsigned
@@ -104,6 +110,8 @@ class GeminiProvider:
             if not isinstance(each, str)
         }
         self._models = tuple(info(each) for each in settings.models) or KNOWN
+        self._family = lru_cache(256)(self._told)
+        self._url = lru_cache(256)(self._address)
 
     def models(self) -> Sequence[gw.ModelInfo]:
         return self._models
@@ -115,19 +123,25 @@ class GeminiProvider:
         return unsigned(refused)
 
     def encode(self, request: gw.ChatRequest) -> gw.UpstreamRequest:
-        """Always a stream: the vendor caps what it answers in one piece."""
         writing = self._written(request)
         names, dialect, stream = public_names(request.tools), request.dialect, request.stream
         maker = self._maker(request.model)
-
-        def decoder() -> GenerateDecoder:
-            return GenerateDecoder(dialect, names, stream, maker)
-
-        url = self._url(request.model, "streamGenerateContent?alt=sse")
+        if stream or self._cut(request):
+            operation = "streamGenerateContent?alt=sse"
+            decoder: gw.DecoderFactory = partial(GenerateDecoder, dialect, names, stream, maker)
+        else:
+            operation = "generateContent"
+            decoder = partial(BodyDecoder, dialect, names, maker)
+        url = self._url(request.model, operation)
         body = msgspec.json.encode(writing.body)
         return gw.UpstreamRequest(
-            "POST", url, self._headers, body, decoder, request.stream, writing.dropped
+            "POST", url, self._headers, body, decoder, stream, writing.dropped
         )
+
+    def _cut(self, request: gw.ChatRequest) -> bool:
+        """Whether an answer in one piece could be shorter than what was asked for."""
+        whole, asked = self._family(request.model).whole, request.params.get("max_tokens")
+        return whole is not None and not (isinstance(asked, int) and asked <= whole)
 
     def encode_count(self, request: gw.ChatRequest) -> gw.UpstreamRequest:
         body = self._written(request).body
@@ -183,7 +197,7 @@ class GeminiProvider:
         """Who signs: another model or platform refuses the signatures of this one."""
         return f"{self._name}/{model}"
 
-    def _family(self, model: str) -> Family:
+    def _told(self, model: str) -> Family:
         """What the table says, and what the operator says of a model in ``models``."""
         found = family(model)
         more = self._more.get(model, frozenset())
@@ -193,7 +207,7 @@ class GeminiProvider:
             logprobs=found.logprobs or "logprobs" in more,
         )
 
-    def _url(self, model: str, operation: str) -> str:
+    def _address(self, model: str, operation: str) -> str:
         host, version, folder = self._base
         return f"{host}/{version}/{folder}{named(model)}:{operation}"
 
