@@ -332,7 +332,7 @@ async def test_vertex_through_the_gateway(tmp_path: Path) -> None:
             )
             vectors = await sdk.embeddings.create(model="text-embedding-005", input="a")
             upstream.enqueue(gemini.error_answer(401), Answer(body=token))
-            upstream.enqueue(Stream(gemini.chat_stream()))
+            upstream.enqueue(gemini.chat_answer([gemini.text("Low tide")]))
             again = await sdk.chat.completions.with_raw_response.create(
                 model="gemini-3.5-flash", messages=[{"role": "user", "content": "Tide?"}]
             )

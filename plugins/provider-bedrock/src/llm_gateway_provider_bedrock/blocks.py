@@ -47,25 +47,17 @@ class Blocks:
         self.family = family
         self.dropped: list[str] = []
         self.documents = 0
-        self._writers: Mapping[type, Callable[[Any], list[Block]]] = {
-            gw.TextPart: self._text,
-            gw.RefusalPart: self._text,
-            gw.ImagePart: self._image,
-            gw.FilePart: self._file,
-            gw.ReasoningPart: self._reasoning,
-            gw.ToolCallPart: self._call,
-            gw.ToolResultPart: self._result,
-        }
 
     def of(self, parts: Iterable[gw.Part]) -> list[Block]:
         """The blocks of `parts`, each cache point behind what it marks."""
         blocks: list[Block] = []
         for part in parts:
-            writer = self._writers.get(type(part))
-            if writer is None:
+            write = _WRITERS.get(type(part))
+            if write is None:
                 raise refused(part)
-            blocks += writer(part)
-            self.mark(blocks, getattr(part, "extra", {}))
+            blocks += write(self, part)
+            if extra := getattr(part, "extra", None):
+                self.mark(blocks, extra)
         return blocks
 
     def mark(self, blocks: list[Block], extra: Mapping[str, Any]) -> None:
@@ -172,6 +164,17 @@ class Blocks:
         elif part.is_error:
             self.dropped.append("messages.is_error")
         return [{"toolResult": result}]
+
+
+_WRITERS: Mapping[type, Callable[[Blocks, Any], list[Block]]] = {
+    gw.TextPart: Blocks._text,
+    gw.RefusalPart: Blocks._text,
+    gw.ImagePart: Blocks._image,
+    gw.FilePart: Blocks._file,
+    gw.ReasoningPart: Blocks._reasoning,
+    gw.ToolCallPart: Blocks._call,
+    gw.ToolResultPart: Blocks._result,
+}
 
 
 def tool_id(given: str) -> str:

@@ -7,6 +7,7 @@ The id is the vendor's own without a region's prefix. An ARN that does not show 
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ _PREFIX = re.compile(rf"^(?:{'|'.join(REGIONS)})\.")
 _ARN = re.compile(r"^arn:aws[a-z-]*:[a-z-]+:([a-z0-9-]*):[0-9]*:(.+)$")
 _SHOWN = ("foundation-model/", "inference-profile/")
 MAX_ID = 2048
+MAX_MODELS = 256  # ids whose meaning is kept at hand; a client may send any
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -121,10 +123,9 @@ FAMILIES: tuple[tuple[re.Pattern[str], Family], ...] = tuple(
 )
 
 
-def base_model(model: str, known: Mapping[str, str]) -> str:
-    """The vendor's id behind `model`: an id, a profile of several regions, or an ARN."""
-    if model in known:
-        model = known[model]
+@lru_cache(MAX_MODELS)
+def _shown(model: str) -> str:
+    """The vendor's id that `model` shows; empty where it shows none."""
     if found := _ARN.match(model):
         resource = found.group(2)
         if not resource.startswith(_SHOWN):
@@ -133,6 +134,12 @@ def base_model(model: str, known: Mapping[str, str]) -> str:
     return _PREFIX.sub("", model)
 
 
+def base_model(model: str, known: Mapping[str, str]) -> str:
+    """The vendor's id behind `model`: an id, a profile of several regions, or an ARN."""
+    return _shown(known.get(model, model))
+
+
+@lru_cache(MAX_MODELS)
 def family_of(base: str) -> Family:
     return next(family for pattern, family in FAMILIES if pattern.match(base))
 

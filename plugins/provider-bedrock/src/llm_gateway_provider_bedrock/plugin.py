@@ -1,14 +1,20 @@
 """Declares the kind ``bedrock``: Converse, ConverseStream, CountTokens, InvokeModel."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import llm_gateway_api as gw
 import msgspec
 
 from llm_gateway_provider_bedrock import decoding, embeddings, errors, request
 from llm_gateway_provider_bedrock.credentials import CredentialStore
-from llm_gateway_provider_bedrock.families import base_model, family_of, region_of, segment
+from llm_gateway_provider_bedrock.families import (
+    MAX_MODELS,
+    base_model,
+    family_of,
+    region_of,
+    segment,
+)
 from llm_gateway_provider_bedrock.mending import unreasoned
 from llm_gateway_provider_bedrock.models import KNOWN, page
 from llm_gateway_provider_bedrock.settings import (
@@ -46,6 +52,7 @@ class BedrockProvider:
             self._signer = Signer(region)
             self._store = CredentialStore(resolver_of(settings, environ, region))
         self._manners = {stream: _manners(settings, stream) for stream in (False, True)}
+        self._place = lru_cache(MAX_MODELS)(self._addressed)
         self._models = tuple(map(_info, settings.models)) or KNOWN
 
     def models(self) -> Sequence[gw.ModelInfo]:
@@ -55,8 +62,9 @@ class BedrockProvider:
         written = self._written(request_)
         kind, decoder = OPERATIONS[request_.stream]
         factory = partial(decoder, written.answer)
-        sent = self._post(request_.model, kind, written.body, factory)
-        return msgspec.structs.replace(sent, stream=request_.stream, dropped=written.dropped)
+        return self._post(
+            request_.model, kind, written.body, factory, request_.stream, written.dropped
+        )
 
     def encode_count(self, request_: gw.ChatRequest) -> gw.UpstreamRequest:
         body = request.counting(self._written(request_).body)
@@ -113,15 +121,25 @@ class BedrockProvider:
         return request.converse(request_, family_of(base), self._manners[request_.stream])
 
     def _post(
-        self, model: str, operation: str, body: object, decoder: gw.DecoderFactory
+        self,
+        model: str,
+        operation: str,
+        body: object,
+        decoder: gw.DecoderFactory,
+        stream: bool = False,
+        dropped: tuple[str, ...] = (),
     ) -> gw.UpstreamRequest:
+        url = f"{self._place(model)}/{operation}"
+        data = msgspec.json.encode(body)
+        return gw.UpstreamRequest("POST", url, self._headers, data, decoder, stream, dropped)
+
+    def _addressed(self, model: str) -> str:
         named = region_of(model)
         if named is not None and named != self.region:
             raise gw.ModelNotFoundError(
                 f"This provider calls {self.region}, and the ARN is of {named}.", param="model"
             )
-        url = f"{self._base}/model/{segment(model)}/{operation}"
-        return gw.UpstreamRequest("POST", url, self._headers, msgspec.json.encode(body), decoder)
+        return f"{self._base}/model/{segment(model)}"
 
     def _mended(self, headers: gw.Headers, body: bytes) -> bool:
         """Whether another try may be accepted: with new credentials, or the vendor's time."""

@@ -175,6 +175,8 @@ def form(
 ) -> None:
     """Write ``response_format``: the vendor's own where the family has it, else a tool."""
     wanted = request.params.get("response_format")
+    if wanted is None:
+        return
     kind = wanted.get("type") if isinstance(wanted, Mapping) else None
     if kind in (None, "text"):
         return
@@ -219,8 +221,15 @@ def service(request: gw.ChatRequest, manners: Manners, body: dict[str, Any], out
 
 def extend(request: gw.ChatRequest, manners: Manners, body: dict[str, Any], out: Outcome) -> None:
     """Take the extension of this vendor; note every other member that nobody knows."""
-    out.dropped += [name for name in request.extra if name != EXTENSION]
-    given = request.extra.get(EXTENSION, {})
+    if request.extra:
+        _extend(request.extra, manners, body, out)
+    if out.fields:
+        body["additionalModelRequestFields"] = out.fields
+
+
+def _extend(extra: gw.Params, manners: Manners, body: dict[str, Any], out: Outcome) -> None:
+    out.dropped += [name for name in extra if name != EXTENSION]
+    given = extra.get(EXTENSION, {})
     if not isinstance(given, Mapping):
         raise gw.UnsupportedParameterError("bedrock is an object.", param=EXTENSION)
     for name, value in given.items():
@@ -232,5 +241,3 @@ def extend(request: gw.ChatRequest, manners: Manners, body: dict[str, Any], out:
             out.fields |= value
         else:
             body[name] = value
-    if out.fields:
-        body["additionalModelRequestFields"] = out.fields

@@ -10,6 +10,7 @@ import hmac
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
 import llm_gateway_api as gw
@@ -18,6 +19,7 @@ import msgspec
 ALGORITHM = "AWS4-HMAC-SHA256"
 SIGNED = frozenset({"accept", "content-type", "host", "x-amz-date", "x-amz-security-token"})
 MIN_SKEW_SECONDS = 30.0
+MAX_HEADS = 32  # canonical heads that are kept at hand
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -43,10 +45,11 @@ class Signer:
         self._clock = clock
         self._skew = 0.0
         self._day: tuple[str, str, bytes] = ("", "", b"")
+        self._second: tuple[int, str] = (-1, "")
 
     def sign(self, request: gw.UpstreamRequest, credentials: Credentials) -> gw.UpstreamRequest:
         """Return `request` with ``x-amz-date``, the session's token and ``authorization``."""
-        amz_date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock() + self._skew))
+        amz_date = self._date()
         headers = {**request.headers, "x-amz-date": amz_date}
         if credentials.session_token is not None:
             headers["x-amz-security-token"] = credentials.session_token
@@ -55,7 +58,7 @@ class Signer:
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         text = f"{ALGORITHM}\n{amz_date}\n{scope}\n{digest}"
         key = self._key(credentials.secret_access_key, amz_date[:8])
-        signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+        signature = hmac.digest(key, text.encode(), "sha256").hex()
         headers["authorization"] = (
             f"{ALGORITHM} Credential={credentials.access_key_id}/{scope}, "
             f"SignedHeaders={names}, Signature={signature}"
@@ -74,6 +77,14 @@ class Signer:
         self._skew = skew
         return True
 
+    def _date(self) -> str:
+        now = int(self._clock() + self._skew)
+        second, written = self._second
+        if second != now:
+            written = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+            self._second = (now, written)
+        return written
+
     def _key(self, secret: str, day: str) -> bytes:
         known_secret, known_day, key = self._day
         if known_day != day or known_secret != secret:
@@ -86,17 +97,22 @@ class Signer:
 
 def canonical_request(method: str, url: str, headers: gw.Headers, body: bytes) -> tuple[str, str]:
     """The canonical request and the list of the names that it signs."""
+    head, names = canonical_head(method, url, tuple(headers.items()))
+    return f"{head}\n{hashlib.sha256(body).hexdigest()}", names
+
+
+@lru_cache(MAX_HEADS)
+def canonical_head(method: str, url: str, headers: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+    """All of it but the body's digest: the same for every call of one second to one URL."""
     parts = urlsplit(url)
     signed = {"host": parts.netloc}
-    for name, value in headers.items():
+    for name, value in headers:
         if (lower := name.lower()) in SIGNED:
             signed[lower] = " ".join(value.split())
     names = ";".join(sorted(signed))
     lines = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
     path = quote(parts.path or "/", safe="/-_.~")
-    payload = hashlib.sha256(body).hexdigest()
-    query = canonical_query(parts.query)
-    return f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}", names
+    return f"{method}\n{path}\n{canonical_query(parts.query)}\n{lines}\n{names}", names
 
 
 def canonical_query(query: str) -> str:

@@ -114,7 +114,8 @@ def content(message: gw.Message, blocks: Blocks) -> list[Block]:
         first = tuple(each for each in parts if isinstance(each, gw.ReasoningPart))
         parts = (*first, *(each for each in parts if not isinstance(each, gw.ReasoningPart)))
     given = blocks.of(parts)
-    blocks.mark(given, message.extra)
+    if message.extra:
+        blocks.mark(given, message.extra)
     if message.name is not None:
         blocks.dropped.append("messages.name")
     return given
