@@ -36,8 +36,10 @@ def tool_id(given: str) -> str:
 def block(part: gw.Part, dialect: str) -> Block | None:
     """The block of `part`, None where it says nothing; `dialect` is the request's."""
     if isinstance(part, gw.TextPart):
-        said = {"type": "text", "text": part.text, **marks(part.extra, dialect)}
-        return said if part.text.strip() else None
+        if not part.text.strip():
+            return None
+        said = {"type": "text", "text": part.text}
+        return said | marks(part.extra, dialect) if part.extra else said
     if isinstance(part, gw.ImagePart):
         return {"type": "image", "source": _picture(part), **marks(part.extra, dialect)}
     if isinstance(part, gw.FilePart):

@@ -1,8 +1,9 @@
 """How much a model thinks: ``reasoning_effort`` and ``thinking`` by what the model takes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from llm_gateway_provider_anthropic.profiles import Profile
 
@@ -11,8 +12,7 @@ BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh":
 LEAST = "low"
 
 
-@dataclass(frozen=True, slots=True)
-class Thinking:
+class Thinking(msgspec.Struct, frozen=True):
     """`config` is the member ``thinking``, `effort` that of ``output_config``; None is
     omitted. `chosen` says that the client spelled ``thinking`` out itself."""
 
@@ -22,8 +22,9 @@ class Thinking:
 
     @property
     def budget(self) -> int:
-        manual = self.config is not None and self.config.get("type") == "enabled"
-        return int(self.config["budget_tokens"]) if manual and self.config else 0
+        config = self.config
+        manual = config is not None and config.get("type") == "enabled"
+        return int(config["budget_tokens"]) if config is not None and manual else 0
 
 
 def asked(params: Mapping[str, Any], takes: Profile) -> Thinking:

@@ -62,6 +62,8 @@ def _marks(extra: Mapping[str, Any]) -> dict[str, Any]:
 
 def choice(request: gw.ChatRequest, takes: Profile, downgrade: bool) -> dict[str, Any] | None:
     given, alone = request.tool_choice, request.params.get("parallel_tool_calls") is False
+    if given is None and not alone:
+        return None
     mode = given.mode if given is not None else "auto"
     if mode == "none":
         return {"type": "none"}

@@ -60,7 +60,9 @@ def turns(messages: Sequence[gw.Message], takes: Profile, dialect: str) -> list[
 
 def _add(made: list[Turn], message: gw.Message, takes: Profile, dialect: str) -> None:
     if message.role == "tool":
-        for part, found in _pairs(message, dialect):
+        for part in message.parts:
+            if (found := block(part, dialect)) is None:
+                continue
             result = isinstance(part, gw.ToolResultPart)
             turn = _answering(made) if result else _turn(made, "user")
             (turn.results if result else turn.others).append(found)
@@ -93,12 +95,8 @@ def _answering(made: list[Turn]) -> Turn:
 
 
 def _blocks(message: gw.Message, dialect: str) -> list[Block]:
-    return [made for _, made in _pairs(message, dialect)]
-
-
-def _pairs(message: gw.Message, dialect: str) -> list[tuple[gw.Part, Block]]:
-    pairs = ((each, block(each, dialect)) for each in message.parts)
-    return [(each, made) for each, made in pairs if made is not None]
+    made = [block(each, dialect) for each in message.parts]
+    return [each for each in made if each is not None]
 
 
 def _check_results(made: Sequence[Turn]) -> None:

@@ -9,6 +9,13 @@ from typing import Any
 
 import llm_gateway_api as gw
 
+_FIGURES = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+)
+
 
 def merged(before: Mapping[str, Any], report: object) -> dict[str, Any]:
     """`before` with the figures that `report` names."""
@@ -17,15 +24,16 @@ def merged(before: Mapping[str, Any], report: object) -> dict[str, Any]:
 
 
 def meters(usage: Mapping[str, Any]) -> gw.Usage:
-    written = _count(usage, "cache_creation_input_tokens")
-    split = _inner(usage, "cache_creation")
-    hour = _count(split, "ephemeral_1h_input_tokens")
-    written = max(written, hour + _count(split, "ephemeral_5m_input_tokens"))
-    made = _count(usage, "output_tokens")
-    thought = min(made, _count(_inner(usage, "output_tokens_details"), "thinking_tokens"))
+    fresh, made, read, written = map(_count, map(usage.get, _FIGURES))
+    hour = thought = 0
+    if split := _inner(usage, "cache_creation"):
+        hour = _count(split.get("ephemeral_1h_input_tokens"))
+        written = max(written, hour + _count(split.get("ephemeral_5m_input_tokens")))
+    if details := _inner(usage, "output_tokens_details"):
+        thought = min(made, _count(details.get("thinking_tokens")))
     return gw.Usage(
-        input=_count(usage, "input_tokens"),
-        cache_read=_count(usage, "cache_read_input_tokens"),
+        input=fresh,
+        cache_read=read,
         cache_write=written - hour,
         cache_write_1h=hour,
         output=made - thought,
@@ -38,6 +46,5 @@ def _inner(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _count(usage: Mapping[str, Any], name: str) -> int:
-    value = usage.get(name)
-    return int(value) if isinstance(value, int | float) and value > 0 else 0
+def _count(value: object) -> int:
+    return int(value) if isinstance(value, (int, float)) and value > 0 else 0

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import llm_gateway_api as gw
+import msgspec
 
 from llm_gateway_provider_anthropic import schema, thinking
 from llm_gateway_provider_anthropic.decoding import DIALECT
@@ -27,6 +28,7 @@ TIERS = {
     "standard_only": "standard_only",
 }
 SAMPLING = ("temperature", "top_p", "top_k")
+USERS = ("safety_identifier", "user")  # who asks; the first that is there counts
 MAPPED = frozenset(
     {
         "max_tokens", "stop", "response_format", "reasoning_effort", "thinking", "service_tier",
@@ -34,7 +36,7 @@ MAPPED = frozenset(
     }
 )  # fmt: skip
 # Members that are nobody's canonical parameter and that this vendor knows.
-OWN = ("thinking", "top_k", "cache_control")
+OWN = frozenset({"thinking", "top_k", "cache_control"})
 REFUSED: Mapping[str, tuple[object, ...]] = {
     "n": (None, 1),
     "logprobs": (None, False),
@@ -62,8 +64,7 @@ class Options:
     downgrade_tool_choice: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """`stream` says that the answer comes as a stream, whatever the client asked for."""
 
     body: dict[str, Any]
@@ -80,8 +81,10 @@ class Writer:
         self.native = request.dialect == DIALECT
         self.takes: Profile = profile(request.model)
         self.dropped: list[str] = []
-        own = {name: request.extra[name] for name in OWN if name in request.extra}
-        self.params: Mapping[str, Any] = own | dict(request.params)
+        self.params: Mapping[str, Any] = request.params
+        if not OWN.isdisjoint(request.extra):
+            own = {name: value for name, value in request.extra.items() if name in OWN}
+            self.params = own | dict(request.params)
         self.body: dict[str, Any] = {"model": request.model}
 
     def message(self) -> Written:
@@ -129,7 +132,13 @@ class Writer:
         forced = choice(request, self.takes, self.options.downgrade_tool_choice)
         if forced is not None and given:
             self.body["tool_choice"] = forced
-        if any(_foreign_thought(each) for message in request.messages for each in message.parts):
+        thoughts = [
+            part
+            for message in request.messages
+            for part in message.parts
+            if isinstance(part, gw.ReasoningPart)
+        ]
+        if any(each.state and DIALECT not in each.state for each in thoughts):
             self.dropped.append("reasoning")
         return made
 
@@ -158,7 +167,7 @@ class Writer:
             known = name in MAPPED or name in REFUSED or value is None
             if not known and value not in HARMLESS.get(name, ()):
                 self.dropped.append(name)
-        if not self.native:
+        if not self.native and self.request.extra:
             kept = (*OWN, "anthropic")
             self.dropped += [name for name in self.request.extra if name not in kept]
 
@@ -184,7 +193,7 @@ class Writer:
             self.dropped.append("reasoning_effort")
         if found.budget and not found.chosen and self._cannot_think(conversation):
             self.dropped.append("reasoning_effort")
-            found = replace(found, config=None)
+            found = msgspec.structs.replace(found, config=None)
         if found.config is not None:
             self.body["thinking"] = found.config
         if found.effort is not None:
@@ -231,7 +240,7 @@ class Writer:
         self._user()
 
     def _user(self) -> None:
-        for name in ("safety_identifier", "user"):
+        for name in USERS:
             user = self.params.get(name)
             if not isinstance(user, str):
                 continue
@@ -243,9 +252,3 @@ class Writer:
                 self.dropped.append(name)
                 continue
             return
-
-
-def _foreign_thought(part: gw.Part) -> bool:
-    if not isinstance(part, gw.ReasoningPart):
-        return False
-    return bool(part.state) and DIALECT not in part.state
