@@ -62,7 +62,9 @@ class MistralProvider(WithEmbeddings[Settings]):
         reasons = models.reasons(request.model, self._rows)
         prepared = Prepared(request, reasons, self.settings.clamp)
         sent = super().encode(prepared.request)
-        return structs.replace(sent, dropped=(*sent.dropped, *prepared.dropped))
+        if not (dropped := prepared.dropped):
+            return sent
+        return structs.replace(sent, dropped=(*sent.dropped, *dropped))
 
     def shaped(self, body: dict[str, Any], request: gw.ChatRequest) -> dict[str, Any]:
         """The order that the vendor demands: an assistant after a tool, and no open end."""

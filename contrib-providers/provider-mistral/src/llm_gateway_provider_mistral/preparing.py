@@ -33,7 +33,7 @@ class Prepared:
         self._reasons = reasons
         params = {**request.params}
         extra = {**request.extra}
-        if request.dialect in ("", DIALECT):
+        if extra and request.dialect in ("", DIALECT):
             params |= {name: extra.pop(name) for name in OWN if name in extra}
         self.request = structs.replace(
             request,
@@ -86,10 +86,11 @@ class Prepared:
         for each in given:
             if each.name is not None:
                 self._drop("messages.name")
-            parts = tuple(made for part in each.parts for made in self._part(part))
+            parts = tuple([made for part in each.parts for made in self._part(part)])
             if each.role == "assistant" and not any(_says(part) for part in parts):
                 continue  # the vendor refuses an assistant that says and does nothing
-            yield structs.replace(each, parts=parts, name=None)
+            same = parts == each.parts and each.name is None
+            yield each if same else structs.replace(each, parts=parts, name=None)
 
     def _part(self, part: gw.Part) -> Iterable[gw.Part]:
         if isinstance(part, gw.ReasoningPart):

@@ -26,7 +26,7 @@ def prepared(request: gw.ChatRequest) -> gw.ChatRequest:
             _check(part, f"messages[{at}].content")
     params = {name: value for name, value in request.params.items() if value is not None}
     extra = {**request.extra}
-    if request.dialect in ("", DIALECT):
+    if extra and request.dialect in ("", DIALECT):
         params |= {name: extra.pop(name) for name in OWN if name in extra}
     _logprobs(params)
     _effort(params)

@@ -1,6 +1,5 @@
 """One call to a provider: its credential, and what an answer that is a refusal means."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llm_gateway_api import (
@@ -10,7 +9,7 @@ from llm_gateway_api import (
     UpstreamError,
     UpstreamRequest,
 )
-from msgspec import structs
+from msgspec import Struct, structs
 
 from llm_gateway.transport import Exchange
 
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 MAX_ERROR_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """A call whose answer's head is in: what was asked in the end, and, where the status is
     300 and more, what that means. Who gets it releases the connection."""
 
@@ -72,8 +70,8 @@ async def authorised(bound: "Bound", sent: UpstreamRequest) -> UpstreamRequest:
     """With the configured headers, the credential, and the signature over all of it."""
     if bound.headers:
         sent = structs.replace(sent, headers={**sent.headers, **bound.headers})
-    if (credentials := bound.can.credentials) is not None:
-        extra = await credentials.auth_headers()
+    credentials = bound.can.credentials
+    if credentials is not None and (extra := await credentials.auth_headers()):
         sent = structs.replace(sent, headers={**sent.headers, **extra})
     if bound.can.signing is not None:
         sent = bound.can.signing.sign(sent)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from llm_gateway.pipeline import Call
 
 _KINDS: dict[type, str] = {ImagePart: "image", FilePart: "file"}
+_HOLDERS = frozenset({ImagePart, FilePart, ToolResultPart})  # what is or may hold one of these
 # First bytes of what vendors take; a server's own word is often application/octet-stream.
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -109,7 +110,8 @@ class Inlining:
 def _parts(messages: Sequence[Message]) -> Iterator[tuple[str, ImagePart | FilePart]]:
     """Each picture and document with the name of its field."""
     for index, message in enumerate(messages):
-        yield from _within(f"messages[{index}].content", message.parts)
+        if not _HOLDERS.isdisjoint(map(type, message.parts)):
+            yield from _within(f"messages[{index}].content", message.parts)
 
 
 def _within(field: str, parts: Iterable[Part]) -> Iterator[tuple[str, ImagePart | FilePart]]:
