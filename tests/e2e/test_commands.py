@@ -419,3 +419,24 @@ async def test_all_that_is_said_of_a_budget_is_kept(site: Site) -> None:
         assert Decimal(shown["spent_usd"]) * 10**9 == site.sql(spent.format(where))[0][0] > 0
     assert deleted.exit_code == 0
     assert await site.told("budgets", "list", "-t", "acme") == []
+
+
+@pytest.mark.parametrize("unit", ["tokens", "requests"])
+async def test_all_that_is_said_of_a_quota_is_kept(site: Site, unit: str) -> None:
+    options = ("--zone", "Asia/Kolkata", "--soft", "8", "-m", "gpt-4o-mini", "--period", "total")
+    made = await site.told("quotas", "set", "9000", "--unit", unit, "-t", "beta", *options)
+    (row,) = site.sql(
+        "SELECT level, owner, model, unit, amount_nano, soft_nano, period, zone FROM budgets "
+        f"WHERE id = '{made['id']}'"
+    )
+    (shown,) = await site.told("quotas", "list", "-t", "beta")
+    await site.told("quotas", "delete", made["id"])
+
+    zone = ("total", "Asia/Kolkata")
+    assert row == ("tenant", "beta", "gpt-4o-mini", unit, 9000, 8, *zone)
+    sums = " + ".join(f"COALESCE(SUM({each}_tokens), 0)" for each in METERS)
+    used = sums if unit == "tokens" else "COUNT(*)"
+    where = "tenant = 'beta' AND model = 'gpt-4o-mini'"
+    ((expected,),) = site.sql(f"SELECT {used} FROM usage_records WHERE {where}")
+    assert (shown["unit"], shown["amount"], shown["used"]) == (unit, 9000, expected)
+    assert expected > 0 and await site.told("quotas", "list", "-t", "beta") == []

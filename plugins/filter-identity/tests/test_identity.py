@@ -159,7 +159,7 @@ async def test_budgets_of_tenant_and_key_go_with_the_caller(
     ):
         await store.execute(
             "INSERT INTO budgets VALUES (:id, :level, :owner, NULL, 5, NULL, 'day', 'UTC', "
-            "0, 0, NULL, 1)",
+            "0, 0, NULL, 1, 'usd')",
             {"id": f"b{number}", "level": level, "owner": owner},
         )
 

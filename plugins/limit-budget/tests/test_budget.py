@@ -17,7 +17,7 @@ from llm_gateway_limit_budget import limiter as limiter_module
 from llm_gateway_limit_budget.estimate import NANO, Estimator
 from llm_gateway_limit_budget.limiter import BudgetLimiter, Held
 from llm_gateway_limit_budget.periods import window
-from llm_gateway_limit_budget.repository import nano, read
+from llm_gateway_limit_budget.repository import NewBudget, NewQuota, nano, read
 from llm_gateway_limit_budget.settings import BudgetSettings
 from llm_gateway_state_host.host import HostState
 from llm_gateway_state_host.process import ProcessState
@@ -440,6 +440,52 @@ async def test_lost_state_is_filled_from_the_ledger(store: gw.Store) -> None:
     assert await used(state, mine, only) == expected
 
 
+@pytest.mark.parametrize(("unit", "amount"), [("tokens", 3000), ("requests", 2)])
+async def test_a_quota_counts_what_is_used_and_not_what_it_costs(unit: Any, amount: int) -> None:
+    """Of what was answered; where nobody was asked nothing is used. Prices do not matter."""
+    state, mine = ProcessState(), gw.Budget("q", "tenant", amount, "day", unit=unit)
+    limiter = made(state, offers=Offers(None))
+    held = await reserved(limiter, mine, max_tokens=2000)
+    (first,) = await used(state, mine)
+    await limiter.settle(held, answered(None))
+    (second,) = await used(state, mine)
+    held = await reserved(limiter, mine, max_tokens=2000)
+    await limiter.settle(held, gw.Settlement(None, None, None))
+    held = await reserved(limiter, mine, max_tokens=2900)
+    refusal = await refused(limiter, mine, max_tokens=2900)
+
+    assert (first > 2000, second) == ((True, 20) if unit == "tokens" else (False, 1))
+    assert (refusal.status, refusal.code) == (402, "insufficient_quota")
+    assert f"day quota of this tenant, {amount} {unit}," in refusal.message
+    assert await limiter.cover(held, TARGET) is held
+
+
+async def test_a_budget_and_quotas_hold_together(store: gw.Store) -> None:
+    """Each in its own unit, and filled from the ledger each in its own."""
+    money, tokens = budget("1", id="money"), gw.Budget("t", "tenant", 10_000, "day", unit="tokens")
+    requests = gw.Budget("r", "tenant", 5, "day", unit="requests")
+    await recorded(store, nano("0.25", "x"))
+    await store.execute("UPDATE usage_records SET input_tokens = 7, reasoning_tokens = 4")
+    state = ProcessState()
+    limiter = made(state, store=store)
+    held = await reserved(limiter, money, tokens, requests, max_tokens=100)
+    during = await used(state, money, tokens, requests)
+    await limiter.settle(held, answered("0.5"))
+
+    assert during[0] > nano("0.25", "x") and during[1] > 111 and during[2] == 2
+    assert await used(state, money, tokens, requests) == [nano("0.75", "x"), 31, 2]
+
+
+async def test_a_free_model_uses_its_quota(store: gw.Store) -> None:
+    free = gw.Price("v1", {"input": Decimal(0), "output": Decimal(0)})
+    state, quota = ProcessState(), gw.Budget("r", "tenant", 1, "day", unit="requests")
+    limiter = made(state, offers=Offers(free))
+    await reserved(limiter, budget("0"), quota)
+
+    assert (await refused(limiter, budget("0"), quota)).code == "insufficient_quota"
+    assert await used(state, budget("0"), quota) == [0, 1]
+
+
 async def test_records_that_arrive_late_are_added(store: gw.Store) -> None:
     state, mine = ProcessState(), budget("1")
     limiter = made(state, store=store)
@@ -563,6 +609,23 @@ def test_what_is_no_money_is_named(amount: str | int) -> None:
 @pytest.mark.parametrize(
     ("change", "names"),
     [
+        ({"unit": "euros"}, "unit"),
+        ({"amount": -1}, "amount"),
+        ({"amount": 1.5}, "amount"),
+        ({"soft": "many"}, "soft"),
+        ({"amount_usd": 1}, "amount_usd"),
+    ],
+)
+def test_a_wrong_field_of_a_quota_is_named(change: dict[str, Any], names: str) -> None:
+    good = {"level": "key", "owner": "a", "amount": 7, "unit": "tokens", "period": "day"}
+    assert read(json.dumps(good).encode(), NewQuota).amounts() == (7, None)
+    with pytest.raises(gw.MalformedBodyError, match=names):
+        read(json.dumps({**good, **change}).encode(), NewQuota)
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
         ({"zone": "Mars/Base"}, "Mars"),
         ({"period": "year"}, "period"),
         ({"level": "model"}, "level"),
@@ -573,6 +636,6 @@ def test_what_is_no_money_is_named(amount: str | int) -> None:
 )
 def test_a_wrong_field_is_named(change: dict[str, Any], names: str) -> None:
     good = {"level": "tenant", "owner": "a", "amount_usd": 1.5, "period": "day"}
-    assert nano(read(json.dumps(good).encode()).amount_usd, "x") == 1_500_000_000
+    assert nano(read(json.dumps(good).encode(), NewBudget).amount_usd, "x") == 1_500_000_000
     with pytest.raises(gw.MalformedBodyError, match=names):
-        read(json.dumps({**good, **change}).encode())
+        read(json.dumps({**good, **change}).encode(), NewBudget)

@@ -27,7 +27,8 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """Money that `level` may spend in a `period` of the time zone `zone`, in nano-dollars.
+    """What `level` may use in a `period` of the time zone `zone`: money (`amount` is in
+    nano-dollars), or, as a quota, tokens or requests.
 
     `id` names it in errors and alerts. From `soft` on it only warns. `model` narrows it.
     """
@@ -39,6 +40,7 @@ class Budget(msgspec.Struct, frozen=True):
     zone: str = "UTC"
     soft: int | None = None
     model: str | None = None
+    unit: Literal["usd", "tokens", "requests"] = "usd"
 
 
 @dataclass(frozen=True, slots=True)

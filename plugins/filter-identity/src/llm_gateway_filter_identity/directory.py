@@ -147,6 +147,7 @@ class Directory:
         for row in self._owned.get((level, str(owner)), ()):
             period: Any = row["period"]
             model = row["model"]
+            unit: Any = row.get("unit", "usd")  # a copy on disk may be older than quotas
             yield Budget(
                 id=_text(row, "id"),
                 level=level,
@@ -155,6 +156,7 @@ class Directory:
                 zone=_text(row, "zone"),
                 soft=_number(row["soft_nano"]),
                 model=model if isinstance(model, str) else None,
+                unit=unit,
             )
 
 

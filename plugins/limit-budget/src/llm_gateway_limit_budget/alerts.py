@@ -6,10 +6,10 @@ from time import time
 from typing import Literal
 
 import msgspec
-from llm_gateway_api import Fetch, Metrics, StateBackend
+from llm_gateway_api import Budget, Fetch, Metrics, StateBackend
 
 from llm_gateway_limit_budget.periods import Window
-from llm_gateway_limit_budget.spending import usd
+from llm_gateway_limit_budget.spending import usd, written
 
 log = logging.getLogger("llm_gateway_limit_budget")
 MAX_TOLD = 10_000
@@ -57,12 +57,12 @@ class Alerts:
                 return
         except Exception:
             log.warning("budget.alerting without shared state, so others may tell it as well")
-        budget = window.budget
+        budget, unit = window.budget, window.budget.unit
         self._count(budget.level, kind).inc()
         log.warning(
-            "budget.%s budget=%s level=%s owner=%s used_usd=%s amount_usd=%s",
+            "budget.%s budget=%s level=%s owner=%s used=%r amount=%r",
             *("exhausted" if kind == "hard" else "warned", budget.id, budget.level),
-            *(window.owner, usd(used), usd(budget.amount)),
+            *(window.owner, written(used, unit), written(budget.amount, unit)),
         )
         if self._url is None or self._fetch is None:
             return
@@ -73,9 +73,8 @@ class Alerts:
             "owner": window.owner,
             "model": budget.model,
             "period": budget.period,
-            "used_usd": usd(used),
-            "amount_usd": usd(budget.amount),
-            "soft_usd": None if budget.soft is None else usd(budget.soft),
+            "unit": unit,
+            **_amounts(budget, used),
             "at": int(time()),
         }
         try:
@@ -92,3 +91,11 @@ class Alerts:
             failed = True
         if failed:
             self._unsent.inc()
+
+
+def _amounts(budget: Budget, used: int) -> dict[str, object]:
+    """Dollars as decimals in texts; tokens and requests as numbers."""
+    amounts = {"used": used, "amount": budget.amount, "soft": budget.soft}
+    if budget.unit != "usd":
+        return dict(amounts)
+    return {f"{name}_usd": None if each is None else usd(each) for name, each in amounts.items()}

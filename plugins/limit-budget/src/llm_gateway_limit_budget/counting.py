@@ -26,15 +26,15 @@ class Counting:
         self._store = store
         self._hopeless_until = 0.0
 
-    async def take(self, windows: Sequence[Window], hold: int) -> Grant | Denial:
-        """`hold` out of each window, or nothing; `remaining` begins with the windows'.
+    async def take(self, windows: Sequence[Window], amounts: Sequence[int]) -> Grant | Denial:
+        """Its amount out of each window, or nothing; `remaining` begins with the windows'.
 
         Raises what the state and the store raise: they cannot be reached.
         """
         now = time()
         takes = [
-            Take(each.key, hold, each.budget.amount, "window", seconds=each.seconds(now))
-            for each in windows
+            Take(each.key, amount, each.budget.amount, "window", seconds=each.seconds(now))
+            for each, amount in zip(windows, amounts, strict=True)
         ]
         takes += [Take(each.marker, 0, 1, "window", seconds=each.seconds(now)) for each in windows]
         for _ in range(TRIES):

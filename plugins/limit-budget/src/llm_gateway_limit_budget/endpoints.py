@@ -1,4 +1,4 @@
-"""``/admin/v1/budgets``; every change is audited and made known."""
+"""``/admin/v1/budgets`` and ``/admin/v1/quotas``; every change is audited and made known."""
 
 from collections.abc import Callable
 from time import time
@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from llm_gateway_api import Audit, AuditEvent, EndpointRequest, EndpointResponse, StateBackend
 
-from llm_gateway_limit_budget.repository import Repository, read
+from llm_gateway_limit_budget.repository import NewBudget, NewQuota, Repository, read
 
 TOPIC = "identity"  # whoever keeps callers in memory listens to it
 
@@ -19,16 +19,27 @@ class Administration:
         self._audit = audit
 
     async def list_budgets(self, request: EndpointRequest) -> EndpointResponse:
+        return _answer({"budgets": await self._all(request, money=True)})
+
+    async def list_quotas(self, request: EndpointRequest) -> EndpointResponse:
+        return _answer({"quotas": await self._all(request, money=False)})
+
+    async def _all(self, request: EndpointRequest, *, money: bool) -> list[dict[str, Any]]:
         query = request.query
-        found = await self._repository.all(query.get("level"), query.get("owner"))
-        return _answer({"budgets": found})
+        level, owner = query.get("level"), query.get("owner")
+        return await self._repository.all(money=money, level=level, owner=owner)
 
     async def put_budget(self, request: EndpointRequest) -> EndpointResponse:
-        new = read(request.body)
+        new = read(request.body, NewBudget)
         detail = {"level": new.level, "owner": new.owner, "amount_usd": str(new.amount_usd)}
-        return self._changed(
-            await self._repository.put(new, self._told(request, "budget.set", detail))
-        )
+        tell = self._told(request, "budget.set", detail)
+        return self._changed(await self._repository.put(new, tell))
+
+    async def put_quota(self, request: EndpointRequest) -> EndpointResponse:
+        new = read(request.body, NewQuota)
+        detail = {"level": new.level, "owner": new.owner, new.unit: str(new.amount)}
+        tell = self._told(request, "quota.set", detail)
+        return self._changed(await self._repository.put(new, tell))
 
     async def delete_budget(self, request: EndpointRequest) -> EndpointResponse:
         budget = request.match["id"]

@@ -51,6 +51,11 @@ class Estimator:
             nano = max(nano, total * NANO)
         return int(nano.to_integral_value(ROUND_CEILING))
 
+    def tokens(self, head: RequestHead, tenant: str | None, offers: Sequence[ModelInfo]) -> int:
+        """Tokens to reserve: the most that one of `offers` may read and write."""
+        found = offers or (ModelInfo(head.model),)
+        return max(self._input(head, each) + self._output(head, tenant, each) for each in found)
+
     def learn(self, head: RequestHead, tenant: str | None, usage: Usage) -> None:
         if usage.input_total > 0:
             self._bytes.learn(min(max(len(head.body) / usage.input_total, 1.0), 100.0))

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN
@@ -16,7 +16,7 @@ from llm_gateway_limit_budget.counting import Counting
 from llm_gateway_limit_budget.estimate import NANO, Estimator
 from llm_gateway_limit_budget.periods import Window, window
 from llm_gateway_limit_budget.settings import BudgetSettings
-from llm_gateway_limit_budget.spending import usd
+from llm_gateway_limit_budget.spending import written
 
 log = logging.getLogger("llm_gateway_limit_budget")
 TRUE_SECONDS = 30.0
@@ -32,25 +32,23 @@ _UNPRICED = gw.Refusal(
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """Nano-dollars that one step took out of every window, and where they are counted."""
+    """What one step took: of each window an amount in its unit, and where that is counted."""
 
     grant: gw.Grant
     state: gw.StateBackend
-    nano: int
+    windows: tuple[Window, ...]
+    amounts: tuple[int, ...]
 
 
 class Held(msgspec.Struct, frozen=True):
     """What a reservation remembers until it is settled; it grows when a dearer deployment than
-    those foreseen is to answer."""
+    those foreseen is to answer. `sizes` is what is held, by unit."""
 
     holds: tuple[Hold, ...]
     windows: tuple[Window, ...]
+    sizes: Mapping[str, int]
     head: gw.RequestHead
     tenant: str | None
-
-    @property
-    def nano(self) -> int:
-        return sum(each.nano for each in self.holds)
 
 
 class BudgetLimiter:
@@ -105,32 +103,34 @@ class BudgetLimiter:
         windows = tuple(_windows(arrival.principal, head.model))
         if not windows or head.operation == "count_tokens":
             return gw.Reservation()
-        nano = self._hold(arrival, head)
-        if isinstance(nano, gw.Refusal):
-            return nano
-        hold = await self._taken(windows, nano)
+        sizes = self._sizes(arrival, head, {each.budget.unit for each in windows})
+        if isinstance(sizes, gw.Refusal):
+            return sizes
+        hold = await self._taken(windows, sizes)
         if isinstance(hold, gw.Refusal):
             return hold
         holds = (hold,) if hold is not None else ()
-        return gw.Reservation(Held(holds, windows, head, arrival.principal.tenant))
+        return gw.Reservation(Held(holds, windows, sizes, head, arrival.principal.tenant))
 
     async def cover(
         self, reservation: gw.Reservation, target: gw.Target
     ) -> gw.Reservation | gw.Refusal:
         held = reservation.token
-        if not isinstance(held, Held):
+        if not isinstance(held, Held) or "usd" not in held.sizes:
             return reservation
         price = self._price(target)
         if price is None:
             allowed = self._settings.unknown_price == "allow"
             return reservation if allowed else _UNPRICED
         nano = self._estimator.hold(held.head, held.tenant, [(price, self._targets.info(target))])
-        hold = await self._taken(held.windows, nano - held.nano)
+        more = {"usd": nano - held.sizes["usd"]}
+        hold = await self._taken(held.windows, more)
         if isinstance(hold, gw.Refusal):
             return hold
         if hold is None:
             return reservation
-        return gw.Reservation(msgspec.structs.replace(held, holds=(*held.holds, hold)))
+        sizes, holds = {**held.sizes, "usd": nano}, (*held.holds, hold)
+        return gw.Reservation(msgspec.structs.replace(held, holds=holds, sizes=sizes))
 
     async def settle(self, reservation: gw.Reservation, settlement: gw.Settlement) -> None:
         held = reservation.token
@@ -138,30 +138,36 @@ class BudgetLimiter:
             return
         if settlement.usage is not None and settlement.target is not None:
             self._estimator.learn(held.head, held.tenant, settlement.usage)
-        cost = _charged(held, settlement)
-        if held.holds and held.holds[0].state is self._state:
-            for window in held.windows:
-                if window.key in self._left:
-                    self._left[window.key] += held.nano - cost
+        charged = _charged(held.sizes, settlement)
+        due = {each.key: charged[each.budget.unit] for each in held.windows}
         for each in held.holds:
-            await self._settle(each, cost)
-            cost = 0  # the first one of them is charged
+            # Whichever took from a window first is charged for it, a later one is given back.
+            amounts = [due.pop(window.key, 0) for window in each.windows]
+            if each.state is self._state:
+                for window, took, used in zip(each.windows, each.amounts, amounts, strict=True):
+                    if window.key in self._left:
+                        self._left[window.key] += took - used
+            await self._settle(each, amounts)
 
-    async def _settle(self, hold: Hold, cost: int) -> None:
-        amounts = [cost if each.amount == hold.nano else 0 for each in hold.grant.takes]
+    async def _settle(self, hold: Hold, amounts: list[int]) -> None:
+        amounts += [0] * (len(hold.grant.takes) - len(amounts))  # the markers
         try:
             await hold.state.settle(hold.grant, amounts)
         except Exception as error:
             log.warning("budget.owed error=%s", type(error).__name__)
             self._owed = [*self._owed[-MAX_KEPT:], (hold.state, hold.grant, amounts)]
 
-    async def _taken(self, windows: Sequence[Window], nano: int) -> Hold | gw.Refusal | None:
-        """`nano` out of all of `windows`; None where nothing is to be taken."""
-        if nano <= 0:
+    async def _taken(
+        self, windows: Sequence[Window], sizes: Mapping[str, int]
+    ) -> Hold | gw.Refusal | None:
+        """What `sizes` says, by unit, out of all of `windows`; None where that is nothing."""
+        windows = tuple(each for each in windows if sizes.get(each.budget.unit, 0) > 0)
+        if not windows:
             return None
+        amounts = tuple(sizes[each.budget.unit] for each in windows)
         state = self._state
         try:
-            answer = await self._counting.take(windows, nano)
+            answer = await self._counting.take(windows, amounts)
         except Exception as error:
             if self._settings.fail == "closed":
                 raise
@@ -170,41 +176,46 @@ class BudgetLimiter:
             log.warning("budget.degraded error=%s", type(error).__name__)
             self._degraded.inc()
             state = self._local
-            answer = await state.take(self._shares(windows, nano))
+            answer = await state.take(self._shares(windows, amounts))
         if isinstance(answer, gw.Denial):
-            return self._no(windows, answer, nano)
+            return self._no(windows[answer.index], answer, amounts[answer.index])
         self._note(windows, answer, shared=state is self._state)
-        return Hold(answer, state, nano)
+        return Hold(answer, state, windows, amounts)
 
-    def _hold(self, arrival: gw.Arrival, head: gw.RequestHead) -> int | gw.Refusal:
-        """Nano-dollars to reserve; 0 where nothing can cost anything."""
+    def _sizes(
+        self, arrival: gw.Arrival, head: gw.RequestHead, units: Set[str]
+    ) -> dict[str, int] | gw.Refusal:
+        """What to reserve of each of `units`; no dollars where nothing can cost anything."""
         model = arrival.principal.renamed.get(head.model, head.model)
         asked = gw.Asked(arrival, model, head.operation, head.stream, len(head.body), False, False)
         candidates = self._targets.candidates(asked)
-        priced = [
-            (price, self._targets.info(each))
-            for each in candidates
-            if (price := self._price(each)) is not None
-        ]
-        if priced or not candidates:
-            return self._estimator.hold(head, arrival.principal.tenant, priced)
-        return 0 if self._settings.unknown_price == "allow" else _UNPRICED
+        offers = [(self._price(each), self._targets.info(each)) for each in candidates]
+        sizes = {"requests": 1} if "requests" in units else {}
+        tenant = arrival.principal.tenant
+        if "tokens" in units:
+            sizes["tokens"] = self._estimator.tokens(head, tenant, [info for _, info in offers])
+        if "usd" in units:
+            priced = [(price, info) for price, info in offers if price is not None]
+            if not priced and candidates and self._settings.unknown_price != "allow":
+                return _UNPRICED
+            sizes["usd"] = self._estimator.hold(head, tenant, priced)
+        return sizes
 
     def _price(self, target: gw.Target) -> gw.Price | None:
         return None if self._prices is None else self._prices.price(target)
 
-    def _shares(self, windows: Sequence[Window], hold: int) -> list[gw.Take]:
+    def _shares(self, windows: Sequence[Window], amounts: Sequence[int]) -> list[gw.Take]:
         """This worker's share of what was last known to be left."""
         now = time()
         return [
             gw.Take(
                 f"{each.key}:alone",
-                hold,
+                amount,
                 max(0, self._left.get(each.key, each.budget.amount)) // self._share,
                 "window",
                 seconds=each.seconds(now),
             )
-            for each in windows
+            for each, amount in zip(windows, amounts, strict=True)
         ]
 
     def _note(self, windows: Sequence[Window], grant: gw.Grant, *, shared: bool) -> None:
@@ -219,8 +230,7 @@ class BudgetLimiter:
             if soft is not None and used >= soft:
                 self._alerts.raise_for(each, "soft", used)
 
-    def _no(self, windows: Sequence[Window], denial: gw.Denial, hold: int) -> gw.Refusal:
-        which = windows[denial.index]
+    def _no(self, which: Window, denial: gw.Denial, amount: int) -> gw.Refusal:
         budget, left = which.budget, denial.remaining[denial.index]
         self._refused(budget.level).inc()
         self._alerts.raise_for(which, "hard", budget.amount - left)
@@ -229,12 +239,13 @@ class BudgetLimiter:
             at = datetime.fromtimestamp(which.end, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             again = f"It begins anew at {at}."
         model = "" if budget.model is None else f" for {budget.model}"
+        kind, may = ("budget", "cost") if budget.unit == "usd" else ("quota", "take")
+        whole, rest = written(budget.amount, budget.unit), written(max(0, left), budget.unit)
         return gw.Refusal(
             402,
             "insufficient_quota",
-            f"The {budget.period} budget of this {budget.level}{model}, {usd(budget.amount)} USD,"
-            f" has {usd(max(0, left))} USD left, and this request may cost {usd(hold)} USD."
-            f" {again}",
+            f"The {budget.period} {kind} of this {budget.level}{model}, {whole}, has {rest} left,"
+            f" and this request may {may} {written(amount, budget.unit)}. {again}",
         )
 
     async def _tend(self) -> None:
@@ -285,9 +296,14 @@ def _windows(principal: gw.Principal, model: str) -> list[Window]:
     ]
 
 
-def _charged(held: Held, settlement: gw.Settlement) -> int:
-    """Nano-dollars: the cost; all that was held where an answer's cost is not known; nothing
-    where there was no answer."""
+def _charged(sizes: Mapping[str, int], settlement: gw.Settlement) -> dict[str, int]:
+    """By unit: what it came to; all that was held where an answer does not say; nothing where
+    there was no answer. A request that a deployment was asked is one in any case."""
+    asked = settlement.target is not None
+    kept = sizes if asked and settlement.answered else {}
+    charged = {"requests": int(asked), "usd": kept.get("usd", 0), "tokens": kept.get("tokens", 0)}
     if settlement.cost is not None:
-        return int((settlement.cost * NANO).to_integral_value(ROUND_HALF_EVEN))
-    return held.nano if settlement.target is not None and settlement.answered else 0
+        charged["usd"] = int((settlement.cost * NANO).to_integral_value(ROUND_HALF_EVEN))
+    if settlement.usage is not None:
+        charged["tokens"] = settlement.usage.input_total + settlement.usage.output_total
+    return charged

@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from llm_gateway_limit_budget.settings import BudgetSettings
 
 PATH = "plugins.limit_budget"
-_BUDGETS = "/admin/v1/budgets"
+_BUDGETS, _QUOTAS = "/admin/v1/budgets", "/admin/v1/quotas"
 _ROUTES: tuple[tuple[str, str, Literal["operator", "admin"], str, str], ...] = (
     ("GET", _BUDGETS, "operator", "list_budgets", "Budgets and what is spent of them"),
     ("PUT", _BUDGETS, "admin", "put_budget", "Set the budget of a tenant or key"),
     ("DELETE", f"{_BUDGETS}/{{id}}", "admin", "delete_budget", "Delete a budget"),
+    ("GET", _QUOTAS, "operator", "list_quotas", "Quotas and what is used of them"),
+    ("PUT", _QUOTAS, "admin", "put_quota", "Set the quota of a tenant or key"),
+    ("DELETE", f"{_QUOTAS}/{{id}}", "admin", "delete_budget", "Delete a quota"),
 )
 
 
@@ -42,8 +45,13 @@ def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
 
 @gw.hookimpl
 def llm_gateway_commands() -> list[gw.CommandSpec]:
-    load = "llm_gateway_limit_budget.commands:budgets"
-    return [gw.CommandSpec("budgets", load, "Budgets of tenants and keys: list, set, delete.")]
+    load = "llm_gateway_limit_budget.commands"
+    return [
+        gw.CommandSpec(
+            "budgets", f"{load}:budgets", "Budgets of tenants and keys: list, set, delete."
+        ),
+        gw.CommandSpec("quotas", f"{load}:quotas", "Quotas of tokens and requests, likewise."),
+    ]
 
 
 @gw.hookimpl

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from time import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -28,22 +28,33 @@ _OWNERS = {
     "key": "SELECT id FROM api_keys WHERE id = :owner AND revoked_at IS NULL",
 }
 _SAME = (
-    "level = :level AND owner = :owner AND period = :period AND deleted_at IS NULL "
+    "level = :level AND owner = :owner AND period = :period AND unit = :unit "
+    "AND deleted_at IS NULL "
     "AND COALESCE(model, '') = COALESCE(CAST(:model AS TEXT), '')"
 )
-_VALUES = ("id", "level", "owner", "model", "amount", "soft", "period", "zone", "now", "version")
+_VALUES = {
+    "id": "id",
+    "level": "level",
+    "owner": "owner",
+    "model": "model",
+    "amount_nano": "amount",
+    "soft_nano": "soft",
+    "period": "period",
+    "zone": "zone",
+    "created_at": "now",
+    "updated_at": "now",
+    "version": "version",
+    "unit": "unit",
+}
+T = TypeVar("T", bound="NewBudget | NewQuota")
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
-class NewBudget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`amount_usd` and `soft_usd` are decimals (a number, or a text to be exact); a budget of 0
-    blocks what costs anything."""
-
+class _New(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     level: Literal["tenant", "key"]
     owner: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    amount_usd: str | int | float
     period: Literal["day", "week", "month", "total"]
     zone: str = "UTC"
-    soft_usd: str | int | float | None = None
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
 
     def __post_init__(self) -> None:
@@ -53,10 +64,38 @@ class NewBudget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"{self.zone!r} is no time zone; write UTC or Europe/Berlin") from None
 
 
-def read(body: bytes) -> NewBudget:
+class NewBudget(_New, frozen=True, kw_only=True):
+    """`amount_usd` and `soft_usd` are decimals (a number, or a text to be exact); a budget of 0
+    blocks what costs anything."""
+
+    amount_usd: str | int | float
+    soft_usd: str | int | float | None = None
+
+    @property
+    def unit(self) -> str:
+        return "usd"
+
+    def amounts(self) -> tuple[int, int | None]:
+        """The whole, and from where on it warns. Raises `MalformedBodyError`."""
+        soft = None if self.soft_usd is None else nano(self.soft_usd, "soft_usd")
+        return nano(self.amount_usd, "amount_usd"), soft
+
+
+class NewQuota(_New, frozen=True, kw_only=True):
+    """A quota of 0 blocks."""
+
+    unit: Literal["tokens", "requests"]
+    amount: Count
+    soft: Count | None = None
+
+    def amounts(self) -> tuple[int, int | None]:
+        return self.amount, self.soft
+
+
+def read(body: bytes, kind: type[T]) -> T:
     """Raises `MalformedBodyError` naming the field."""
     try:
-        return msgspec.json.decode(body or b"{}", type=NewBudget)
+        return msgspec.json.decode(body or b"{}", type=kind)
     except (msgspec.DecodeError, UnicodeError) as error:
         text, _, path = str(error).partition(" - at `$")
         field = path.rstrip("`").lstrip(".") or None
@@ -68,9 +107,13 @@ class Repository:
         self._store = store
         self._state = state
 
-    async def all(self, level: str | None = None, owner: str | None = None) -> list[dict[str, Any]]:
-        """Budgets with what is spent of them in their present window; exact, from the ledger."""
+    async def all(
+        self, *, money: bool, level: str | None = None, owner: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Budgets, or quotas, with what is used of them in their present window; exact, from
+        the ledger."""
         where, params = ["deleted_at IS NULL"], dict[str, SQLValue]()
+        where.append("unit = 'usd'" if money else "unit <> 'usd'")
         for name, value in (("level", level), ("owner", owner)):
             if value is not None:
                 where.append(f"{name} = :{name}")
@@ -80,16 +123,16 @@ class Repository:
         )
         return [await self._shown(each) for each in rows]
 
-    async def put(self, new: NewBudget, tell: Callable[[str], None]) -> dict[str, Any]:
-        """Make a budget, or change the one of the same owner, period and model."""
+    async def put(self, new: NewBudget | NewQuota, tell: Callable[[str], None]) -> dict[str, Any]:
+        """Make a budget or quota, or change the one of the same owner, period, model and unit."""
         given: dict[str, SQLValue] = {
             "level": new.level,
             "owner": new.owner,
             "model": new.model,
             "period": new.period,
+            "unit": new.unit,
         }
-        amount = nano(new.amount_usd, "amount_usd")
-        soft = None if new.soft_usd is None else nano(new.soft_usd, "soft_usd")
+        amount, soft = new.amounts()
         async with self._changing() as (queries, version):
             if not await queries.fetch(_OWNERS[new.level], {"owner": new.owner}):
                 raise NotFoundError(f"There is no {new.level} {new.owner!r}.", param="owner")
@@ -108,10 +151,9 @@ class Repository:
                     {**changed, "id": known[0]["id"]},
                 )
             else:
-                values = ", ".join(f":{each}" for each in _VALUES)
+                values = ", ".join(f":{each}" for each in _VALUES.values())
                 rows = await queries.fetch(
-                    "INSERT INTO budgets (id, level, owner, model, amount_nano, soft_nano, period, "
-                    f"zone, created_at, version, updated_at) VALUES ({values}, :now) RETURNING *",
+                    f"INSERT INTO budgets ({', '.join(_VALUES)}) VALUES ({values}) RETURNING *",
                     {**given, **changed, "id": f"bud_{secrets.token_hex(8)}"},
                 )
             tell(str(rows[0]["id"]))
@@ -140,6 +182,7 @@ class Repository:
         budget = _budget(row)
         now = window(budget, str(row["owner"]), time())
         used = await spent(self._store, now)
+        held = max(0, await self._counted(now.key) - used)
         return {
             "id": budget.id,
             "level": budget.level,
@@ -147,10 +190,7 @@ class Repository:
             "model": budget.model,
             "period": budget.period,
             "zone": budget.zone,
-            "amount_usd": usd(budget.amount),
-            "soft_usd": None if budget.soft is None else usd(budget.soft),
-            "spent_usd": usd(used),
-            "held_usd": usd(max(0, await self._counted(now.key) - used)),
+            **_amounts(budget, used, held),
             "window_start": now.start,
             "window_end": now.end,
         }
@@ -178,9 +218,23 @@ def nano(amount: str | int | float, field: str) -> int:
     return int(found)
 
 
+def _amounts(budget: Budget, used: int, held: int) -> dict[str, object]:
+    """Of money as decimals in texts, of tokens and requests as numbers."""
+    if budget.unit != "usd":
+        amounts = {"amount": budget.amount, "soft": budget.soft, "used": used, "held": held}
+        return {"unit": budget.unit, **amounts}
+    return {
+        "amount_usd": usd(budget.amount),
+        "soft_usd": None if budget.soft is None else usd(budget.soft),
+        "spent_usd": usd(used),
+        "held_usd": usd(held),
+    }
+
+
 def _budget(row: Row) -> Budget:
     amount, soft, model = row["amount_nano"], row["soft_nano"], row["model"]
     period: Any = row["period"]
+    unit: Any = row["unit"]
     return Budget(
         id=str(row["id"]),
         level=str(row["level"]),
@@ -189,4 +243,5 @@ def _budget(row: Row) -> Budget:
         zone=str(row["zone"]),
         soft=soft if isinstance(soft, int) else None,
         model=model if isinstance(model, str) else None,
+        unit=unit,
     )
