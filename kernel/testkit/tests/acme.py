@@ -55,6 +55,8 @@ class Acme:
         self._headers = {"x-key": settings.api_key.get_secret_value()}
 
     def encode(self, request: gw.ChatRequest) -> gw.UpstreamRequest:
+        for tool in request.tools or ():
+            raise gw.unsupported_tool(tool)
         says = [each.role for each in request.messages]
         body = json.dumps({"model": request.model, "turns": says}).encode()
         left = (*request.params, *request.extra)

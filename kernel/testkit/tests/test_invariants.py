@@ -74,6 +74,11 @@ def test_field_that_is_lost_in_silence_is_caught() -> None:
         invariants.check_unknown(Silent(), gw.ChatRequest("m", ()))
 
 
+def test_tool_of_another_vendor_that_is_lost_in_silence_is_caught() -> None:
+    with pytest.raises(AssertionError, match="lost in silence"):
+        invariants.check_foreign_tool(Silent(), gw.ChatRequest("m", ()))
+
+
 def test_status_with_a_wrong_class_is_caught() -> None:
     with pytest.raises(AssertionError, match="400 is server_error"):
         invariants.check_table(Silent())

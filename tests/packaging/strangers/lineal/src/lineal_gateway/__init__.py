@@ -8,13 +8,10 @@ from pydantic import Field, HttpUrl, SecretStr
 
 F = gw.FailureClass
 CLASSES = {
-    400: F.CALLER_FAULT,
-    401: F.CREDENTIAL_REFUSED,
+    **dict.fromkeys((400, 413, 422), F.CALLER_FAULT),
+    **dict.fromkeys((401, 403), F.CREDENTIAL_REFUSED),
     402: F.ACCOUNT_EMPTY,
-    403: F.CREDENTIAL_REFUSED,
     404: F.MODEL_GONE,
-    413: F.CALLER_FAULT,
-    422: F.CALLER_FAULT,
     429: F.RATE_LIMITED,
 }
 
@@ -54,6 +51,8 @@ class Lineal:
         self._headers = {"x-key": settings.api_key.get_secret_value()}
 
     def encode(self, request: gw.ChatRequest) -> gw.UpstreamRequest:
+        for tool in request.tools or ():
+            raise gw.unsupported_tool(tool)
         turns = [
             f"{each.role}: {part.text}"
             for each in request.messages
