@@ -155,3 +155,30 @@ def test_providers_of_the_key() -> None:
 
     assert decision.ranking is not None and names(decision.ranking) == "bc"
     assert ("one/a", "not allowed for this key") in decision.removed
+
+
+class Few:
+    """Takes the heaviest away from callers that are bound; asked for no other."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def applies(self, asked: gw.Asked) -> bool:
+        return asked.arrival.principal.regions is not None
+
+    def keep(self, asked: gw.Asked, candidate: gw.Target) -> str | None:
+        self.asked += 1
+        return "too heavy" if candidate is A else None
+
+
+def test_a_filter_that_does_not_apply_costs_nothing_and_one_that_does_is_asked_each_time() -> None:
+    """Whoever asked before: the quick way is for requests that no filter is about."""
+    few = Few()
+    made = router(Turns(a=9.0), filters=(("few", few),))
+
+    for _ in range(2):
+        assert made.plan(ask())[0] is A
+        assert few.asked == 0
+        assert A not in made.plan(ask(regions=frozenset({"eu"})))
+        assert few.asked > 0
+        few.asked = 0

@@ -56,6 +56,15 @@ class SupportsTarget(Protocol):
         """The matching rule's name and its provider, or None."""
 
 
+@runtime_checkable
+class SupportsApplies(Protocol):
+    """A routing filter that has nothing to say of most requests: those keep the quick way, on
+    which no candidate is looked at. Raising: refused, as a filter is."""
+
+    def applies(self, asked: Asked) -> bool:
+        """Whether `keep` may take a candidate away; asked once for a request, before any."""
+
+
 class RoutingScorer(Protocol):
     """Prefers candidates, whatever the strategy. An exception is logged and prefers nobody.
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 from llm_gateway_api import (
     Arrival,
@@ -19,6 +19,7 @@ from llm_gateway_api import (
     Provider,
     RoutingFilter,
     RoutingStrategy,
+    SupportsApplies,
     SupportsFollowing,
     SupportsTarget,
     Target,
@@ -27,6 +28,8 @@ from msgspec import structs
 
 from llm_gateway.matrix import Matrix
 from llm_gateway.ranking import Ranking, Scorers, ranked
+
+Filters: TypeAlias = Sequence[tuple[str, RoutingFilter]]
 
 MAX_MADE = 1000  # targets that are kept: clients name models as they like
 
@@ -92,7 +95,7 @@ class Router:
     instances: Mapping[str, Instance]
     entries: Mapping[str, tuple[Target, ...]]
     default: str | None
-    filters: Sequence[tuple[str, RoutingFilter]]
+    filters: Filters
     rules: Sequence[SupportsTarget]
     strategy: RoutingStrategy | None
     fallback: bool = True
@@ -147,27 +150,37 @@ class Router:
         self, asked: Asked, candidates: Sequence[Target], removed: list[tuple[str, str]]
     ) -> Sequence[Target]:
         """Those that no filter takes away; `removed` says why the others are not among them."""
-        principal = asked.arrival.principal
-        if not self.filters and principal.providers is None:
+        filters = [pair for pair, able in self._able if able is None or able.applies(asked)]
+        if not filters and asked.arrival.principal.providers is None:
             served = self._served.get(id(candidates))
             if served is not None and served[0] is candidates and served[1]:
                 return served[1]
-        return [each for each in candidates if self._keeps(asked, each, removed)]
+        return [each for each in candidates if self._keeps(asked, each, removed, filters)]
 
-    def _keeps(self, asked: Asked, target: Target, removed: list[tuple[str, str]]) -> bool:
-        reason = self._against(asked, target)
+    @cached_property
+    def _able(self) -> Sequence[tuple[tuple[str, RoutingFilter], SupportsApplies | None]]:
+        """Each filter, and what may say that it has nothing to say of a request."""
+        return [
+            (pair, pair[1] if isinstance(pair[1], SupportsApplies) else None)
+            for pair in self.filters
+        ]
+
+    def _keeps(
+        self, asked: Asked, target: Target, removed: list[tuple[str, str]], filters: Filters
+    ) -> bool:
+        reason = self._against(asked, target, filters)
         if reason is None:
             return True
         removed.append((target.name, reason))
         return False
 
-    def _against(self, asked: Asked, target: Target) -> str | None:
+    def _against(self, asked: Asked, target: Target, filters: Filters) -> str | None:
         principal = asked.arrival.principal
         if principal.providers is not None and target.provider not in principal.providers:
             return "not allowed for this key"
         if target.weight <= 0:
             return "weight 0"
-        for name, each in self.filters:
+        for name, each in filters:
             if (reason := each.keep(asked, target)) is not None:
                 return f"{name}: {reason}"
         return None
@@ -253,7 +266,7 @@ class Router:
     def candidates(self, asked: Asked) -> Sequence[Target]:
         """Where the request may go, unordered; nowhere is no error here."""
         try:
-            return [each for each in self.resolve(asked) if self._keeps(asked, each, [])]
+            return self._kept(asked, self.resolve(asked), [])
         except ModelNotFoundError:
             return ()
 

@@ -157,7 +157,9 @@ def _print_health(found: Health, detailed: bool) -> None:
 
 def _state(value: object) -> str:
     if isinstance(value, dict):
-        state = value.get("status") or value.get("state")
+        state, reason = value.get("status") or value.get("state"), value.get("reason")
+        if state and reason:
+            return f"{state} ({reason})"
         return str(state) if state else msgspec.json.encode(value).decode()
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 

@@ -6,6 +6,9 @@ import llm_gateway_api as gw
 class Residency:
     """Meets `RoutingFilter`."""
 
+    def applies(self, asked: gw.Asked) -> bool:
+        return asked.arrival.principal.regions is not None
+
     def keep(self, asked: gw.Asked, candidate: gw.Target) -> str | None:
         allowed = asked.arrival.principal.regions
         if allowed is None:
@@ -13,9 +16,10 @@ class Residency:
         region = candidate.region
         if region is None:
             return "it has no region, and the caller is bound to some"
-        if any(region == each or region.startswith(f"{each}-") for each in allowed):
+        if region in allowed or any(region.startswith(f"{each}-") for each in allowed):
             return None
         return f"its region {region} is none of the caller's"
 
 
 _: type[gw.RoutingFilter] = Residency
+__: type[gw.SupportsApplies] = Residency
