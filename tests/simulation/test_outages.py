@@ -249,7 +249,7 @@ class World:
         self.pipeline = Pipeline(
             generation=1,
             screens=Screens(),
-            reserving=unused,
+            reserving=self,  # type: ignore[arg-type]  # only `cover` is asked
             accounting=unused,
             caching=self,  # type: ignore[arg-type]  # only `keep` is asked
             router=Router({}, {"m": targets}, None, (), (), SmoothWeighted()),
@@ -283,6 +283,9 @@ class World:
 
     def keep(self, call: Call, seen: gw.Asked) -> None:
         """No cache here."""
+
+    async def cover(self, reserved: object, target: gw.Target) -> None:
+        """No budgets either."""
 
     # --- traffic -----------------------------------------------------------------------
 
