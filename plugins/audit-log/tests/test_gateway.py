@@ -3,16 +3,27 @@
 import asyncio
 import json
 import resource
+import shutil
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+from llm_gateway_testkit import servers
 from llm_gateway_testkit.gateway import API_KEY, Gateway, running_gateway
 from llm_gateway_testkit.rawclient import call
 
 ADMIN = "admin-key-0123456789abcdef"
 BODY = {"model": "simulated", "messages": [{"role": "user", "content": "a private matter"}]}
+
+
+@pytest.fixture
+def postgres() -> Iterator[servers.Server]:
+    with servers.postgres() as server:
+        yield server
 
 
 def config(**settings: Any) -> dict[str, Any]:
@@ -98,3 +109,134 @@ async def test_what_cannot_be_recorded_is_not_done(tmp_path: Path) -> None:
 
     assert (refused.status, refused.json["error"]["code"]) == (503, "audit_unavailable")
     assert after.status == 401
+
+
+async def test_what_cannot_be_recorded_is_done_and_counted_where_that_is_the_policy(
+    tmp_path: Path,
+) -> None:
+    async with running_gateway(config(fail="open"), env(tmp_path)) as gateway:
+        url = f"{gateway.url}/v1/chat/completions"
+        limit = (0, resource.RLIM_INFINITY)
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, limit)
+        refused = await call(url, BODY, key="wrong-key-0123456789")
+        page = await call(f"{gateway.metrics_url}/metrics")
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, unlimited)
+
+    assert refused.status == 401
+    assert b"gateway_audit_log_lost_total 1\n" in page.body
+
+
+async def test_a_stopped_store_loses_nothing(tmp_path: Path, postgres: servers.Server) -> None:
+    """What happens meanwhile waits in the files, even over a restart, and arrives once."""
+    given = {**env(tmp_path), "DATABASE_URL": postgres.url}
+    async with running_gateway(config(), given, args=("--workers", "2")) as gateway:
+        url = f"{gateway.url}/v1/chat/completions"
+        await call(url, BODY, key="wrong-key-0123456789")
+        await on_record(gateway, "auth.refused")
+        postgres.stop()
+        for _ in range(5):
+            assert (await call(url, BODY, key="wrong-key-0123456789")).status in (401, 503)
+        written = (tmp_path / "audit" / "audit.jsonl").read_bytes().count(b"\n")
+    postgres.start()
+    async with running_gateway(config(), given, args=("--workers", "2")) as gateway:
+        await arrived(gateway, written)
+        code, broken = await command(gateway, "verify")
+
+    assert written >= 6
+    assert (code, broken) == (0, [])
+
+
+async def arrived(gateway: Gateway, many: int) -> None:
+    """Wait until the store has `many` records."""
+    async with asyncio.timeout(20):
+        while await records(gateway) < many:  # noqa: ASYNC110 - in another process
+            await asyncio.sleep(0.05)
+
+
+async def records(gateway: Gateway) -> int:
+    return len((await call(f"{gateway.url}/admin/v1/audit?limit=1000", key=ADMIN)).json["rows"])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("UPDATE audit_records SET peer = '10.0.0.1' WHERE seq = 2", "was changed"),
+        ("UPDATE audit_records SET at = at + 1 WHERE seq = 2", "was changed"),
+        ("UPDATE audit_records SET detail = '{}' WHERE seq = 2", "was changed"),
+        ("DELETE FROM audit_records WHERE seq = 2", "2 to 2 are missing"),
+        (
+            "UPDATE audit_records SET actor = NULL, tenant = NULL, subject = NULL, peer = NULL, "
+            "request_id = NULL, detail = '{}', salt = '' WHERE seq = 2",
+            "content is gone here",
+        ),
+    ],
+)
+async def test_an_edit_in_the_store_is_found_and_located(
+    tmp_path: Path, change: str, reason: str
+) -> None:
+    async with running_gateway(config(), env(tmp_path)) as gateway:
+        for _ in range(4):
+            await call(f"{gateway.url}/v1/chat/completions", BODY, key="wrong-key-0123456789")
+        await arrived(gateway, 4)
+        with sqlite3.connect(tmp_path / "gateway.db") as database:
+            database.execute(change)
+        code, broken = await command(gateway, "verify")
+
+    assert code == 1
+    assert broken[0]["where"] == "store"
+    assert reason in broken[0]["reason"]
+    assert broken[0]["seq"] == (3 if "missing" in reason else 2)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_an_erased_tenant_is_gone_from_the_record_and_the_chain_holds(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Content, addresses and names of keys are gone from the files and the store; the neighbour
+    and the erasure itself stay on record."""
+    given = env(tmp_path / "data")
+    if kind == "postgresql":
+        given["DATABASE_URL"] = request.getfixturevalue("postgres").url
+
+    async with running_gateway(config(content=True, key="seal"), given) as gateway:
+
+        async def admin(method: str, path: str, body: Any = None) -> Any:
+            url = f"{gateway.url}/admin/v1/{path}"
+            return (await call(url, body, key=ADMIN, method=method)).json
+
+        keys = {}
+        for tenant in ("acme_1", "acme_2"):
+            await admin("POST", "tenants", {"id": tenant})
+            keys[tenant] = (await admin("POST", "keys", {"tenant": tenant}))["key"]
+            body = {**BODY, "messages": [{"role": "user", "content": f"secret of {tenant}"}]}
+            url = f"{gateway.url}/v1/chat/completions"
+            assert (await call(url, body, key=keys[tenant])).status == 200
+        total = (tmp_path / "data" / "audit" / "audit.jsonl").read_bytes().count(b"\n")
+        await arrived(gateway, total)
+        done = await admin("POST", "tenants/acme_1/erase", {})
+        again = await admin("POST", "tenants/acme_1/erase", {})
+        await arrived(gateway, total + 6)
+        found = await command(gateway, "verify")
+        rows = (await admin("GET", "audit?limit=1000"))["rows"]
+        offline = tmp_path / "copy"
+        shutil.copytree(tmp_path / "data" / "audit", offline)
+        (tmp_path / "key").write_text("seal\n")
+        own = await command(
+            gateway, "verify", "--folder", str(offline), "--key-file", str(tmp_path / "key")
+        )
+        unsealed = await command(gateway, "verify", "--folder", str(offline))
+
+    assert done["failed"] == {}
+    assert done["erased"]["audit"] == again["erased"]["audit"] >= 4
+    files = b"".join(each.read_bytes() for each in offline.iterdir())
+    told = json.dumps([each for each in rows if not each["kind"].startswith("tenant.eras")])
+    key_id = keys["acme_1"].split("_")[1]
+    for text in ("secret of acme_1", key_id):
+        assert text.encode() not in files
+        assert text not in told
+    assert '"acme_1"' not in told.replace("/erase", "")
+    assert b"secret of acme_2" in files
+    assert {"tenant.erasure_begun", "tenant.erased", "audit.erased"} <= {r["kind"] for r in rows}
+    assert found == own == (0, [])
+    assert unsealed[0] == 1

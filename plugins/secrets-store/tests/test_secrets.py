@@ -263,8 +263,12 @@ async def test_what_is_done_is_on_record(tmp_path: Path) -> None:
         await secrets(gateway, "rotate", "a")
         await secrets(gateway, "delete", "a", "--force")
     lines = (tmp_path / "audit" / "audit.jsonl").read_text().splitlines()
-    events = [json.loads(line)["event"] for line in lines]
+    events = [json.loads(line) for line in lines]
 
-    found = [(e["kind"], e["subject"]) for e in events if e["kind"].startswith("secret.")]
+    found = [
+        (each["kind"], each["content"]["subject"])
+        for each in events
+        if each["kind"].startswith("secret.")
+    ]
     assert found == [("secret.set", "a"), ("secret.rotated", "a"), ("secret.deleted", "a")]
     assert CANARY not in "".join(lines)

@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import rich_click as click
@@ -73,13 +74,30 @@ def export(ctx: click.Context, window: str | None, form: str) -> None:
 
 
 @audit.command(context_settings=CONTEXT)
+@click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder audit/ of a data directory, or a copy: verified here, no gateway is asked.",
+)
+@click.option(
+    "--key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With --folder: a file with the key that seals the chain.",
+)
 @click.pass_context
-def verify(ctx: click.Context) -> None:
-    """Is the chain whole? The exit code is 1 where it is not, and each place is named."""
-    broken = ctx.obj.ask("GET", "/admin/v1/audit/verify")["broken"]
+def verify(ctx: click.Context, /, folder: Path | None, key_file: Path | None) -> None:
+    """Is the chain whole, over all files and in the store? The exit code is 1 where it is not,
+    and each place is named."""
+    if folder is not None:
+        from llm_gateway_audit_log.verifying import shown, verified_files
+
+        key = key_file.read_bytes().strip() if key_file is not None else b""
+        broken = shown(verified_files(key, folder)[0])
+    else:
+        broken = ctx.obj.ask("GET", "/admin/v1/audit/verify")["broken"]
     if ctx.obj.json or broken:
-        cells = [[each["chain"], str(each["seq"]), each["reason"]] for each in broken]
-        ctx.obj.show(("chain", "record", "reason"), cells, broken)
+        head = ("where", "chain", "seq", "reason")
+        ctx.obj.show(head, [[str(each[name]) for name in head] for each in broken], broken)
     else:
         click.echo("The chain is whole.")
     if broken:

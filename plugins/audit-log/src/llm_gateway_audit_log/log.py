@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import time
@@ -10,37 +11,21 @@ from time import time
 import msgspec
 from llm_gateway_api import AuditEvent, GatewayError, Metrics, Row, SQLParams, SQLValue, Store
 
-from llm_gateway_audit_log.chain import Broken, ChainFile, Record, lines, readable, verify
+from llm_gateway_audit_log import chain, files
+from llm_gateway_audit_log.files import ChainFiles
 from llm_gateway_audit_log.settings import AuditSettings
+from llm_gateway_audit_log.shipping import COLUMNS, Shipping
 
 log = logging.getLogger("llm_gateway_audit_log")
-COLUMNS = (
-    "chain",
-    "seq",
-    "at",
-    "kind",
-    "outcome",
-    "actor",
-    "tenant",
-    "subject",
-    "request_id",
-    "peer",
-    "detail",
-    "prev",
-    "hash",
-)
-INSERT = (
-    f"INSERT INTO audit_records ({', '.join(COLUMNS)}) "
-    f"VALUES ({', '.join(':' + each for each in COLUMNS)}) ON CONFLICT (chain, seq) DO NOTHING"
-)
 DAY_MS = 24 * 3600 * 1000
 RETIRE_SECONDS = 3600.0
 CLOSE_SECONDS = 5.0
-BATCH = 500
+PIECE = 5000
+_SHOWN = tuple(each for each in COLUMNS if each not in ("body", "salt"))
 
 
 class AuditLog:
-    """Meets `Auditor`. Between an event and the store lies the file, so that a stopped store
+    """Meets `Auditor`. Between an event and the store lie the files, so that a stopped store
     loses nothing."""
 
     def __init__(
@@ -48,8 +33,10 @@ class AuditLog:
     ) -> None:
         self._settings = settings
         self._store = store
-        self._chain = ChainFile(file_in(folder), key_of(settings))
-        self._shipped = 0
+        self._folder = folder_in(folder)
+        self._files = chain_files(settings, folder)
+        self._leader = -1
+        self._shipping = Shipping(store, self._folder) if store is not None else None
         self._records = metrics.counter(
             "gateway_audit_log_records_total", "events on record"
         ).value()
@@ -60,7 +47,7 @@ class AuditLog:
     def record(self, event: AuditEvent) -> None:
         """Raises `OSError` where it cannot be written and ``fail`` is ``closed``."""
         try:
-            self._chain.append(event)
+            self._files.append(event)
         except OSError:
             self._lost.inc()
             if self._settings.fail == "closed":
@@ -71,11 +58,15 @@ class AuditLog:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        self._chain.open()
+        self._files.open()
+        self._leader = os.open(self._folder / "ship.lock", os.O_CREAT | os.O_RDWR, 0o600)
         loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(self._ship_always(), name="ship audit")]
-        if self._store is not None and self._settings.retention_days is not None:
-            tasks.append(loop.create_task(self._retire_always(), name="retire audit"))
+        seconds = self._settings.ship_seconds
+        tasks = [loop.create_task(self._always(self._ship, seconds), name="ship audit")]
+        if self._settings.retention_days is not None:
+            tasks.append(
+                loop.create_task(self._always(self._retire, RETIRE_SECONDS), name="retire audit")
+            )
         try:
             yield
         finally:
@@ -83,28 +74,27 @@ class AuditLog:
                 task.cancel()
             await asyncio.wait(tasks)
             await self._last()
-            self._chain.close()
+            os.close(self._leader)
+            self._files.close()
 
-    async def _ship_always(self) -> None:
+    async def _always(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
         while True:
             try:
-                await self._ship()
+                await work()
             except (GatewayError, OSError) as error:
                 log.warning("audit.waiting %s", error)
-            except Exception:  # a store's bug must not end the shipping for good
+            except Exception:  # a store's bug must not end the work for good
                 log.exception("audit.failed")
-            await asyncio.sleep(self._settings.ship_seconds)
+            await asyncio.sleep(seconds)
 
     async def _ship(self) -> None:
-        """What the store lacks; after a start all is offered, and what is there stays as it is."""
-        records, end = self._chain.read(self._shipped)
-        if not records:
+        """One worker of the host does it, for as long as it lives."""
+        await asyncio.to_thread(self._files.sync)
+        if self._shipping is None or not files.locked(self._leader):
             return
-        await asyncio.to_thread(self._chain.sync)
-        if self._store is not None:
-            for at in range(0, len(records), BATCH):
-                await self._store.execute_many(INSERT, [_row(r) for r in records[at : at + BATCH]])
-        self._shipped = end
+        with files.maintenance(self._folder, wait=False) as quiet:
+            if quiet:
+                await self._shipping.ship()
 
     async def _last(self) -> None:
         try:
@@ -113,55 +103,65 @@ class AuditLog:
         except (GatewayError, OSError, TimeoutError):
             log.warning("audit.left records stay in the file for the next start")
 
-    async def _retire_always(self) -> None:
-        store, days = self._store, self._settings.retention_days
-        assert store is not None
+    async def _retire(self) -> None:
+        """Delete what is too old: rows in pieces, files as a whole."""
+        days = self._settings.retention_days
         assert days is not None
-        while True:
-            before = int(time() * 1000) - days * DAY_MS
-            try:
-                await store.execute("DELETE FROM audit_records WHERE at < :at", {"at": before})
-            except GatewayError as error:
-                log.warning("audit.waiting %s", error)
-            await asyncio.sleep(RETIRE_SECONDS)
+        before = int(time() * 1000) - days * DAY_MS
+        await asyncio.to_thread(self._retire_files, before)
+        deleted = PIECE if self._store is not None else 0
+        while deleted == PIECE and self._store is not None:
+            deleted = await self._store.execute(
+                "DELETE FROM audit_records WHERE (chain, seq) IN "
+                f"(SELECT chain, seq FROM audit_records WHERE at < :at LIMIT {PIECE})",
+                {"at": before},
+            )
+
+    def _retire_files(self, before: int) -> None:
+        with files.maintenance(self._folder, wait=True):
+            retired = retire(self._folder, self._files, before, self._in_store)
+        if retired:
+            log.info("audit.retired files=%d", len(retired))
+
+    def _in_store(self, record: chain.Record) -> bool:
+        """Whether the store has a record, or there is none that should; what waits for the
+        store stays, however old."""
+        return self._shipping is None or self._shipping.has(record)
 
 
-def file_in(folder: Path) -> Path:
-    return folder / "audit" / "audit.jsonl"
+def retire(
+    folder: Path, writer: ChainFiles, before: int, done: Callable[[chain.Record], bool]
+) -> Sequence[Path]:
+    """Delete the oldest full files whose records are all older than `before`. That they go is
+    put on record first, or a chain without its beginning would look tampered with."""
+    old: list[Path] = []
+    last: chain.Record | None = None
+    for path in files.full(folder):
+        newest = files.newest_of(path)
+        if newest is None or newest.at >= before or not done(newest):
+            break
+        old.append(path)
+        last = newest
+    if last is not None:
+        detail = {"up_to": str(last.seq), "hash": last.hash}
+        writer.append(AuditEvent(int(time() * 1000), chain.RETIRED, "ok", detail=detail))
+        writer.sync()
+        for path in old:
+            path.unlink()
+    return old
+
+
+def folder_in(data_dir: Path) -> Path:
+    return data_dir / "audit"
+
+
+def chain_files(settings: AuditSettings, data_dir: Path) -> ChainFiles:
+    size = settings.max_file_mb * 1024 * 1024
+    return ChainFiles(folder_in(data_dir), key_of(settings), size, settings.max_file_days)
 
 
 def key_of(settings: AuditSettings) -> bytes:
     return settings.key.get_secret_value().encode() if settings.key is not None else b""
-
-
-async def verified(settings: AuditSettings, store: Store | None, folder: Path) -> list[Broken]:
-    """What does not hold in the file, and where the store and the file are not the same."""
-    file = file_in(folder)
-    broken = await asyncio.to_thread(lambda: list(verify(lines(file), key_of(settings))))
-    if store is None:
-        return broken
-    records = await asyncio.to_thread(lambda: list(readable(lines(file))))
-    if not records:
-        return broken
-    chain = records[-1].chain
-    sql = "SELECT seq, hash FROM audit_records WHERE chain = :chain ORDER BY seq"
-    rows = await store.fetch(sql, {"chain": chain})
-    return broken + compared(chain, {each.seq: each.hash for each in records}, rows)
-
-
-def compared(chain: str, hashes: Mapping[int, str], rows: Sequence[Row]) -> list[Broken]:
-    """The store may lack what is too old and what is not shipped yet, and nothing between."""
-    broken: list[Broken] = []
-    expected: int | None = None
-    for row in rows:
-        seq = int(str(row["seq"]))
-        if expected is not None and seq != expected:
-            broken.append(Broken(chain, expected, f"missing in the store up to {seq - 1}"))
-        if hashes.get(seq) != row["hash"]:
-            reason = "the file and the store differ" if seq in hashes else "missing in the file"
-            broken.append(Broken(chain, seq, reason))
-        expected = seq + 1
-    return broken
 
 
 async def search(store: Store, query: SQLParams, limit: int) -> list[Row]:
@@ -173,7 +173,7 @@ async def search(store: Store, query: SQLParams, limit: int) -> list[Row]:
     ]
     where = f"WHERE {' AND '.join(parts)} " if parts else ""
     return await store.fetch(
-        f"SELECT {', '.join(COLUMNS)} FROM audit_records {where}"
+        f"SELECT {', '.join(_SHOWN)} FROM audit_records {where}"
         "ORDER BY at DESC, seq DESC LIMIT :limit",
         {**wanted, "limit": limit},
     )
@@ -184,25 +184,6 @@ def _matching(name: str, value: SQLValue) -> str:
     if name == "kind" and str(value).endswith(".*"):
         return "kind LIKE REPLACE(:kind, '*', '%')"
     return f"{name} = :{name}"
-
-
-def _row(record: Record) -> SQLParams:
-    event = record.event
-    return {
-        "chain": record.chain,
-        "seq": record.seq,
-        "at": event.at,
-        "kind": event.kind,
-        "outcome": event.outcome,
-        "actor": event.actor,
-        "tenant": event.tenant,
-        "subject": event.subject,
-        "request_id": event.request_id,
-        "peer": event.peer,
-        "detail": msgspec.json.encode(event.detail, order="sorted").decode(),
-        "prev": record.prev,
-        "hash": record.hash,
-    }
 
 
 def kept(rows: Sequence[Row]) -> list[dict[str, object]]:

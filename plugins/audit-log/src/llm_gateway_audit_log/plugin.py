@@ -7,6 +7,7 @@ import llm_gateway_api as gw
 
 if TYPE_CHECKING:
     from llm_gateway_audit_log.content import ContentAudit
+    from llm_gateway_audit_log.erasing import TenantAudit
     from llm_gateway_audit_log.log import AuditLog
     from llm_gateway_audit_log.settings import AuditSettings
 
@@ -63,6 +64,34 @@ def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
     ]
 
 
+@gw.hookimpl
+def llm_gateway_tenant_data() -> list[gw.TenantDataSpec]:
+    return [
+        gw.TenantDataSpec(
+            "audit",
+            "security and administration on record: kind, time, outcome, key, address, request "
+            "id; requests and answers where `plugins.audit_log.content` is on",
+            "store, `audit_records`; files in `audit/` of each data directory",
+            "`plugins.audit_log.retention_days`, for ever where that is absent",
+            left="kind, time, outcome and a salted hash, so that the chain holds; the records of "
+            "the export and the erasure",
+            make=tenant_audit,
+            settings=PATH,
+            needs=("store", "data_dir"),
+            order=90,
+        )
+    ]
+
+
+def tenant_audit(
+    settings: "AuditSettings", store: "gw.Store | None", data_dir: Path
+) -> "TenantAudit | None":
+    from llm_gateway_audit_log.erasing import TenantAudit
+    from llm_gateway_audit_log.log import folder_in, key_of
+
+    return TenantAudit(store, folder_in(data_dir), key_of(settings)) if store is not None else None
+
+
 def auditor(
     settings: "AuditSettings", store: "gw.Store | None", data_dir: Path, metrics: gw.Metrics
 ) -> "AuditLog":
@@ -105,9 +134,10 @@ def verifying(
     async def handle(request: gw.EndpointRequest) -> gw.EndpointResponse:
         from msgspec.json import encode
 
-        from llm_gateway_audit_log.log import verified
+        from llm_gateway_audit_log.log import folder_in, key_of
+        from llm_gateway_audit_log.verifying import shown, verified
 
-        broken = await verified(settings, store, data_dir)
-        return gw.EndpointResponse(200, encode({"broken": broken}))
+        broken = await verified(key_of(settings), store, folder_in(data_dir))
+        return gw.EndpointResponse(200, encode({"broken": shown(broken)}))
 
     return handle

@@ -27,6 +27,14 @@ class AuditSettings(Section):
     ship_seconds: Seconds = Field(
         default=1.0, gt=0, description="seconds between two shipments to the store"
     )
+    max_file_mb: int = Field(
+        default=64, ge=1, description="megabytes after which a new file is begun"
+    )
+    max_file_days: float = Field(
+        default=1.0, gt=0, allow_inf_nan=False, description="days after which a new file is begun"
+    )
     retention_days: int | None = Field(
-        default=None, ge=1, description="days a record is kept in the store; for ever if absent"
+        default=None,
+        ge=1,
+        description="days a record is kept, in the store and in files; for ever if absent",
     )
