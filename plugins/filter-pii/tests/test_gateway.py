@@ -86,3 +86,24 @@ async def test_one_connection_keeps_its_callers_values_apart() -> None:
     assert second.json["choices"][0]["message"]["content"] == "[EMAIL_1]"
     assert (blocked.status, blocked.json["error"]["code"]) == (400, "personal_data")
     assert blocked.json["error"]["param"] == "messages[0]"
+
+
+async def test_without_a_word_lines_are_masked_and_prompts_are_not() -> None:
+    """The default installation: what a caller invents is hidden in lines; the relay lane and
+    the prompt are what they are without the plugin."""
+    invented = {**ASKED, "model": f"up/{MAIL}"}
+    for wanted in (True, False):
+        async with ScriptedProvider(validator=openai.strict(KEY)) as provider:
+            provider.enqueue(openai.chat_answer("fine"))
+            settings = config(provider)
+            del settings["plugins"]
+            settings["telemetry"] = {"logging": {"pii_redaction": wanted}}
+            async with running_gateway(settings) as gateway:
+                url = f"{gateway.url}/v1/chat/completions"
+                await call(url, invented, key=gateway.api_key)
+            (sent,) = provider.received
+        text = "\n".join(gateway.log_lines())
+
+        assert MAIL in sent.json["messages"][0]["content"]
+        assert "relay openai" in text
+        assert ("up/[EMAIL]" in text, MAIL in text) == (wanted, not wanted)

@@ -19,6 +19,7 @@ from llm_gateway.redacting import Redaction
 TOKEN_RATES = (1.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 OVERHEAD = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0)
 MAX_BUFFERED_LINES = 100_000
+MAX_INNOCENT = 10_000
 # What of a line a caller may have invented; ids and times stay what they are.
 INVENTED = ("model", "error", "fallback")
 
@@ -180,12 +181,15 @@ class AccessLog:
         self._redaction = redaction or Redaction()
         self._encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
+        self._said: set[str | None] = set()
+        self._innocent: set[str] = set()
+        self._known: Redact | None = None
         self._dropped = dropped
         self._flush_seconds = flush_seconds
         self._scheduled = False
         self._at = 0
         self._second = self._stamp = ""
-        self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._blocks: queue.SimpleQueue[tuple[bytes, set[str | None]] | None] = queue.SimpleQueue()
         self._stream = stream
         self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
         self._thread.start()
@@ -205,6 +209,7 @@ class AccessLog:
             self._dropped.inc()
             return
         self._lines.append(self._encode(line))
+        self._said.update((line.model, line.error, line.fallback))
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_later(self._flush_seconds, self.flush)
@@ -213,8 +218,8 @@ class AccessLog:
         self._scheduled = False
         if self._lines:
             self._lines.append(b"")
-            self._blocks.put(b"\n".join(self._lines))
-            self._lines = []
+            self._blocks.put((b"\n".join(self._lines), self._said))
+            self._lines, self._said = [], set()
 
     def close(self) -> None:
         self.flush()
@@ -222,22 +227,28 @@ class AccessLog:
         self._thread.join(timeout=5)
 
     def _write(self) -> None:
-        while (block := self._blocks.get()) is not None:
-            lines = block.count(b"\n")
+        while (given := self._blocks.get()) is not None:
+            block, said = given
             try:
                 hide = self._redaction.hide
-                self._stream.write(block if hide is None else redacted(block, hide))
+                if hide is not None and self._guilty(said, hide):
+                    block = b"".join(_redacted_line(line, hide) for line in block.splitlines())
+                self._stream.write(block)
                 self._stream.flush()
             except Exception:  # a line that cannot be redacted is not written either
-                self._dropped.inc(lines)
+                self._dropped.inc(block.count(b"\n"))
 
-
-def redacted(block: bytes, hide: Redact) -> bytes:
-    """`block` (encoded lines) without personal data; almost always `block` itself."""
-    text = block.decode()
-    if hide(text) == text:
-        return block
-    return b"".join(_redacted_line(line, hide) for line in block.splitlines())
+    def _guilty(self, said: Iterable[str | None], hide: Redact) -> bool:
+        """Whether anything that callers invented for these lines has to be hidden. What need
+        not is remembered: models' names and reasons come again with every line."""
+        if self._known is not hide or len(self._innocent) > MAX_INNOCENT:
+            self._known, self._innocent = hide, set()
+        for value in said:
+            if value is not None and value not in self._innocent:
+                if hide(value) != value:
+                    return True
+                self._innocent.add(value)
+        return False
 
 
 def _redacted_line(data: bytes, hide: Redact) -> bytes:

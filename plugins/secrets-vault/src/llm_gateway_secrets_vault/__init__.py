@@ -1,0 +1,1 @@
+"""Secrets out of HashiCorp Vault (or OpenBao)."""
