@@ -21,7 +21,7 @@ from llm_gateway.generations import opened
 from llm_gateway.hosting import Hosting
 from llm_gateway.layers import SettingsError
 from llm_gateway.masking import scrubbed
-from llm_gateway.memory import settle_memory
+from llm_gateway.memory import no_core_files, settle_memory
 from llm_gateway.observe import AccessLog
 from llm_gateway.plugins import Plugins, discover
 from llm_gateway.redacting import Redaction
@@ -49,6 +49,7 @@ def data_dir(environ: Mapping[str, str]) -> Path:
 
 def run(path: Path | None, overrides: Mapping[str, object], workers: int = 1) -> int:
     """Serve until a signal; the exit code: 0 after a drain, 78 where the start is refused."""
+    no_core_files()
     directory = data_dir(os.environ)
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)

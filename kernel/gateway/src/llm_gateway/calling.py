@@ -1,22 +1,25 @@
 """One call to a provider: its credential, and what an answer that is a refusal means."""
 
+import re
 from typing import TYPE_CHECKING
 
 from llm_gateway_api import (
     FailureClass,
-    Provider,
+    Headers,
     RefusedCall,
     UpstreamError,
     UpstreamRequest,
 )
 from msgspec import Struct, structs
 
+from llm_gateway.masking import LEAST_SECRET, MASK
 from llm_gateway.transport import Exchange
 
 if TYPE_CHECKING:
     from llm_gateway.attempt import Bound
 
 MAX_ERROR_BYTES = 1024 * 1024
+SECRET_HEADER = re.compile("auth|key|token|secret|cookie|signature", re.IGNORECASE)
 
 
 class Opened(Struct, frozen=True):
@@ -45,7 +48,7 @@ async def opened(bound: "Bound", asked: UpstreamRequest, deadline: float) -> Ope
             refused = RefusedCall(asked, sent.headers, connection.status, connection.headers, body)
             again = bound.can.second_try.again(refused)
         if again is None:
-            return Opened(asked, connection, meaning(connection, body, bound.provider))
+            return Opened(asked, connection, meaning(connection, body, bound, sent))
     except BaseException:
         connection.release()
         raise
@@ -55,12 +58,13 @@ async def opened(bound: "Bound", asked: UpstreamRequest, deadline: float) -> Ope
 
 async def _last(bound: "Bound", asked: UpstreamRequest, deadline: float) -> Opened:
     """The second call of two: its answer stands."""
-    connection = await bound.upstream.send(await authorised(bound, asked), deadline)
+    sent = await authorised(bound, asked)
+    connection = await bound.upstream.send(sent, deadline)
     if connection.status < 300:
         return Opened(asked, connection)
     try:
         body = await connection.read(MAX_ERROR_BYTES)
-        return Opened(asked, connection, meaning(connection, body, bound.provider))
+        return Opened(asked, connection, meaning(connection, body, bound, sent))
     except BaseException:
         connection.release()
         raise
@@ -78,9 +82,22 @@ async def authorised(bound: "Bound", sent: UpstreamRequest) -> UpstreamRequest:
     return sent
 
 
-def meaning(connection: Exchange, body: bytes, provider: Provider) -> UpstreamError:
+def meaning(
+    connection: Exchange, body: bytes, bound: "Bound", sent: UpstreamRequest
+) -> UpstreamError:
     if connection.status < 400:
         return UpstreamError(
             FailureClass.SERVER_ERROR, "the provider redirected the call; not followed"
         )
-    return provider.classify(connection.status, connection.headers, body)
+    body = without_credentials(body, sent.headers, bound.headers)
+    return bound.provider.classify(connection.status, connection.headers, body)
+
+
+def without_credentials(body: bytes, sent: Headers, configured: Headers) -> bytes:
+    """What a provider says, in case it tells back what it was sent: neither the caller nor a log
+    is to read the key. All of `configured` may be one, of `sent` what is called so."""
+    for name, value in sent.items():
+        secret = value.rpartition(" ")[2]
+        if len(secret) >= LEAST_SECRET and (name in configured or SECRET_HEADER.search(name)):
+            body = body.replace(secret.encode(), MASK.encode())
+    return body

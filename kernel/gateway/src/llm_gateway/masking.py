@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 
 MASK = "**********"
-_LEAST = 6  # a shorter value would hide half of every text
+LEAST_SECRET = 6  # a shorter value would hide half of every text
 _SECRET_KEY = re.compile(r"(key|keys|secret|token|password)$")
 _USER_INFO = re.compile(r"://[^/@\s]+@")
 
@@ -17,7 +17,7 @@ def scrubbed(text: str, secrets: Iterable[SecretStr]) -> str:
     """`text` without any of `secrets`."""
     for each in secrets:
         value = each.get_secret_value()
-        if len(value) >= _LEAST:
+        if len(value) >= LEAST_SECRET:
             text = text.replace(value, MASK)
     return text
 
