@@ -5,9 +5,11 @@ import json
 import logging
 from typing import Any
 
+from llm_gateway.masking import Scrubbing, secrets_in
 from llm_gateway.observe import AccessLog, Line, Tokens
 from llm_gateway.redacting import Formatter, Redaction
 from llm_gateway_api import Redact, Value
+from pydantic import BaseModel, SecretStr
 
 FORM = "%(levelname)s %(message)s"
 
@@ -72,3 +74,29 @@ def test_the_log_is_redacted_too() -> None:
     redaction.hide = broken
     assert "ada" not in form(record)
     assert "redaction.failed" in form(record)
+
+
+def test_what_is_secret_in_the_settings_shows_in_no_line() -> None:
+    """Whoever logs it: keys, whatever holds them, and passwords in addresses; no short word."""
+
+    class Own(BaseModel):
+        key: SecretStr
+        short: SecretStr = SecretStr("ollama")
+        named: dict[str, SecretStr]
+        several: tuple[SecretStr, ...]
+        url: str
+
+    own = Own(
+        key=SecretStr("canary-0123456789"),
+        named={"a": SecretStr("canary-of-a-mapping")},
+        several=(SecretStr("canary-of-a-tuple"),),
+        url="redis://u:canary-pw@h/0",
+    )
+    found = [each.get_secret_value() for each in secrets_in({"own": own})]
+    form = Scrubbing(logging.Formatter(FORM), frozenset(secrets_in([own]))).format
+    text = f"ollama at {own.url} {found}"
+    record = logging.LogRecord("n", logging.INFO, "", 0, text, (), None)
+
+    assert found == ["canary-0123456789", "canary-of-a-mapping", "canary-of-a-tuple", "canary-pw"]
+    assert "canary" not in form(record)
+    assert "ollama at redis://u:" in form(record)

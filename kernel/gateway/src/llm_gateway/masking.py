@@ -2,15 +2,17 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 MASK = "**********"
 LEAST_SECRET = 6  # a shorter value would hide half of every text
+_LEAST_KNOWN = 16  # a key of a server that needs none may be a word of every line
 _SECRET_KEY = re.compile(r"(key|keys|secret|token|password)$")
 _USER_INFO = re.compile(r"://[^/@\s]+@")
+_PASSWORD = re.compile(r"://[^/@:\s]*:([^/@\s]+)@")
 
 
 def scrubbed(text: str, secrets: Iterable[SecretStr]) -> str:
@@ -20,6 +22,23 @@ def scrubbed(text: str, secrets: Iterable[SecretStr]) -> str:
         if len(value) >= LEAST_SECRET:
             text = text.replace(value, MASK)
     return text
+
+
+def secrets_in(value: object) -> Iterator[SecretStr]:
+    """The secrets of settings, and the passwords in their addresses."""
+    if isinstance(value, BaseModel):
+        value = [getattr(value, name) for name in type(value).model_fields]
+    if isinstance(value, SecretStr | str):
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(value, SecretStr) and len(text) >= _LEAST_KNOWN:
+            yield value
+        yield from map(SecretStr, _PASSWORD.findall(text))
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from secrets_in(each)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for each in value:
+            yield from secrets_in(each)
 
 
 class Scrubbing(logging.Formatter):

@@ -27,7 +27,7 @@ from llm_gateway.layers import (
     value_at,
 )
 from llm_gateway.layers import SettingsError as SettingsError
-from llm_gateway.masking import MASK, masked
+from llm_gateway.masking import MASK, masked, secrets_in
 from llm_gateway.modelpaths import names_at, real
 from llm_gateway.plugins import Plugins
 from llm_gateway.sections import (
@@ -64,7 +64,7 @@ class Settings:
     warnings: tuple[str, ...] = ()
     named: frozenset[str] = frozenset()
     sections: Mapping[str, object] = field(default_factory=dict)
-    secrets: tuple[SecretStr, ...] = ()  # what sources of secrets gave
+    secrets: tuple[SecretStr, ...] = ()  # what may be shown nowhere
 
     def section(self, path: str) -> object | None:
         """The settings at `path`; None where nothing is said and defaults do not suffice."""
@@ -163,7 +163,7 @@ class Loader(Layers):
             warnings=tuple(self.warnings),
             named=written,
             sections=sections,
-            secrets=tuple(self.secrets.values()),
+            secrets=(*self.secrets.values(), *secrets_in(sections), *secrets_in(providers)),
         )
 
     def section(self, path: str) -> object | None:
