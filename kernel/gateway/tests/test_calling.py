@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest_asyncio
 from llm_gateway.attempt import Abilities, Bound
-from llm_gateway.calling import opened
+from llm_gateway.calling import opened, without_credentials
 from llm_gateway.upstream import Upstream
 from llm_gateway.watchdog import Watchdog
 from llm_gateway_api import (
@@ -112,3 +112,20 @@ async def test_refusal_stands_where_the_provider_has_nothing_better(
 
     assert answer.error is not None and answer.error.upstream_status == 403
     assert len(vendor.received) == 1
+
+
+def test_a_provider_that_tells_back_the_key_is_not_heard() -> None:
+    """Nor what the configuration adds; what says nothing of a secret stays readable."""
+    sent = {
+        "authorization": "Bearer sk-canary-1",
+        "x-api-key": "canary-2",
+        "anthropic-version": "2023-06-01",
+        "x-team": "canary-3",
+    }
+    body = f"no {sent}".encode()
+
+    heard = without_credentials(body, sent, {"x-team": "canary-3"})
+
+    assert b"canary" not in heard
+    assert b"2023-06-01" in heard
+    assert without_credentials(body, {"authorization": "none"}, {}) == body

@@ -19,6 +19,8 @@ from llm_gateway_audit_log.shipping import COLUMNS, Shipping
 log = logging.getLogger("llm_gateway_audit_log")
 DAY_MS = 24 * 3600 * 1000
 RETIRE_SECONDS = 3600.0
+# By then the shipping has told how far the store is.
+RETIRE_DELAY = 60.0
 CLOSE_SECONDS = 5.0
 PIECE = 5000
 _SHOWN = tuple(each for each in COLUMNS if each not in ("body", "salt"))
@@ -65,7 +67,9 @@ class AuditLog:
         tasks = [loop.create_task(self._always(self._ship, seconds), name="ship audit")]
         if self._settings.retention_days is not None:
             tasks.append(
-                loop.create_task(self._always(self._retire, RETIRE_SECONDS), name="retire audit")
+                loop.create_task(
+                    self._always(self._retire, RETIRE_SECONDS, RETIRE_DELAY), name="retire audit"
+                )
             )
         try:
             yield
@@ -77,7 +81,10 @@ class AuditLog:
             os.close(self._leader)
             self._files.close()
 
-    async def _always(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
+    async def _always(
+        self, work: Callable[[], Awaitable[None]], seconds: float, delay: float = 0.0
+    ) -> None:
+        await asyncio.sleep(delay)
         while True:
             try:
                 await work()
