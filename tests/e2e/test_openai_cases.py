@@ -171,7 +171,7 @@ async def test_bridged_stream_is_a_chat_stream(
         final = await stream.get_final_completion()
 
     message: Any = final.choices[0].message
-    assert ids == {"resp_1"}
+    assert ids == {"chatcmpl-resp_1"}
     assert message.tool_calls[0].id == "call_T1"
     assert message.reasoning_content == "moon"
     assert message.reasoning_details[0]["state"] == {

@@ -65,7 +65,9 @@ def test_stream_of_thinking_and_text() -> None:
         gw.ReasoningDelta(" Table."),
         gw.TextDelta("Low"),
         gw.TextDelta(" tide"),
-        gw.Unknown("openai.chat", {"billed_units": {"input_tokens": 9.0, "output_tokens": 2.0}}),
+        gw.Unknown(
+            "openai.chat:usage", {"billed_units": {"input_tokens": 9.0, "output_tokens": 2.0}}
+        ),
         gw.Finished("stop", raw="COMPLETE"),
         USAGE,
     ]

@@ -66,8 +66,9 @@ async def test_text(site: Site) -> None:
 
     message: Any = answer.choices[0].message
     assert (message.content, message.reasoning_content) == ("Low tide", "Check.")
-    assert message.billed_units == {"input_tokens": 9.0, "output_tokens": 2.0}
-    assert answer.usage is not None and answer.usage.total_tokens == 11
+    usage: Any = answer.usage
+    assert usage.billed_units == {"input_tokens": 9.0, "output_tokens": 2.0}
+    assert usage.total_tokens == 11
 
 
 async def test_dropped_parameters_are_told(site: Site) -> None:

@@ -23,6 +23,7 @@ REASONS: dict[str, gw.FinishReason] = {
     "ERROR_TOXIC": "content_filter",
     "ERROR_LIMIT": "length",
 }
+USAGE = "openai.chat:usage"  # members that stand in the usage
 EXTENSION = "openai.chat"  # the dialect whose clients may be shown members of the vendor's own
 
 
@@ -59,7 +60,7 @@ class Reading:
         found: list[gw.Event] = []
         counted = meters(member(usage))
         if counted is not None and (billed := member(usage, "billed_units")):
-            found.append(gw.Unknown(EXTENSION, {"billed_units": billed}))
+            found.append(gw.Unknown(USAGE, {"billed_units": billed}))
         found.append(gw.Finished(REASONS.get(raw, "stop"), raw=raw))
         if counted is not None:
             found.append(gw.UsageReport(counted))

@@ -16,7 +16,8 @@ encode = msgspec.json.Encoder().encode
 
 
 class Identity:
-    """Id, time and model of one answer; the first `Started` wins."""
+    """Id, time and model of one answer; the first `Started` wins. Its id has the dialect's
+    prefix, whichever vendor's it is."""
 
     def __init__(self, model: str, prefix: str) -> None:
         self.model = model
@@ -44,7 +45,9 @@ class Identity:
     def take(self, started: Started) -> None:
         self._kept |= started.extra
         self._opening = None
-        self._id = self._id or started.id
+        if self._id is None and started.id:
+            own = started.id.startswith(self._prefix)
+            self._id = started.id if own else self._prefix + started.id
         self._created = self._created or started.created
 
     def head(self, kind: str) -> dict[str, Any]:
