@@ -15,7 +15,8 @@ def test_case(case: cases.Case) -> None:
     provider = plugins.make(SPEC, case.settings)
 
     conformance.check_upstream(provider, case)
-    conformance.check_reply(provider, case)
+    if case.refusal is None:
+        conformance.check_reply(provider, case)
 
 
 @pytest.mark.parametrize("case", [each for each in CASES if each.events], ids=lambda c: c.name)
