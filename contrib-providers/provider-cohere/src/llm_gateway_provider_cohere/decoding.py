@@ -58,7 +58,8 @@ class Reading:
         if not isinstance(raw, str):
             raise gw.UpstreamTruncatedError("the answer has no finish reason")
         found: list[gw.Event] = []
-        counted = meters(member(usage))
+        usage = member(usage)
+        counted = meters(usage)
         if counted is not None and (billed := member(usage, "billed_units")):
             found.append(gw.Unknown(USAGE, {"billed_units": billed}))
         found.append(gw.Finished(REASONS.get(raw, "stop"), raw=raw))
@@ -76,6 +77,8 @@ def arguments(function: dict[str, Any]) -> str:
 
 def logprobs(given: object) -> object:
     """OpenAI's form: an entry for each item, which may span several of the vendor's tokens."""
+    if given is None:
+        return None
     entries = [
         {
             "token": words(each, "text"),

@@ -57,16 +57,20 @@ class History:
         return [*first, *self._rows]
 
     def _message(self, each: gw.Message, path: str) -> None:
-        extra = set(each.extra) - ({"citations"} if each.role == "assistant" else set())
-        if each.name is not None:
-            extra.add("name")
-        self.dropped |= dict.fromkeys(f"messages.{name}" for name in sorted(extra))
+        if each.extra or each.name is not None:
+            self._drop(each)
         if each.role in ("system", "developer"):
             self._instruct(texts(each.parts, path))
         elif each.role == "assistant":
             self._rows.append(self._assistant(each, path))
         else:
             self._user(each, path)
+
+    def _drop(self, each: gw.Message) -> None:
+        extra = set(each.extra) - ({"citations"} if each.role == "assistant" else set())
+        if each.name is not None:
+            extra.add("name")
+        self.dropped |= dict.fromkeys(f"messages.{name}" for name in sorted(extra))
 
     def _instruct(self, text: str) -> None:
         """The vendor refuses a system turn that is not first."""

@@ -74,6 +74,7 @@ OUTCOMES: Mapping[str, Rule] = MappingProxyType(
         "prompt_cache_retention": Rule(),
     }
 )
+UNKNOWN = Rule()
 # Members of the vendor's own that a client of OpenAI's dialect may add to its body.
 OWN = frozenset(
     {"documents", "citation_options", "safety_mode", "thinking", "priority", "strict_tools"}
@@ -91,7 +92,7 @@ def outcome(
     mapped: dict[str, object] = {}
     dropped: list[str] = []
     for name, value in given.items():
-        rule = rules.get(name, Rule())
+        rule = rules.get(name, UNKNOWN)
         if value is None or value in rule.neutral:
             continue
         if rule.refused:

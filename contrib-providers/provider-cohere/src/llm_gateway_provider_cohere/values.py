@@ -45,19 +45,19 @@ def number(value: object) -> int | None:
     return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
+_COUNTED = ("input_tokens", "output_tokens")
+_CHARGED = (*_COUNTED, "search_units")
+
+
 def meters(usage: dict[str, Any]) -> gw.Usage | None:
     """`tokens` count everything, `billed_units` what is charged; either may be missing.
 
     Tokens of reasoning are in the output and not told apart.
     """
     counted, billed = member(usage, "tokens"), member(usage, "billed_units")
-    charged_in, charged_out = (
-        number(billed.get("input_tokens")),
-        number(billed.get("output_tokens")),
-    )
-    asked, made = number(counted.get("input_tokens")), number(counted.get("output_tokens"))
-    units = number(billed.get("search_units"))
-    if all(each is None for each in (asked, made, charged_in, charged_out, units)):
+    charged_in, charged_out, units = map(number, map(billed.get, _CHARGED))
+    asked, made = map(number, map(counted.get, _COUNTED))
+    if asked is made is charged_in is charged_out is units is None:
         return None
     total = asked if asked is not None else charged_in or 0
     cached = min(number(usage.get("cached_tokens")) or 0, total)
