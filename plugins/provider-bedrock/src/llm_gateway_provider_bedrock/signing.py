@@ -44,7 +44,7 @@ class Signer:
         self._service = service
         self._clock = clock
         self._skew = 0.0
-        self._day: tuple[str, str, bytes] = ("", "", b"")
+        self._day: tuple[str, str, hmac.HMAC | None] = ("", "", None)
         self._second: tuple[int, str] = (-1, "")
 
     def sign(self, request: gw.UpstreamRequest, credentials: Credentials) -> gw.UpstreamRequest:
@@ -57,8 +57,9 @@ class Signer:
         scope = f"{amz_date[:8]}/{self._region}/{self._service}/aws4_request"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         text = f"{ALGORITHM}\n{amz_date}\n{scope}\n{digest}"
-        key = self._key(credentials.secret_access_key, amz_date[:8])
-        signature = hmac.digest(key, text.encode(), "sha256").hex()
+        keyed = self._keyed(credentials.secret_access_key, amz_date[:8]).copy()
+        keyed.update(text.encode())
+        signature = keyed.hexdigest()
         headers["authorization"] = (
             f"{ALGORITHM} Credential={credentials.access_key_id}/{scope}, "
             f"SignedHeaders={names}, Signature={signature}"
@@ -85,14 +86,16 @@ class Signer:
             self._second = (now, written)
         return written
 
-    def _key(self, secret: str, day: str) -> bytes:
-        known_secret, known_day, key = self._day
-        if known_day != day or known_secret != secret:
+    def _keyed(self, secret: str, day: str) -> hmac.HMAC:
+        """The hash under the key of the day; a copy of it takes what is signed."""
+        known_secret, known_day, keyed = self._day
+        if keyed is None or known_day != day or known_secret != secret:
             key = f"AWS4{secret}".encode()
             for part in (day, self._region, self._service, "aws4_request"):
                 key = hmac.digest(key, part.encode(), "sha256")
-            self._day = (secret, day, key)
-        return key
+            keyed = hmac.new(key, digestmod="sha256")
+            self._day = (secret, day, keyed)
+        return keyed
 
 
 def canonical_request(method: str, url: str, headers: gw.Headers, body: bytes) -> tuple[str, str]:
