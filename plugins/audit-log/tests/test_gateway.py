@@ -127,6 +127,34 @@ async def test_what_cannot_be_recorded_is_done_and_counted_where_that_is_the_pol
     assert b"gateway_audit_log_lost_total 1\n" in page.body
 
 
+async def test_an_export_has_every_record_of_the_window(tmp_path: Path) -> None:
+    """In their order, however many pages that takes."""
+    async with running_gateway(config(), env(tmp_path)) as gateway:
+        for _ in range(7):
+            await call(f"{gateway.url}/v1/chat/completions", BODY, key="wrong-key-0123456789")
+        await arrived(gateway, 7)
+        url = f"{gateway.url}/admin/v1/audit?limit=3&after="
+        pages = [(await call(f"{url}0::0", key=ADMIN)).json]
+        while pages[-1]["next"] is not None:
+            pages.append((await call(url + pages[-1]["next"], key=ADMIN)).json)
+        wrong = await call(f"{url}x", key=ADMIN)
+        lines = await exported(gateway, "--window", "1h")
+        table = await exported(gateway, "--format", "csv")
+
+    assert [len(each["rows"]) for each in pages] == [3, 3, 1]
+    assert [row["seq"] for each in pages for row in each["rows"]] == list(range(1, 8))
+    assert wrong.status == 400
+    assert [json.loads(each)["seq"] for each in lines] == list(range(1, 8))
+    assert len(table) == 8
+
+
+async def exported(gateway: Gateway, *arguments: str) -> list[str]:
+    options = ["-u", gateway.url, "-k", ADMIN, "audit", "export", *arguments]
+    run = [sys.executable, "-m", "llm_gateway", *options]
+    done = await asyncio.to_thread(subprocess.run, run, capture_output=True, text=True)
+    return done.stdout.splitlines()
+
+
 async def test_a_stopped_store_loses_nothing(tmp_path: Path, postgres: servers.Server) -> None:
     """What happens meanwhile waits in the files, even over a restart, and arrives once."""
     given = {**env(tmp_path), "DATABASE_URL": postgres.url}

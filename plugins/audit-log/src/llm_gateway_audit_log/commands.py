@@ -1,9 +1,11 @@
 """``llm-gateway audit``: asks a gateway for what is on record; needs the admin key."""
 
 import csv
+import itertools
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +63,16 @@ def search(ctx: click.Context, /, window: str | None, **query: Any) -> None:
 @click.pass_context
 def export(ctx: click.Context, window: str | None, form: str) -> None:
     """Every record of the window, oldest first, for other programs."""
-    rows = _ask(ctx, {"since": _since(window), "limit": MAX_ROWS})[::-1]
-    if len(rows) == MAX_ROWS:
-        click.echo(f"Only the newest {MAX_ROWS} are here; narrow the window.", err=True)
-    if form == "csv":
-        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else ["at"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**each, "detail": json.dumps(each["detail"])} for each in rows)
-    else:
+    rows = _pages(ctx, {"since": _since(window), "limit": MAX_ROWS})
+    if form == "jsonl":
         for each in rows:
             click.echo(json.dumps(each, ensure_ascii=False))
+        return
+    first = next(rows, None)
+    writer = csv.DictWriter(sys.stdout, list(first or ["at"]), lineterminator="\n")
+    writer.writeheader()
+    for each in itertools.chain([first] if first else [], rows):
+        writer.writerow({**each, "detail": json.dumps(each["detail"])})
 
 
 @audit.command(context_settings=CONTEXT)
@@ -107,6 +109,17 @@ def verify(ctx: click.Context, /, folder: Path | None, key_file: Path | None) ->
 def _ask(ctx: click.Context, query: dict[str, Any]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = ctx.obj.ask("GET", "/admin/v1/audit", query=query)["rows"]
     return rows
+
+
+def _pages(ctx: click.Context, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every record, oldest first."""
+    after: str | None = ""
+    while after is not None:
+        # An empty value would be left out: the beginning is the year 1970.
+        asked = {**query, "after": after or "0::0"}
+        found = ctx.obj.ask("GET", "/admin/v1/audit", query=asked)
+        yield from found["rows"]
+        after = found["next"]
 
 
 def _show(ctx: click.Context, rows: list[dict[str, Any]]) -> None:

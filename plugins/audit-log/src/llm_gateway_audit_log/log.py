@@ -23,6 +23,10 @@ RETIRE_SECONDS = 3600.0
 RETIRE_DELAY = 60.0
 CLOSE_SECONDS = 5.0
 PIECE = 5000
+_BEHIND = (
+    "(at > :after_at OR (at = :after_at AND (chain > :after_chain"
+    " OR (chain = :after_chain AND seq > :after_seq))))"
+)
 _SHOWN = tuple(each for each in COLUMNS if each not in ("body", "salt"))
 
 
@@ -171,19 +175,44 @@ def key_of(settings: AuditSettings) -> bytes:
     return settings.key.get_secret_value().encode() if settings.key is not None else b""
 
 
-async def search(store: Store, query: SQLParams, limit: int) -> list[Row]:
-    """The newest records that fit all of `query` (columns, and ``since``), newest first."""
+async def search(
+    store: Store, query: SQLParams, limit: int, after: tuple[int, str, int] | None = None
+) -> list[Row]:
+    """The newest records that fit all of `query` (columns, and ``since``), newest first; or
+    those behind the time, chain and number in `after`, oldest first."""
     wanted = {name: value for name, value in query.items() if value not in (None, "")}
     parts = [
         "at >= :since" if name == "since" else _matching(name, value)
         for name, value in wanted.items()
     ]
+    order = "at DESC, seq DESC"
+    if after is not None:
+        order = "at, chain, seq"
+        parts.append(_BEHIND)
+        wanted |= {"after_at": after[0], "after_chain": after[1], "after_seq": after[2]}
     where = f"WHERE {' AND '.join(parts)} " if parts else ""
     return await store.fetch(
-        f"SELECT {', '.join(_SHOWN)} FROM audit_records {where}"
-        "ORDER BY at DESC, seq DESC LIMIT :limit",
+        f"SELECT {', '.join(_SHOWN)} FROM audit_records {where}ORDER BY {order} LIMIT :limit",
         {**wanted, "limit": limit},
     )
+
+
+def place(text: str) -> tuple[int, str, int]:
+    """Where a page begins: the ``next`` of the one before; empty is the beginning.
+
+    Raises:
+        ValueError: it is none.
+    """
+    at, chain_id, seq = text.split(":") if text else ("0", "", "0")
+    return int(at), chain_id, int(seq)
+
+
+def following(rows: Sequence[Row], limit: int) -> str | None:
+    """The ``next`` of a page; None after the last."""
+    if len(rows) < limit:
+        return None
+    last = rows[-1]
+    return f"{last['at']!s}:{last['chain']!s}:{last['seq']!s}"
 
 
 def _matching(name: str, value: SQLValue) -> str:

@@ -110,7 +110,7 @@ def searching(store: "gw.Store | None") -> gw.EndpointHandler:
     async def handle(request: gw.EndpointRequest) -> gw.EndpointResponse:
         from msgspec.json import encode
 
-        from llm_gateway_audit_log.log import kept, search
+        from llm_gateway_audit_log.log import following, kept, place, search
 
         if store is None:
             raise gw.StoreError("No store is installed; records are in the data directory only.")
@@ -123,7 +123,18 @@ def searching(store: "gw.Store | None") -> gw.EndpointHandler:
         if "since" in request.query:
             query["since"] = int(request.query["since"])
         limit = min(MAX_ROWS, int(request.query.get("limit", "100")))
-        return gw.EndpointResponse(200, encode({"rows": kept(await search(store, query, limit))}))
+        if "after" not in request.query:
+            rows = await search(store, query, limit)
+            return gw.EndpointResponse(200, encode({"rows": kept(rows)}))
+        try:
+            after = place(request.query["after"])
+        except ValueError as error:
+            text = "after is the next of the page before, or empty."
+            raise gw.MalformedBodyError(text, param="after") from error
+        rows = await search(store, query, limit, after)
+        return gw.EndpointResponse(
+            200, encode({"rows": kept(rows), "next": following(rows, limit)})
+        )
 
     return handle
 
