@@ -1,6 +1,9 @@
 """Who made a state is written into it, and nobody else gets it back."""
 
+from typing import Any
+
 import pytest
+from llm_gateway.attempt import strangers
 from llm_gateway.lanes import TranslateLane
 from llm_gateway.states import readable
 from llm_gateway_api import (
@@ -9,9 +12,11 @@ from llm_gateway_api import (
     EmbeddingsRequest,
     Event,
     Finished,
+    MalformedBodyError,
     Message,
     ReasoningDelta,
     ReasoningPart,
+    Target,
     TextPart,
     ToolCallPart,
 )
@@ -88,3 +93,30 @@ def test_what_has_no_state_is_not_copied() -> None:
 
     assert readable(plain, "acme/a")[0] is plain
     assert readable(vectors, "acme/a")[0] is vectors
+
+
+class Moved:
+    """A call that failed elsewhere before, with a body that may be one no frontend reads."""
+
+    def __init__(self, request: ChatRequest | None, fallback: str | None = "overloaded") -> None:
+        self.fallback = fallback
+        self._request = request
+
+    def canonical(self) -> ChatRequest:
+        if self._request is None:
+            raise MalformedBodyError("what is it?")
+        return self._request
+
+
+@pytest.mark.parametrize(
+    ("call", "found"),
+    [
+        (Moved(chat(SIGNED)), True),
+        (Moved(chat({})), False),
+        (Moved(chat(SIGNED), fallback=None), False),
+        (Moved(None), False),
+    ],
+)
+def test_a_call_that_moved_is_looked_at_before_its_bytes_pass(call: Any, found: bool) -> None:
+    """What cannot be read passes: the vendor judges it."""
+    assert strangers(call, Target("bolt", "b")) is found

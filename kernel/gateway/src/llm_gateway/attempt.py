@@ -15,6 +15,7 @@ from llm_gateway_api import (
     EmbeddingsRequest,
     FailureClass,
     Finished,
+    GatewayError,
     Lane,
     Observer,
     Provider,
@@ -368,7 +369,12 @@ def replaced_model(request: CanonicalRequest, model: str) -> CanonicalRequest:
 def strangers(call: "Call", target: Target) -> bool:
     """Whether a call that moved here carries state of whoever was asked before; the relay
     lane could not leave it out. Decodes the request, which a first attempt does not need."""
-    return call.fallback is not None and readable(call.canonical(), target.name, moved=True)[1]
+    if call.fallback is None:
+        return False
+    try:
+        return readable(call.canonical(), target.name, moved=True)[1]
+    except GatewayError:  # what only the vendor can judge
+        return False
 
 
 def printable(text: str) -> str:
