@@ -135,6 +135,10 @@ EACH = [
 AFTER: dict[str, Callable[[Vendor, Stream, int], Step]] = {
     "cut": lambda vendor, stream, at: Cut("between", at, stream),
     "reset": lambda vendor, stream, at: Reset("between", at, stream),
+    "stall": lambda vendor, stream, at: Hang("between", at, stream),
+    "nonsense": lambda vendor, stream, at: Stream(
+        [*stream.frames[:at], b"data: {nonsense\n\n"], PAUSE, headers=stream.headers
+    ),
     "error": lambda vendor, stream, at: Stream(
         [*stream.frames[:at], failures.told(vendor)], PAUSE, headers=stream.headers
     ),
@@ -214,7 +218,11 @@ async def forgetful(kinds: set[str]) -> AsyncIterator[Site]:
             "plugins": {"disabled": ["guard_provider_limits", "routing_health"]},
         }
         async with running_gateway(config) as gateway:
-            yield Site(gateway, servers, sibling)
+            site = Site(gateway, servers, sibling)
+            for kind in sorted(kinds):  # some vendors' rules are read from their SDK, once
+                site.servers[kind].default = ROWS[kind].says("Low tide")
+                assert (await site.ask("openai", ROWS[kind].name, False)).status == 200
+            yield site
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -233,7 +241,8 @@ async def mindful(kinds: set[str]) -> AsyncIterator[Site]:
                 own = (each, entry(each, url, **more))
                 instances[remembered(name, kind, streamed)] = own
         for kind, fault, dialect in product(sorted(kinds), AFTER, DIALECTS):
-            own = (ROWS[kind], entry(ROWS[kind], servers[kind].url))
+            gap = {"chunk_gap_seconds": 0.3} if fault == "stall" else {}
+            own = (ROWS[kind], entry(ROWS[kind], servers[kind].url, **gap))
             instances[f"{kind}-{fault}-{dialect}"] = own
         config = {
             **configuration(sibling, instances),
@@ -390,6 +399,29 @@ async def test_stale_connection(forgetful: Site, kind: str, streamed: bool) -> N
         assert second.headers["x-gateway-attempts"] == "1"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_error_inside_a_stream_before_content(forgetful: Site, kind: str) -> None:
+    """After a 200, and before the client has seen anything: another deployment answers, and
+    where there is none the client gets a status that says so."""
+    vendor = ROWS[kind]
+    stream = vendor.streams(WORDS)
+    before = stream.frames[: failures.first_content(stream, WORDS[0].encode())]
+    broken = Stream([*before, failures.told(vendor)], headers=stream.headers)
+    for dialect in DIALECTS:
+        server = forgetful.fresh(vendor)
+        server.enqueue(broken)
+        forgetful.sibling.default = says(ROWS["openai"], True)
+        answered = await forgetful.ask(dialect, f"both {kind}", True)
+        server.default = broken
+        alone = await forgetful.ask(dialect, vendor.name, True)
+
+        assert (answered.status, answered.headers["x-gateway-provider"]) == (200, "sibling")
+        assert b"Low" in answered.body and b"error" not in answered.body
+        assert alone.status in (502, 503, 529)
+        assert error_of(alone, dialect)[0] in ("upstream_error", "upstream_overloaded")
+        assert len(server.received) == 3  # once for the first request, twice for the other
+
+
 @pytest.mark.parametrize("name", AFTER)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_broken_after_commit(mindful: Site, kind: str, name: str) -> None:
@@ -409,7 +441,7 @@ async def test_broken_after_commit(mindful: Site, kind: str, name: str) -> None:
         last = reply.body.strip().split(b"\n\n")[-1]
         data = json.loads(last.partition(b"data: ")[2])
         assert data["error"]["message"]
-        assert b"[DONE]" not in reply.body and b"message_stop" not in reply.body
+        assert b"[DONE]" not in reply.body and b"event: message_stop" not in reply.body
         assert (len(server.received), len(mindful.sibling.received)) == (1, 0)
         again = await mindful.ask(dialect, f"{instance}/{vendor.model}", True)
         assert error_of(again, dialect)[0] == "circuit_open"
