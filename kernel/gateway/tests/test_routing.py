@@ -182,3 +182,9 @@ def test_a_filter_that_does_not_apply_costs_nothing_and_one_that_does_is_asked_e
         assert A not in made.plan(ask(regions=frozenset({"eu"})))
         assert few.asked > 0
         few.asked = 0
+
+
+@pytest.mark.parametrize("filters", [(), (("few", Few()),)])
+def test_who_takes_no_traffic_is_told_on_the_quick_way_too(filters: Any) -> None:
+    """Explaining says the same whatever is installed."""
+    assert router(filters=filters).decide(ask()).removed == [("one/off", "weight 0")]

@@ -30,7 +30,7 @@ from llm_gateway.matrix import Matrix
 from llm_gateway.ranking import Ranking, Scorers, ranked
 
 Filters: TypeAlias = Sequence[tuple[str, RoutingFilter]]
-
+OFF = "weight 0"
 MAX_MADE = 1000  # targets that are kept: clients name models as they like
 
 
@@ -154,6 +154,8 @@ class Router:
         if not filters and asked.arrival.principal.providers is None:
             served = self._served.get(id(candidates))
             if served is not None and served[0] is candidates and served[1]:
+                if len(served[1]) < len(candidates):
+                    removed += [(each.name, OFF) for each in candidates if each.weight <= 0]
                 return served[1]
         return [each for each in candidates if self._keeps(asked, each, removed, filters)]
 
@@ -179,7 +181,7 @@ class Router:
         if principal.providers is not None and target.provider not in principal.providers:
             return "not allowed for this key"
         if target.weight <= 0:
-            return "weight 0"
+            return OFF
         for name, each in filters:
             if (reason := each.keep(asked, target)) is not None:
                 return f"{name}: {reason}"
