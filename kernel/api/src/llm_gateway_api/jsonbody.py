@@ -1,6 +1,5 @@
 """Reading a JSON body once, at its top level, without decoding its big members."""
 
-import json
 import re
 from collections.abc import Mapping
 
@@ -13,6 +12,7 @@ _ENCODER = msgspec.json.Encoder()
 _KEY = re.compile(rb'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*')
 
 encode = _ENCODER.encode
+_decode = msgspec.json.Decoder(str).decode
 
 
 def top_level(body: bytes) -> dict[str, msgspec.Raw]:
@@ -46,7 +46,7 @@ def _refuse_duplicates(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
     position = body.index(b"{") + 1
     seen: set[str] = set()
     while match := _KEY.match(body, position):
-        key = json.loads(match.group(1))
+        key = _decode(match[1])
         raw = bytes(members[key])
         if key in seen or not body.startswith(raw, match.end()):
             raise MalformedBodyError(f"The member {key!r} stands twice.", param=key)

@@ -43,10 +43,12 @@ class Accounting:
         if self.ledger is None:
             return
         principal = call.arrival.principal
+        now = int(time() * 1000)
         opening = LedgerOpening(
-            f"led_{self.bits(96):024x}",
+            # in the order of time, so that a database's index grows at its end
+            f"led_{now:011x}{self.bits(52):013x}",
             call.arrival.request_id,
-            int(time() * 1000),
+            now,
             principal.tenant,
             principal.key_id,
             call.head.model,

@@ -182,14 +182,24 @@ class Pricing:
     def __init__(self, kinds: Mapping[str, str], catalogs: Sequence[ModelCatalog]) -> None:
         self._kinds = kinds
         self._catalogs = catalogs
+        self._second = 0
+        self._known: dict[tuple[str, str], Price | None] = {}
 
     def price(self, target: Target) -> Price | None:
-        kind = self._kinds.get(target.provider, target.provider)
+        """Looked up once a second: prices change with the seconds, and far more seldom."""
         now = time()
-        for each in self._catalogs:
-            if (found := each.price(kind, target.base or target.model, now)) is not None:
-                return found
-        return None
+        if int(now) != self._second:
+            self._second = int(now)
+            self._known.clear()
+        asked = target.provider, target.base or target.model
+        if asked not in self._known:
+            self._known[asked] = self._found(*asked, now)
+        return self._known[asked]
+
+    def _found(self, provider: str, model: str, now: float) -> Price | None:
+        kind = self._kinds.get(provider, provider)
+        prices = (each.price(kind, model, now) for each in self._catalogs)
+        return next((each for each in prices if each is not None), None)
 
     def learned(self, provider: str, info: ModelInfo) -> ModelInfo:
         """`info` with what it does not say itself; the first catalogue that has the model is

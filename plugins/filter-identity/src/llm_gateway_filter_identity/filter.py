@@ -59,13 +59,12 @@ class IdentityFilter:
     async def _known(self, key_id: str, secret: str, peer: str) -> Entry | gw.Refusal | None:
         now = self._now()
         entry = self._syncing.directory.find(key_id)
-        if entry is None or not entry.matches(secret, now):
-            if limited := self._failed.refusal(peer):
-                return limited
-            entry = (await self._syncing.fresh()).find(key_id)
-        if entry is None or not entry.matches(secret, now):
-            return None
-        return entry
+        if entry is not None and entry.matches(secret, now):
+            return entry
+        if limited := self._failed.refusal(peer):
+            return limited
+        entry = (await self._syncing.fresh()).find(key_id)
+        return entry if entry is not None and entry.matches(secret, now) else None
 
     def _judged(self, seen: gw.Arrival, entry: Entry) -> gw.Seen | gw.Refusal:
         refusal = self._refusal(seen, entry)

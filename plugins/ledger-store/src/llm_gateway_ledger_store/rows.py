@@ -43,7 +43,9 @@ _USAGE |= {
 }
 METER_COLUMNS = tuple(f"{meter}_tokens" for meter in METERS)
 
+_MEMBERS = tuple(member for member, _ in _USAGE.values())
 _NAMES = (*_RECORD, *_USAGE)
+_UNKNOWN = dict.fromkeys((*_NAMES, "usage"))
 # The same record twice is one row: what is shipped again after a crash changes nothing. But a
 # request that began in one file of a dead worker and ended in another is taken for abandoned
 # by whoever finds the first: its end, whenever that comes, is the truth.
@@ -70,8 +72,8 @@ async def insert(store: Store, records: Sequence[bytes]) -> None:
 
 
 def _row(record: bytes) -> dict[str, Any]:
-    found = _decode(record)
-    usage = found.pop("usage") or {}
-    for column, (member, _) in _USAGE.items():
-        found[column] = usage.get(member)
+    found = _UNKNOWN | _decode(record)
+    usage = found.pop("usage")
+    if usage is not None:
+        found.update(zip(_USAGE, map(usage.get, _MEMBERS), strict=True))
     return found

@@ -19,6 +19,7 @@ from llm_gateway_api import LedgerOpening, LedgerRecord
 SEGMENT_BYTES = 4 * 1024 * 1024
 # The longest entry: names a client may choose are cut to fit.
 ENTRY_BYTES = 4096
+READ_BYTES = 1024 * 1024
 SUFFIX = ".spool"
 # How long a segment may stay after all of it was shipped.
 KEPT_SECONDS = 3600.0
@@ -82,11 +83,14 @@ class Spool:
         where the next ones begin."""
         records: list[bytes] = []
         at = segment.shipped
-        while at < segment.written and len(records) < limit:
-            end = segment.map.find(b"\n", at, segment.written) + 1
-            if segment.map[at : at + len(ENDED)] == ENDED:
-                records.append(segment.map[at : end - 1])
-            at = end
+        lines = segment.map[at : min(segment.written, at + READ_BYTES)].split(b"\n")
+        lines.pop()  # what stands behind the last whole one
+        for line in lines:
+            at += len(line) + 1
+            if line.startswith(ENDED):
+                records.append(line)
+                if len(records) == limit:
+                    break
         return records, at
 
     def forget(self, segment: Segment) -> None:

@@ -31,18 +31,17 @@ class Counting:
 
         Raises what the state and the store raise: they cannot be reached.
         """
-        now = time()
         takes = [
-            Take(each.key, amount, each.budget.amount, "window", seconds=each.seconds(now))
+            Take(each.key, amount, each.budget.amount, "window", seconds=each.kept)
             for each, amount in zip(windows, amounts, strict=True)
         ]
-        takes += [Take(each.marker, 0, 1, "window", seconds=each.seconds(now)) for each in windows]
+        takes += [each.mark for each in windows]
         for _ in range(TRIES):
             answer = await self._state.take(takes)
             marks = answer.remaining[len(windows) :]
-            empty = [each for each, left in zip(windows, marks, strict=True) if left > 0]
-            if not empty:
+            if max(marks) <= 0:
                 return answer
+            empty = [each for each, left in zip(windows, marks, strict=True) if left > 0]
             if isinstance(answer, Grant):
                 await self._state.settle(answer, [0] * len(takes))
             for each in empty:

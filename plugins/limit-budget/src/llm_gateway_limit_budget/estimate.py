@@ -1,11 +1,13 @@
 """What a request may cost, before it is asked: tokens guessed high, at the dearest rates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
 
+import msgspec
 from llm_gateway_api import MILLION, ModelInfo, Price, RequestHead, Usage, output_cap, whole_field
 
 NANO = 1_000_000_000
+FINE = 1_000_000  # parts of a nano-dollar, in which a token's price is whole
 OUTPUT_TOKENS = 1000.0
 BYTES_A_TOKEN = 3.0
 MAX_LEARNED = 10_000
@@ -33,23 +35,20 @@ class Estimator:
         self._full = full
         self._outputs: dict[tuple[str | None, str], Quantile] = {}
         self._bytes = Quantile(BYTES_A_TOKEN, 0.05)
+        self._rates: dict[tuple[str, tuple[bool, ...], bool], Dearest] = {}
 
     def hold(
         self, head: RequestHead, tenant: str | None, offers: Sequence[tuple[Price, ModelInfo]]
     ) -> int:
         """Nano-dollars to reserve: the most that one of `offers` may ask for the request."""
-        nano = Decimal(0)
+        audio = b"audio" in head.body
+        most = 0
         for price, info in offers:
             asked = self._input(head, info)
-            rates = price.rates(asked)
-            audio = b"audio" in head.body
-            given = _dearest(rates, (*_INPUT, *(("audio_input",) if audio else ())))
-            made = _dearest(rates, (*_OUTPUT, *(("audio_output",) if audio else ())))
-            total = price.per_request + given * asked / MILLION
-            total += made * self._output(head, tenant, info) / MILLION
-            total += _dearest(rates, ("search_units",)) / MILLION
-            nano = max(nano, total * NANO)
-        return int(nano.to_integral_value(ROUND_CEILING))
+            rates = self._dearest(price, asked, audio)
+            made = self._output(head, tenant, info)
+            most = max(most, rates.fixed + rates.asked * asked + rates.made * made)
+        return -(-most // FINE)
 
     def tokens(self, head: RequestHead, tenant: str | None, offers: Sequence[ModelInfo]) -> int:
         """Tokens to reserve: the most that one of `offers` may read and write."""
@@ -63,6 +62,16 @@ class Estimator:
             self._outputs.clear()
         known = self._outputs.setdefault((tenant, head.model), Quantile(OUTPUT_TOKENS, 0.95))
         known.learn(usage.output_total)
+
+    def _dearest(self, price: Price, asked: int, audio: bool) -> "Dearest":
+        """Worked out once for a price, its tier and with or without sound."""
+        tier = tuple(asked > above for above, _ in price.tiers)
+        known = self._rates.get((price.version, tier, audio))
+        if known is None or known.price is not price:
+            if len(self._rates) >= MAX_LEARNED:
+                self._rates.clear()
+            known = self._rates[price.version, tier, audio] = Dearest.of(price, asked, audio)
+        return known
 
     def _input(self, head: RequestHead, info: ModelInfo) -> int:
         ratio = 1.0 if self._full else max(1.0, self._bytes.value)
@@ -86,5 +95,27 @@ class Estimator:
         return tokens * max(1, whole_field(head, "n") or 1)
 
 
-def _dearest(rates: Mapping[str, Decimal | None], names: Sequence[str]) -> Decimal:
-    return max(rates.get(each) or Decimal(0) for each in names)
+class Dearest(msgspec.Struct, frozen=True):
+    """The dearest rates of a price, in parts of `FINE` to a nano-dollar: of a token asked and
+    of one made, and what is `fixed` for a request."""
+
+    price: Price
+    asked: int
+    made: int
+    fixed: int
+
+    @classmethod
+    def of(cls, price: Price, tokens: int, audio: bool) -> "Dearest":
+        rates = price.rates(tokens)
+
+        def dearest(names: Sequence[str], sound: str | None = None) -> Decimal:
+            heard = (*names, sound) if audio and sound is not None else names
+            return max(rates.get(each) or Decimal(0) for each in heard) / MILLION
+
+        once = price.per_request + dearest(("search_units",))
+        asked, made = dearest(_INPUT, "audio_input"), dearest(_OUTPUT, "audio_output")
+        return cls(price, _fine(asked), _fine(made), _fine(once))
+
+
+def _fine(dollars: Decimal) -> int:
+    return int((dollars * NANO * FINE).to_integral_value(ROUND_CEILING))

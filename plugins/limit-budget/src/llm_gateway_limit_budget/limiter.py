@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN
@@ -14,7 +14,7 @@ import msgspec
 from llm_gateway_limit_budget.alerts import Alerts
 from llm_gateway_limit_budget.counting import Counting
 from llm_gateway_limit_budget.estimate import NANO, Estimator
-from llm_gateway_limit_budget.periods import Window, window
+from llm_gateway_limit_budget.periods import Window, Windows
 from llm_gateway_limit_budget.settings import BudgetSettings
 from llm_gateway_limit_budget.spending import written
 
@@ -22,6 +22,7 @@ log = logging.getLogger("llm_gateway_limit_budget")
 TRUE_SECONDS = 30.0
 OWED_SECONDS = 1.0
 MAX_KEPT = 10_000
+NOTHING = gw.Reservation()
 _UNPRICED = gw.Refusal(
     403,
     "price_unknown",
@@ -76,6 +77,7 @@ class BudgetLimiter:
         self._estimator = Estimator(full=settings.hold == "full")
         url = settings.webhook_url
         self._alerts = Alerts(state, fetch, url.get_secret_value() if url else None, metrics)
+        self._windows = Windows()
         self._left: dict[str, int] = {}
         self._seen: dict[str, Window] = {}
         self._owed: list[tuple[gw.StateBackend, gw.Grant, Sequence[int]]] = []
@@ -100,9 +102,9 @@ class BudgetLimiter:
     async def reserve(
         self, arrival: gw.Arrival, head: gw.RequestHead
     ) -> gw.Reservation | gw.Refusal:
-        windows = tuple(_windows(arrival.principal, head.model))
+        windows = self._windows.of(arrival.principal, head.model, time())
         if not windows or head.operation == "count_tokens":
-            return gw.Reservation()
+            return NOTHING
         sizes = self._sizes(arrival, head, {each.budget.unit for each in windows})
         if isinstance(sizes, gw.Refusal):
             return sizes
@@ -132,14 +134,15 @@ class BudgetLimiter:
         sizes, holds = {**held.sizes, "usd": nano}, (*held.holds, hold)
         return gw.Reservation(msgspec.structs.replace(held, holds=holds, sizes=sizes))
 
-    async def settle(self, reservation: gw.Reservation, settlement: gw.Settlement) -> None:
+    def settle(self, reservation: gw.Reservation, settlement: gw.Settlement) -> Awaitable[None]:
         held = reservation.token
         if not isinstance(held, Held):
-            return
+            return gw.DONE
         if settlement.usage is not None and settlement.target is not None:
             self._estimator.learn(held.head, held.tenant, settlement.usage)
         charged = _charged(held.sizes, settlement)
         due = {each.key: charged[each.budget.unit] for each in held.windows}
+        waiting: list[tuple[Awaitable[None], Hold, Sequence[int]]] = []
         for each in held.holds:
             # Whichever took from a window first is charged for it, a later one is given back.
             amounts = [due.pop(window.key, 0) for window in each.windows]
@@ -147,15 +150,26 @@ class BudgetLimiter:
                 for window, took, used in zip(each.windows, each.amounts, amounts, strict=True):
                     if window.key in self._left:
                         self._left[window.key] += took - used
-            await self._settle(each, amounts)
+            amounts += [0] * (len(each.grant.takes) - len(amounts))  # the markers
+            try:
+                rest = each.state.settle(each.grant, amounts)
+            except Exception as error:
+                self._owe(error, each, amounts)
+                continue
+            if rest is not gw.DONE:
+                waiting.append((rest, each, amounts))
+        return self._settled(waiting) if waiting else gw.DONE
 
-    async def _settle(self, hold: Hold, amounts: list[int]) -> None:
-        amounts += [0] * (len(hold.grant.takes) - len(amounts))  # the markers
-        try:
-            await hold.state.settle(hold.grant, amounts)
-        except Exception as error:
-            log.warning("budget.owed error=%s", type(error).__name__)
-            self._owed = [*self._owed[-MAX_KEPT:], (hold.state, hold.grant, amounts)]
+    async def _settled(self, waiting: list[tuple[Awaitable[None], Hold, Sequence[int]]]) -> None:
+        for rest, hold, amounts in waiting:
+            try:
+                await rest
+            except Exception as error:
+                self._owe(error, hold, amounts)
+
+    def _owe(self, error: Exception, hold: Hold, amounts: Sequence[int]) -> None:
+        log.warning("budget.owed error=%s", type(error).__name__)
+        self._owed = [*self._owed[-MAX_KEPT:], (hold.state, hold.grant, amounts)]
 
     async def _taken(
         self, windows: Sequence[Window], sizes: Mapping[str, int]
@@ -283,17 +297,6 @@ class BudgetLimiter:
 
 _: type[gw.Limiter] = BudgetLimiter
 __: type[gw.SupportsCover] = BudgetLimiter
-
-
-def _windows(principal: gw.Principal, model: str) -> list[Window]:
-    """The windows that a request for `model` is charged to."""
-    now = time()
-    owners = {"tenant": principal.tenant, "key": principal.key_id}
-    return [
-        window(each, owners.get(each.level) or "", now)
-        for each in principal.budgets
-        if each.model is None or each.model == model
-    ]
 
 
 def _charged(sizes: Mapping[str, int], settlement: gw.Settlement) -> dict[str, int]:

@@ -20,6 +20,8 @@ WORKERS = 32
 RECORDS = 16_384
 PROBES = 64
 _HEAD = struct.Struct("<16s36sII")
+_USED_AT = _HEAD.size  # a byte for each column: somebody has had it since it was last cleared
+_FIRST = _USED_AT + WORKERS
 _RECORD = struct.Struct(f"<16sddd{WORKERS}H")
 _KNOWN = struct.Struct("<16sddd")
 _NUMBERS = struct.Struct("<ddd")
@@ -27,10 +29,10 @@ _HELD = struct.Struct(f"<{WORKERS}H")
 _MINE = struct.Struct("<H")
 _HELD_AT = _KNOWN.size
 _LOCK = struct.Struct("hhqqi4x")  # the system's struct flock
-_MAGIC = b"llm-gateway-st-1"
+_MAGIC = b"llm-gateway-st-2"
 _NOBODY = (0,) * WORKERS
 _EMPTY = bytes(16)
-_NOWHERE = (_HEAD.size, b"")  # of a key that was not looked for yet
+_NOWHERE = (_FIRST, b"")  # of a key that was not looked for yet
 
 
 class TableFullError(Exception):
@@ -85,7 +87,7 @@ class Table:
         start = int.from_bytes(digest[:8], "little")
         free = -1
         for step in range(PROBES):
-            place = _HEAD.size + (start + step) % RECORDS * _RECORD.size
+            place = _FIRST + (start + step) % RECORDS * _RECORD.size
             known = self._map[place : place + 16]
             if known == digest:
                 return self._remembered(key, digest, place)
@@ -119,7 +121,8 @@ class Table:
     def bury(self) -> None:
         """Give back the slots of workers that have died: their columns' locks are free."""
         for worker in range(WORKERS):
-            if worker != self.worker and self._try_column(worker):
+            used = worker != self.worker and self._map[_USED_AT + worker]
+            if used and self._try_column(worker):
                 try:
                     self._clear(worker)
                 finally:
@@ -132,7 +135,7 @@ class Table:
         os.close(self._workers)
 
     def _mapped(self) -> mmap.mmap:
-        size = _HEAD.size + RECORDS * _RECORD.size
+        size = _FIRST + RECORDS * _RECORD.size
         boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()[:36]
         head = _HEAD.pack(_MAGIC, boot, WORKERS, RECORDS)
         if os.pread(self._handle, _HEAD.size, 0) != head:
@@ -145,6 +148,7 @@ class Table:
         for worker in range(WORKERS):
             if self._try_column(worker):
                 self._clear(worker)
+                self._map[_USED_AT + worker] = 1
                 return worker
         raise OSError(f"more than {WORKERS} workers share this data directory")
 
@@ -161,9 +165,11 @@ class Table:
         fcntl.fcntl(self._workers, fcntl.F_OFD_SETLK, wanted)
 
     def _clear(self, worker: int) -> None:
+        """Whose column it is holds its lock."""
         at = _HELD_AT + 2 * worker
         with self.locked():
-            for record in range(RECORDS):
-                place = _HEAD.size + record * _RECORD.size + at
-                if self._map[place] or self._map[place + 1]:
-                    self._map[place : place + 2] = b"\0\0"
+            low, high = (self._map[_FIRST + at + n :: _RECORD.size] for n in (0, 1))
+            for record in range(RECORDS) if any(low) or any(high) else ():
+                place = _FIRST + record * _RECORD.size + at
+                self._map[place : place + 2] = b"\0\0"
+            self._map[_USED_AT + worker] = 0

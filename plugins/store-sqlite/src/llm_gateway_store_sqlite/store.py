@@ -25,6 +25,8 @@ from llm_gateway_api import (
     UnstorableError,
 )
 
+from llm_gateway_store_sqlite.many import Many
+
 log = logging.getLogger("llm_gateway_store_sqlite")
 T = TypeVar("T")
 LOCK_POLL_SECONDS = 0.05
@@ -61,12 +63,15 @@ class Session:
         return await self._run(lambda: self._connection.execute(sql, dict(params)).rowcount)
 
     async def execute_many(self, sql: str, rows: Sequence[SQLParams]) -> None:
+        many = Many.of(sql)
+
         def work() -> None:
             own = not self._connection.in_transaction
             if own:
                 self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.executemany(sql, rows)
+                for statement, values in many.statements(rows):
+                    self._connection.execute(statement, values)
             except BaseException:
                 if own:
                     self._connection.execute("ROLLBACK")
