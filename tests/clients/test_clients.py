@@ -131,7 +131,11 @@ async def _ended() -> AsyncIterator[dict[tuple[str, str], Client]]:
         assert each.process.stdin is not None
         each.process.stdin.close()
     for each in clients.values():
-        await asyncio.wait_for(each.process.wait(), 20)
+        try:
+            await asyncio.wait_for(each.process.wait(), 60)
+        except TimeoutError:  # all was said; on a busy machine some take long to leave
+            each.process.kill()
+            await each.process.wait()
 
 
 @pytest_asyncio.fixture(loop_scope="session", params=CLIENTS, ids=lambda each: "-".join(each))
