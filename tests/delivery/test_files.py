@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,3 +134,23 @@ def test_every_values_key_is_in_the_schema_and_mirrors_a_section_of_the_settings
     assert values.keys() <= known.keys()
     sections = load(REPOSITORY / "tests/product/config.yaml").keys()
     assert sections <= values.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_bill_of_materials_names_all_that_is_installed(charts: Path) -> None:
+    """Each line of the lock and each package of this repository, without the kit for tests."""
+    subprocess.run([charts / "release.sh", "bom"], check=True, capture_output=True)
+    text = (REPOSITORY / "dist/llm-gateway.cdx.json").read_text()
+    named = {each["name"].lower().replace("_", "-") for each in json.loads(text)["components"]}
+
+    lock = (REPOSITORY / "requirements.lock").read_text()
+    locked = re.findall(r"^([a-z0-9-]+)==[^; ]+ \\$", lock, re.M)  # on every system
+    own = {
+        tomllib.loads(path.read_text())["project"]["name"]
+        for folder in ("kernel", "plugins", "contrib-providers", "migrations")
+        for path in (REPOSITORY / folder).glob("**/pyproject.toml")
+        if ".venv" not in path.parts
+    }
+    assert {*locked, *own} - named == {"llm-gateway-testkit"}
+    assert str(REPOSITORY) not in text

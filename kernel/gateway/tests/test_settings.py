@@ -256,6 +256,18 @@ def test_providers_from_environment(loading: Loading) -> None:
     assert (acme.base, acme.kind) == ("https://b", "acme")
 
 
+def test_an_entry_of_the_kinds_name_may_leave_its_key_to_the_variable(loading: Loading) -> None:
+    """What the entry says counts, also when it says nothing; other names have to say theirs."""
+    variables = {"ACME_KEY": "k", "ACME": "https://b"}
+    settings = loading("providers: {acme: {base: 'https://c'}, two: {kind: acme}}", variables)
+    emptied = loading("providers: {acme: {api_key: ''}}", variables)
+
+    acme: Any = settings.providers["acme"]
+    assert (acme.api_key.get_secret_value(), acme.base) == ("k", "https://c")
+    assert settings.warnings == ("provider two is off: its api_key is empty",)
+    assert not emptied.providers
+
+
 def test_second_instance(loading: Loading) -> None:
     """Any name will do with a `kind`."""
     assert loading("providers: {mine: {kind: toy}}").providers["mine"].kind == "toy"

@@ -88,7 +88,8 @@ class ProviderSpec:
     """A kind of provider. `settings` extends `ProviderSettings`; `make(name, settings)`.
 
     `env` is the variable that switches an instance of this kind on where the configuration
-    has no ``providers``, `environment` the settings read from variables in that case.
+    has no ``providers``, `environment` the settings read from variables in that case, and where
+    an entry of the kind's own name leaves them out.
     `standalone` marks a kind that serves when nothing at all is configured.
     `surfaces` is what it can do, for the capability matrix. `telemetry_name` is what traces
     call the vendor (``gen_ai.provider.name``); the kind if absent. `status` is what its maker

@@ -201,9 +201,14 @@ class Loader(Layers):
         if not spec.env or not self.environ.get(spec.env):
             return None
         self.origins[(_PROVIDERS, spec.kind)] = spec.env
-        given = {k: v for k, v in spec.environment.items() if self.environ.get(v)}
-        self.origins |= {(_PROVIDERS, spec.kind, k): v for k, v in given.items()}
-        return {k: self.environ[v] for k, v in given.items()}
+        return self._said_by_variables(spec, spec.environment)
+
+    def _said_by_variables(self, spec: ProviderSpec, settings: Iterable[str]) -> dict[str, object]:
+        """Those of `settings` whose variables are set."""
+        given = {each: spec.environment[each] for each in settings if each in spec.environment}
+        given = {each: name for each, name in given.items() if self.environ.get(name)}
+        self.origins |= {(_PROVIDERS, spec.kind, each): name for each, name in given.items()}
+        return {each: self.environ[name] for each, name in given.items()}
 
     def _instances(
         self, entries: Mapping[str, Any], specs: Mapping[str, ProviderSpec]
@@ -214,9 +219,18 @@ class Loader(Layers):
                 continue  # its variable is not set
             if not isinstance(entry, dict | None):
                 self.problem((_PROVIDERS, name), "is a mapping of settings")
-            elif settings := self._instance(name, entry or {}, specs):
+            elif settings := self._instance(name, self._completed(name, entry or {}, specs), specs):
                 found[name] = settings
         return found
+
+    def _completed(
+        self, name: str, entry: dict[str, Any], specs: Mapping[str, ProviderSpec]
+    ) -> dict[str, Any]:
+        """With the kind's own variables for what an entry by the kind's name leaves out."""
+        if name not in specs or str(entry.get("kind") or name) != name:
+            return entry
+        unsaid = [each for each in specs[name].environment if each not in entry]
+        return {**self._said_by_variables(specs[name], unsaid), **entry}
 
     def _instance(
         self, name: str, entry: dict[str, Any], specs: Mapping[str, ProviderSpec]
