@@ -28,6 +28,8 @@ NEAR = [
     ("What does HTTP 404 mean?", "What does HTTP 403 mean?"),
     ("How to encrypt a file?", "How to decrypt a file?"),
     ("Is the meeting at 10:30?", "Is the meeting at 10:45?"),
+    ("Does the dog bite the man?", "Does the man bite the dog?"),
+    ("Which plan is cheapest?", "Which plan is most expensive?"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What two questions must share besides likeness: numbers, quotes, negations, names.
+"""What two questions must share besides likeness: numbers, quotes, negations, names, order.
 
 Vectors rate "100 USD" and "500 USD", or "install" and "uninstall", as the same question; an
 answer to one is wrong for the other. The check is strict: where it doubts, nothing is served.
@@ -37,14 +37,23 @@ _OPPOSITES = tuple(
         "left/right north/south east/west first/last old/new true/false add/remove allow/deny "
         "include/exclude encrypt/decrypt win/lose hot/cold high/low begin/end push/pull "
         "read/write input/output ascending/descending men/women male/female with/without "
-        "from/to yesterday/tomorrow today/tomorrow past/future best/worst pros/cons"
+        "from/to yesterday/tomorrow today/tomorrow past/future best/worst pros/cons "
+        "good/bad better/worse older/newer oldest/newest young/old younger/older big/small "
+        "bigger/smaller biggest/smallest large/small larger/smaller largest/smallest long/short "
+        "longer/shorter longest/shortest higher/lower highest/lowest fast/slow faster/slower "
+        "fastest/slowest cheap/expensive cheaper/dearer cheapest/expensive early/late "
+        "earlier/later gain/lose leave/arrive departure/arrival summer/winter day/night "
+        "morning/evening warm/cold wet/dry light/dark light/heavy fresh/sour full/empty "
+        "inside/outside internal/external public/private upload/download sender/recipient "
+        "employer/employee buyer/seller client/server question/answer create/delete"
     )
 )
 
 
 def agree(one: str, other: str) -> bool:
     """Whether nothing that turns an answer differs between two questions."""
-    return marks(one) == marks(other) and not _turned(_words(one), _words(other))
+    words, others = _words(one), _words(other)
+    return marks(one) == marks(other) and not _turned(words, others) and not _moved(words, others)
 
 
 def marks(text: str) -> tuple[tuple[str, ...], ...]:
@@ -91,6 +100,11 @@ def _turned(one: list[str], other: list[str]) -> bool:
         if pair & only_one and pair & only_other:
             return True
     return any(_prefixed(a, b) or _prefixed(b, a) for a in only_one for b in only_other)
+
+
+def _moved(one: list[str], other: list[str]) -> bool:
+    """Whether the same words stand in another order: who bites whom."""
+    return one != other and sorted(one) == sorted(other)
 
 
 def _prefixed(word: str, longer: str) -> bool:
