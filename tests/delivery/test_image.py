@@ -127,8 +127,8 @@ async def answered(origin: str, vendor: ScriptedProvider) -> None:
 @pytest.fixture
 async def vendor() -> AsyncIterator[ScriptedProvider]:
     async with ScriptedProvider(validator=openai.strict(VENDOR_KEY)) as provider:
-        provider.default = Answer(openai.chat_answer())
-        provider.probe = Answer({"object": "list", "data": []})
+        provider.default = openai.chat_answer()
+        provider.probe = Answer(body=b'{"object": "list", "data": []}')
         yield provider
 
 
