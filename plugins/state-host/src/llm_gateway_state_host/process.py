@@ -14,12 +14,20 @@ log = logging.getLogger("llm_gateway_state_host")
 SWEEP_EVERY = 10_000
 
 
+class Cells(dict[str, Cell]):
+    """By key; a new one where there is none."""
+
+    def __missing__(self, key: str) -> Cell:
+        cell = self[key] = Cell()
+        return cell
+
+
 class ProcessState:
     """Meets `StateBackend` within one process; a restart forgets it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._cells: dict[str, Cell] = {}
+        self._cells = Cells()
         self._calls = 0
         self._news = News()
 
@@ -31,13 +39,15 @@ class ProcessState:
         return True
 
     async def take(self, takes: Sequence[Take], *, force: bool = False) -> Grant | Denial:
-        self._sweep()
-        cells = [self._cell(each.key) for each in takes]
-        return take_all(cells, takes, self._clock(), force)
+        self._calls += 1
+        if self._calls % SWEEP_EVERY == 0:
+            self._sweep()
+        known = self._cells
+        return take_all([known[each.key] for each in takes], takes, self._clock(), force)
 
     def settle(self, grant: Grant, amounts: Sequence[int]) -> Done:
         changed = changes(grant, amounts)
-        settle_all([self._cell(take.key) for take, _, _ in changed], changed, self._clock())
+        settle_all([self._cells[take.key] for take, _, _ in changed], changed, self._clock())
         return DONE
 
     async def used(self, keys: Sequence[str]) -> Sequence[int]:
@@ -45,7 +55,7 @@ class ProcessState:
         return [used_of(self._cells.get(key), now) for key in keys]
 
     async def claim(self, key: str, seconds: float) -> bool:
-        return claimed(self._cell(f"claim {key}"), self._clock(), seconds)
+        return claimed(self._cells[f"claim {key}"], self._clock(), seconds)
 
     def publish(self, topic: str, message: bytes) -> None:
         self._news.tell(topic, message)
@@ -53,20 +63,11 @@ class ProcessState:
     def listen(self, topic: str, told: Listener) -> None:
         self._news.listen(topic, told)
 
-    def _cell(self, key: str) -> Cell:
-        cell = self._cells.get(key)
-        if cell is None:
-            cell = self._cells[key] = Cell()
-        return cell
-
     def _sweep(self) -> None:
         """Now and then, forget the cells that say no more than new ones."""
-        self._calls += 1
-        if self._calls % SWEEP_EVERY == 0:
-            now = self._clock()
-            self._cells = {
-                key: cell for key, cell in self._cells.items() if cell.until > now or cell.held
-            }
+        now = self._clock()
+        used = (each for each in self._cells.items() if each[1].until > now or each[1].held)
+        self._cells = Cells(used)
 
 
 class News:
