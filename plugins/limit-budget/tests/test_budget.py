@@ -13,7 +13,9 @@ from typing import Any
 
 import llm_gateway_api as gw
 import pytest
+from llm_gateway_limit_budget import counting as counting_module
 from llm_gateway_limit_budget import limiter as limiter_module
+from llm_gateway_limit_budget import outstanding as outstanding_module
 from llm_gateway_limit_budget.estimate import NANO, Estimator
 from llm_gateway_limit_budget.limiter import BudgetLimiter, Held
 from llm_gateway_limit_budget.periods import window
@@ -501,6 +503,64 @@ async def test_records_that_arrive_late_are_added(store: gw.Store) -> None:
 
     assert same == [nano("0.1", "x")]
     assert await used(state, mine) == [nano("0.4", "x")]
+
+
+class Minutes:
+    """Half-minutes that pass when told, for the limiters and for their shared state."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = time()
+        for module in (limiter_module, counting_module, outstanding_module):
+            monkeypatch.setattr(module, "time", lambda: self.now)
+        self.state = ProcessState(lambda: self.now)
+
+    async def pass_by(self, count: int, *limiters: BudgetLimiter) -> None:
+        for _ in range(count):
+            self.now += 30.0
+            for each in limiters:
+                await each._true_up()
+
+
+async def test_what_a_dead_worker_held_is_given_back(
+    store: gw.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it has been there for longer than a request can last. What lives holds on, and what
+    was spent stays."""
+    minutes, mine = Minutes(monkeypatch), budget("1", period="total")
+    state = minutes.state
+    dead, alive = (made(state, store=store) for _ in range(2))
+    await reserved(dead, mine, max_tokens=5000)
+    (lost,) = await used(state, mine)
+    held = await reserved(alive, mine, max_tokens=2000)
+    settled = await reserved(alive, mine)
+    await alive.settle(settled, answered("0.1"))
+    await recorded(store, nano("0.1", "x"))
+    (before,) = await used(state, mine)
+
+    await minutes.pass_by(19, alive)
+    assert await used(state, mine) == [before]
+    await minutes.pass_by(3, alive)
+    assert await used(state, mine) == [before - lost]
+    await minutes.pass_by(50, alive)
+    assert await used(state, mine) == [before - lost]
+    await alive.settle(held, answered("0.2"))
+    await recorded(store, nano("0.2", "x"))
+    await minutes.pass_by(30, alive)
+    assert await used(state, mine) == [nano("0.3", "x")]
+
+
+async def test_holds_of_all_workers_count_however_long_they_last(
+    store: gw.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minutes, mine = Minutes(monkeypatch), budget("1", period="total")
+    workers = [made(minutes.state, store=store) for _ in range(3)]
+    for each in workers:
+        await reserved(each, mine, max_tokens=1000)
+    before = await used(minutes.state, mine)
+
+    await minutes.pass_by(100, *workers)
+
+    assert await used(minutes.state, mine) == before
 
 
 async def test_without_shared_state_each_worker_has_its_share() -> None:

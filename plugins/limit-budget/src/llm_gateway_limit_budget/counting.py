@@ -11,6 +11,7 @@ from time import time
 
 from llm_gateway_api import Denial, Grant, StateBackend, Store, StoreError, Take
 
+from llm_gateway_limit_budget.outstanding import Outstanding
 from llm_gateway_limit_budget.periods import Window
 from llm_gateway_limit_budget.spending import spent
 
@@ -25,6 +26,7 @@ class Counting:
         self._state = state
         self._store = store
         self._hopeless_until = 0.0
+        self.outstanding = Outstanding(state)
 
     async def take(self, windows: Sequence[Window], amounts: Sequence[int]) -> Grant | Denial:
         """Its amount out of each window, or nothing; `remaining` begins with the windows'.
@@ -71,14 +73,21 @@ class Counting:
 
     async def true_up(self, window: Window, seconds: float) -> None:
         """Add what the ledger has and the state lacks: records of a worker that died arrive
-        late. Less in the ledger is no fault, for it hears of everything later."""
+        late. Less in the ledger is no fault, for it hears of everything later, unless nobody
+        holds the rest."""
         if self._store is None or not await self._state.claim(f"{window.key}:truing", seconds):
             return
         ledger = await spent(self._store, window)
         used, filled = await self._state.used([window.key, window.marker])
         if filled and ledger > used:
-            log.info("budget.trued budget=%s nano=%d", window.budget.id, ledger - used)
+            log.info("budget.trued budget=%s amount=%d", window.budget.id, ledger - used)
             await self._add(window, ledger - used, 0)
+        elif filled:
+            under_way = await self.outstanding.of_all(window.key)
+            over = self.outstanding.left_over(window.key, used - ledger - under_way)
+            if over:
+                log.info("budget.given_back budget=%s amount=%d", window.budget.id, over)
+                await self._add(window, -over, 0)
 
     async def _add(self, window: Window, used: int, mark: int) -> None:
         seconds = window.seconds(time())

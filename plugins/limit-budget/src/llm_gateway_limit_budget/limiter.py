@@ -14,12 +14,13 @@ import msgspec
 from llm_gateway_limit_budget.alerts import Alerts
 from llm_gateway_limit_budget.counting import Counting
 from llm_gateway_limit_budget.estimate import NANO, Estimator
+from llm_gateway_limit_budget.outstanding import SLOT_SECONDS
 from llm_gateway_limit_budget.periods import Window, Windows
 from llm_gateway_limit_budget.settings import BudgetSettings
 from llm_gateway_limit_budget.spending import written
 
 log = logging.getLogger("llm_gateway_limit_budget")
-TRUE_SECONDS = 30.0
+TRUE_SECONDS = SLOT_SECONDS
 OWED_SECONDS = 1.0
 MAX_KEPT = 10_000
 NOTHING = gw.Reservation()
@@ -80,7 +81,7 @@ class BudgetLimiter:
         self._windows = Windows()
         self._left: dict[str, int] = {}
         self._seen: dict[str, Window] = {}
-        self._owed: list[tuple[gw.StateBackend, gw.Grant, Sequence[int]]] = []
+        self._owed: list[tuple[Hold, Sequence[int]]] = []
         self._refused = metrics.counter(
             "gateway_limit_budget_refused_total", "requests that no budget was left for", ("level",)
         ).value
@@ -156,7 +157,9 @@ class BudgetLimiter:
             except Exception as error:
                 self._owe(error, each, amounts)
                 continue
-            if rest is not gw.DONE:
+            if rest is gw.DONE:
+                self._count(each, -1)
+            else:
                 waiting.append((rest, each, amounts))
         return self._settled(waiting) if waiting else gw.DONE
 
@@ -166,10 +169,17 @@ class BudgetLimiter:
                 await rest
             except Exception as error:
                 self._owe(error, hold, amounts)
+            else:
+                self._count(hold, -1)
 
     def _owe(self, error: Exception, hold: Hold, amounts: Sequence[int]) -> None:
         log.warning("budget.owed error=%s", type(error).__name__)
-        self._owed = [*self._owed[-MAX_KEPT:], (hold.state, hold.grant, amounts)]
+        self._owed = [*self._owed[-MAX_KEPT:], (hold, amounts)]
+
+    def _count(self, hold: Hold, sign: int) -> None:
+        if hold.state is self._state:
+            for each, amount in zip(hold.windows, hold.amounts, strict=True):
+                self._counting.outstanding.add(each.key, sign * amount)
 
     async def _taken(
         self, windows: Sequence[Window], sizes: Mapping[str, int]
@@ -194,7 +204,9 @@ class BudgetLimiter:
         if isinstance(answer, gw.Denial):
             return self._no(windows[answer.index], answer, amounts[answer.index])
         self._note(windows, answer, shared=state is self._state)
-        return Hold(answer, state, windows, amounts)
+        hold = Hold(answer, state, windows, amounts)
+        self._count(hold, 1)
+        return hold
 
     def _sizes(
         self, arrival: gw.Arrival, head: gw.RequestHead, units: Set[str]
@@ -275,24 +287,26 @@ class BudgetLimiter:
 
     async def _pay(self) -> None:
         while self._owed:
-            state, grant, amounts = self._owed[0]
+            hold, amounts = self._owed[0]
             try:
-                await state.settle(grant, amounts)
+                await hold.state.settle(hold.grant, amounts)
             except Exception:
                 return
             self._owed = self._owed[1:]
+            self._count(hold, -1)
 
     async def _true_up(self) -> None:
         now = time()
         self._seen = {
             key: each for key, each in self._seen.items() if each.end is None or now < each.end
         }
-        for each in tuple(self._seen.values()):
-            try:
+        self._counting.outstanding.keep(self._seen)
+        try:
+            await self._counting.outstanding.report()
+            for each in tuple(self._seen.values()):
                 await self._counting.true_up(each, TRUE_SECONDS - 1)
-            except Exception as error:
-                log.warning("budget.untrued error=%s", type(error).__name__)
-                return
+        except Exception as error:
+            log.warning("budget.untrued error=%s", type(error).__name__)
 
 
 _: type[gw.Limiter] = BudgetLimiter
