@@ -196,6 +196,28 @@ async def test_a_record_that_no_database_takes_holds_up_no_other(
     assert (found[0]["n"], len(lines)) == ((7, 0) if store.dialect == "sqlite" else (6, 1))
 
 
+async def test_what_is_too_old_is_deleted_in_pieces(store: Store, tmp_path: Path) -> None:
+    """And nothing where no bound is set."""
+    (one,) = records(1)
+    day = 24 * reports.HOUR_MS
+    ages = [0.5 * day, 1.5 * day, 3 * day] * 3500
+    kept = [
+        msgspec.structs.replace(one, id=f"led_{number}", at=NOW - int(age))
+        for number, age in enumerate(ages)
+    ]
+    await keep(store, kept)
+
+    async def left(days: int | None) -> int:
+        ledger = StoreLedger(store, tmp_path, Metrics(), 0.05, days)
+        await ledger._retire()
+        (row,) = await store.fetch("SELECT COUNT(*) AS n FROM usage_records")
+        return int(str(row["n"]))
+
+    assert [await left(days) for days in (None, 2, 1)] == [10_500, 7000, 3500]
+    (oldest,) = await store.fetch("SELECT MIN(at) AS at FROM usage_records")
+    assert oldest["at"] == NOW - int(0.5 * day)
+
+
 class Flaky:
     """A store that fails at its first statements, and says each time that it is well again."""
 

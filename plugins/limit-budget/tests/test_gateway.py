@@ -14,7 +14,7 @@ import pytest
 from llm_gateway_testkit import servers
 from llm_gateway_testkit.gateway import Gateway, running_gateway
 from llm_gateway_testkit.rawclient import Reply, call
-from llm_gateway_testkit.scripted import ScriptedProvider
+from llm_gateway_testkit.scripted import Answer, ScriptedProvider
 
 ADMIN = "admin-key-0123456789abcdef"
 CLIENTS = 200
@@ -167,6 +167,38 @@ async def test_a_fallback_waits_for_the_budget_of_its_dearer_model(
     assert (refused.status, refused.json["error"]["code"]) == (502, "upstream_unreachable")
     assert answer.headers["x-gateway-provider"] == "sim"
     assert shown["spent_usd"] == answer.headers["x-gateway-cost"] != "0"
+
+
+async def test_a_webhook_is_told_of_each_limit(prices: dict[str, str]) -> None:
+    """At a private address, since the configuration allows that one; and once each."""
+    async with ScriptedProvider() as hook:
+        hook.default = Answer(204)
+        config = {
+            **CONFIG,
+            "plugins": {
+                **CONFIG["plugins"],
+                "limit_budget": {"webhook_url": f"{hook.url}/budgets?token=hidden-away"},
+            },
+            "security": {"egress": {"allow_private": ["127.0.0.1"]}},
+        }
+        async with running_gateway(config, prices) as gateway:
+            await command(gateway, "tenants", "create", "acme")
+            key = (await command(gateway, "keys", "create", "-t", "acme"))["key"]
+            await command(gateway, "budgets", "set", "0.2", "-t", "acme", "--soft", "0.05")
+            statuses = {(await ask(gateway, key)).status for _ in range(30)}
+            await hook.wait_received(2)
+            metrics = await call(f"{gateway.metrics_url}/metrics")
+            log = "\n".join(gateway.log_lines())
+
+    told = {each.json["event"]: each.json for each in hook.received}
+    assert statuses == {200, 402}
+    assert len(hook.received) == 2 and set(told) == {"budget.warned", "budget.exhausted"}
+    assert (told["budget.warned"]["soft_usd"], told["budget.warned"]["owner"]) == ("0.05", "acme")
+    assert told["budget.exhausted"]["amount_usd"] == "0.2"
+    for kind in (b"soft", b"hard"):
+        line = b'gateway_limit_budget_alerts_total{level="tenant",kind="%b"} 1' % kind
+        assert line in metrics.body
+    assert "budget.warned" in log and "budget.exhausted" in log and "hidden-away" not in log
 
 
 async def test_on_postgresql_two_gateways_share_a_budget(
