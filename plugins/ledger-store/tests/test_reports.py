@@ -88,6 +88,17 @@ async def test_cost_is_the_exact_sum_of_the_records(store: Store) -> None:
     assert len(rows) == 5
 
 
+@pytest.mark.parametrize(("model", "found"), [("m1", {"m1"}), ("public", {"m1", "m2", "public"})])
+async def test_a_model_has_the_name_asked_for_and_the_deployments(
+    store: Store, model: str, found: set[str]
+) -> None:
+    await keep(store, records(100))
+
+    rows = await reports.cost(store, reports.Asked(0, None, model, None), ("model",), False)
+
+    assert {each["model"] for each in rows} == found
+
+
 async def test_hours_and_days_are_groups_in_order(store: Store) -> None:
     await keep(store, records(300))
     asked = reports.Asked(0, None, None, None)

@@ -56,7 +56,9 @@ class Asked:
         parts = ["at >= :since"]
         for name in ("provider", "model", "tenant"):
             if (value := getattr(self, name)) is not None:
-                parts.append(f"{GROUPS[name]} = :{name}")
+                same = f"{GROUPS[name]} = :{name}"
+                # A model is found by the name that was asked for as well.
+                parts.append(f"({same} OR model = :model)" if name == "model" else same)
                 params[name] = value
         return " AND ".join(parts), params
 
