@@ -187,6 +187,28 @@ async def test_without_its_database_a_gateway_knows_whom_it_knew(tmp_path: Path)
     assert change.status == 503
 
 
+async def test_strangers_are_limited_before_the_database_is_asked(tmp_path: Path) -> None:
+    """Even while it is frozen: once an address has guessed enough it waits for nothing, and its
+    good keys go on working."""
+    config = {**CONFIG, "security": {"auth": {"failed_logins_per_minute": 1}}}
+    with servers.postgres() as server:
+        async with gateway(tmp_path, config, DATABASE_URL=server.url) as running:
+            made = (await admin(running, "POST", "keys", {"name": "x"})).json
+            known = await ask(running, made["key"])
+            guesses = [await ask(running, f"gw_{n:016x}_{'x' * 43}") for n in range(3)]
+            server.freeze()
+            frozen = await ask(running, f"gw_{'1' * 16}_{'x' * 43}")
+            still = await ask(running, made["key"])
+            server.thaw()
+
+    assert [each.status for each in guesses] == [401, 429, 429]
+    assert guesses[-1].json["error"]["code"] == "too_many_failed_logins"
+    assert 0 < int(guesses[-1].headers["retry-after"]) <= 60
+    assert guesses[0].headers["www-authenticate"] == "Bearer"
+    assert frozen.status == 429
+    assert (known.status, still.status) == (200, 200)
+
+
 ROLES = {None: 0, "user": 1, "operator": 2, "admin": 3}
 
 
