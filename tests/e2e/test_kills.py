@@ -173,7 +173,7 @@ async def suffering(fault: str, *suffer: servers.Server) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("kills", KILLS)
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 async def test_a_killed_gateway_loses_no_finished_request(tmp_path: Path, kills: int) -> None:
     async with site(tmp_path) as made:
         for _ in range(kills):
@@ -184,7 +184,7 @@ async def test_a_killed_gateway_loses_no_finished_request(tmp_path: Path, kills:
 
 
 @pytest.mark.parametrize("kills", KILLS)
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 async def test_the_same_while_the_databases_fail_too(tmp_path: Path, kills: int) -> None:
     """PostgreSQL and Redis are well, stopped, frozen, or restarted while it is killed."""
     with servers.postgres() as postgres, servers.redis() as redis:
@@ -199,7 +199,7 @@ async def test_the_same_while_the_databases_fail_too(tmp_path: Path, kills: int)
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 async def test_one_worker_of_several_is_killed(tmp_path: Path, kills: int) -> None:
     """What it had spooled is shipped by the others, or by the one that takes its place."""
     async with site(tmp_path) as made:
