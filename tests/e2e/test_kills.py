@@ -48,9 +48,10 @@ class Counted:
 
 
 class Load:
-    """Clients that ask without a pause; what they saw finish is noted by request id."""
+    """Clients that ask again and again; what they saw finish is noted by request id."""
 
     def __init__(self) -> None:
+        self.pause = 0.0
         self.finished: set[str] = set()
         self.unexpected: list[int] = []
         self._numbers = itertools.count()
@@ -81,6 +82,7 @@ class Load:
             elif not stream or answer.body.endswith(b"[DONE]\n\n"):
                 assert answer.headers["x-request-id"] == name
                 self.finished.add(name)
+            await asyncio.sleep(self.pause)
 
 
 class Site:
@@ -220,6 +222,7 @@ async def test_a_minute_without(tmp_path: Path, which: str, fault: str) -> None:
     is refused anything."""
     with servers.postgres() as postgres, servers.redis() as redis:
         async with site(tmp_path, **shared(postgres, redis)) as made:
+            made.load.pause = 0.1
             async with made.gateway("--workers", "2") as gateway, made.load.on(gateway):
                 async with suffering(fault, postgres if which == "postgres" else redis):
                     for _ in range(4):
