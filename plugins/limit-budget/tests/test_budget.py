@@ -314,10 +314,15 @@ async def sharing(backend: str, folder: Path, request: pytest.FixtureRequest) ->
 
 @pytest.mark.parametrize("backend", ["host", "redis"])
 async def test_a_crowd_on_four_workers_never_spends_more_than_there_is(
-    store: gw.Store, tmp_path: Path, backend: str, request: pytest.FixtureRequest
+    store: gw.Store,
+    tmp_path: Path,
+    backend: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """200 clients; each holds the worst case, so the bound is the budget itself, in each of the
     windows that a request is charged to."""
+    monkeypatch.setattr(counting_module, "WAIT_SECONDS", 60.0)  # no disk is too slow here
     day = budget("0.5", id=f"day-{next(_ids)}")
     mine = (day, budget("9", id=f"week-{next(_ids)}", period="week"))
     cost, spent, under_way, top = Decimal("0.004"), Decimal(0), 0, 0
