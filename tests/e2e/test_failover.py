@@ -2,84 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import llm_gateway_api as gw
 import pytest
 import pytest_asyncio
 from llm_gateway_testkit import openai_dialect as openai
-from llm_gateway_testkit.gateway import Gateway, running_gateway
-from llm_gateway_testkit.rawclient import Reply, call
+from llm_gateway_testkit.pair import Pair, paired
 from llm_gateway_testkit.scripted import (
     Answer,
     Cut,
     Garbage,
     Hang,
     Reset,
-    ScriptedProvider,
     Step,
     Stream,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-KEY = "sk-test-upstream"
 STREAM = Stream(openai.chat_stream())
 ANSWER = openai.chat_answer()
-ASKS = [{"role": "user", "content": "When is low tide?"}]
 OFF = {"circuit_breaker": {"enabled": False}}
-
-
-def own(provider: ScriptedProvider, **more: Any) -> dict[str, Any]:
-    base = {"kind": "openai", "api_key": KEY, "timeout_seconds": 1, "chunk_gap_seconds": 1}
-    return {**base, "base_url": f"{provider.url}/v1", **more}
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A gateway before two providers; `both` is a model that both serve, the first first."""
-
-    gateway: Gateway
-    first: ScriptedProvider
-    second: ScriptedProvider
-
-    async def chat(self, model: str = "both", **members: Any) -> Reply:
-        body = {"model": model, "messages": ASKS, **members}
-        return await call(f"{self.gateway.url}/v1/chat/completions", body, key=self.gateway.api_key)
-
-    async def metrics(self) -> str:
-        return (await call(f"{self.gateway.metrics_url}/metrics")).body.decode()
-
-
-@asynccontextmanager
-async def paired(
-    first_settings: dict[str, Any] | None = None, **changes: Any
-) -> AsyncIterator[Pair]:
-    """Two providers and a gateway that prefers the first by far."""
-    strict = openai.strict(KEY)
-    async with (
-        ScriptedProvider(validator=strict) as first,
-        ScriptedProvider(validator=strict) as second,
-    ):
-        config = {
-            "providers": {"first": own(first, **(first_settings or {})), "second": own(second)},
-            "routing": {
-                "models": [
-                    {
-                        "name": "both",
-                        "deployments": [
-                            {"provider": "first", "model": "m-1", "weight": 1_000_000},
-                            {"provider": "second", "model": "m-2", "weight": 1e-6},
-                        ],
-                    }
-                ]
-            },
-            **changes,
-        }
-        async with running_gateway(config) as gateway:
-            yield Pair(gateway, first, second)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -7,7 +7,6 @@ is made up, from a seed.
 import asyncio
 import logging
 import random
-import selectors
 from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from llm_gateway_guard_provider_limits.guard import ProviderLimits
 from llm_gateway_policy_retry.policy import RetryPolicy
 from llm_gateway_policy_retry.settings import RetrySettings
 from llm_gateway_routing_basic.strategies import SmoothWeighted
+from llm_gateway_testkit.virtualtime import Clock, VirtualLoop
 
 F = gw.FailureClass
 SECONDS = 3600.0
@@ -37,27 +37,6 @@ AFTERMATH = 90.0
 NAMES = ("a", "b", "c")
 STATE = "gateway_circuit_breaker_state"
 FAULTS = (F.SERVER_ERROR, F.CONNECT, F.OVERLOADED, F.NO_FIRST_CONTENT, F.RATE_LIMITED)
-
-
-class Clock(selectors.DefaultSelector):
-    """A selector that does not wait but moves the time."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        found = super().select(0)
-        if not found and timeout:
-            self.now += timeout
-        return found
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(clock)
-        self._virtual = clock
-
-    def time(self) -> float:
-        return self._virtual.now
 
 
 @dataclass

@@ -14,7 +14,10 @@ from llm_gateway_api.errors import FailureClass
 from llm_gateway_api.routing import Asked
 from llm_gateway_api.values import ModelInfo, Target
 
-Mode: TypeAlias = Literal["retry", "fallback"]
+Mode: TypeAlias = Literal["retry", "fallback", "hedge"]
+# How a hedge ended: it answered, the other attempt did, it failed, a guard refused it (nothing
+# was sent), or the client left.
+Hedged: TypeAlias = Literal["won", "lost", "failed", "refused", "left"]
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -22,7 +25,8 @@ class Attempt(msgspec.Struct, frozen=True):
 
     `retry` asks a target again, `fallback` asks one that the plan did not have or, after
     `CONTEXT_TOO_LONG`, one that takes more; `more` are targets that join the plan behind it.
-    The kernel waits longer where the target itself said ``retry-after``.
+    `hedge` asks one beside an attempt that is under way. The kernel waits longer where the
+    target itself said ``retry-after``.
     """
 
     target: Target
@@ -48,11 +52,12 @@ class Attempted(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The state of one request after a failure.
+    """The state of one request after a failure, or while it waits for first content.
 
     `targets` are those of the router, best first, then those that policies added; `made`
-    what was tried, oldest first, never empty. `committed` says that the client has seen
-    content. `active` counts the requests under way in this process, `retrying` those of them
+    what was tried, oldest first, empty only where nothing has failed yet (a hedge). `running`
+    are those that are being asked now. `committed` says that the client has seen content.
+    `active` counts the requests under way in this process, `retrying` those of them
     that are in an attempt (or the wait before it) that a policy proposed as `retry`.
     """
 
@@ -62,9 +67,10 @@ class Plan(msgspec.Struct, frozen=True):
     committed: bool = False
     active: int = 1
     retrying: int = 0
+    running: tuple[Target, ...] = ()
 
     def untried(self) -> list[Target]:
-        tried = {each.target.name for each in self.made}
+        tried = {each.target.name for each in self.made} | {each.name for each in self.running}
         return [each for each in self.targets if each.name not in tried]
 
     def times(self, target: Target) -> list[Attempted]:
@@ -79,6 +85,28 @@ class AttemptPolicy(Protocol):
     def next(self, plan: Plan, failure: FailureClass | None, time_left: float) -> Attempt | None:
         """`failure` is that of the last attempt, None where a guard refused the target;
         `time_left` are the seconds to the request's deadline."""
+
+
+@runtime_checkable
+class SupportsHedging(Protocol):
+    """A policy that may ask another target beside a first attempt that gives no content.
+
+    The first of the two that has content answers; the other is cancelled at once, its
+    connection closed and its leases given back, and counts against nobody. A request has at
+    most one hedge, beside its first attempt, and none where the plan has no other target.
+    Raising is logged, and there is no hedge.
+    """
+
+    def patience(self, asked: Asked, target: Target) -> float | None:
+        """Seconds without content after which `beside` is asked; None for no hedge. Called
+        when a first attempt begins, so that it may count requests."""
+
+    def beside(self, plan: Plan, time_left: float) -> Attempt | None:
+        """Whom to ask now, beside `plan.running`; its `wait` is not waited. Asked again where a
+        guard refused the one before."""
+
+    def hedged(self, target: Target, result: Hedged) -> None:
+        """How a hedge that `beside` proposed ended; told once for each."""
 
 
 class Targets(Protocol):

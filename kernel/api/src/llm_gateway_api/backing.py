@@ -229,6 +229,8 @@ class LedgerRecord(msgspec.Struct, frozen=True, tag="ended"):
 
     `status` is the client's, ``499`` when it left. `cost_nano` is in nano-dollars, None when
     the price or the usage is unknown; `saved_nano` is what a cache hit would have cost.
+    `hedges` counts attempts that were given up because another one answered first;
+    `hedge_cost_nano` is what is known of their cost, which is no part of `cost_nano`.
     """
 
     id: str
@@ -252,6 +254,8 @@ class LedgerRecord(msgspec.Struct, frozen=True, tag="ended"):
     cost_nano: int | None
     saved_nano: int | None
     price_version: str | None
+    hedges: int = 0
+    hedge_cost_nano: int | None = None
 
 
 class Ledger(Protocol):

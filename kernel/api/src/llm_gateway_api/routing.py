@@ -92,7 +92,7 @@ class RoutingStrategy(Protocol):
 
 @runtime_checkable
 class SupportsFollowing(Protocol):
-    """A strategy or scorer that follows each attempt from its start to its end."""
+    """A strategy, scorer or attempt policy that follows each attempt from its start to its end."""
 
     def follower(self) -> "Guard":
         """A guard that admits everybody. It is asked last, so that its lease begins when the

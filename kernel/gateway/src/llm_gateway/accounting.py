@@ -17,6 +17,7 @@ from llm_gateway_api import (
     Prices,
     Value,
 )
+from msgspec import structs
 
 if TYPE_CHECKING:
     from llm_gateway.pipeline import Call
@@ -83,10 +84,27 @@ class Accounting:
         if call.opening is None or self.ledger is None:
             return
         try:
-            self.ledger.end(_record(call, call.opening, price.version if price else None))
+            record = _record(call, call.opening, price.version if price else None)
+            if call.given_up:
+                record = structs.replace(
+                    record, hedges=len(call.given_up), hedge_cost_nano=self._given_up(call)
+                )
+            self.ledger.end(record)
         except Exception:
             self.failures.inc()
             log.exception("ledger.failed")
+
+    def _given_up(self, call: "Call") -> int | None:
+        """What the vendors said of attempts that another one outran, priced; None where they
+        said nothing before they were given up."""
+        costs = [
+            price.cost(each.usage)
+            for each in call.given_up
+            if each.usage is not None and each.target is not None and self.prices is not None
+            if (price := self.prices.price(each.target)) is not None
+        ]
+        known = [each for each in costs if each is not None]
+        return nano(sum(known, Decimal(0))) if known else None
 
 
 def _record(call: "Call", opening: LedgerOpening, version: str | None) -> LedgerRecord:

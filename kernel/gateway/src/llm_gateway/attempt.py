@@ -151,6 +151,8 @@ class Attempts:
                 out = lane.feed(await connection.read(MAX_ANSWER_BYTES))
                 out += await self._further(sent, lane, bound, deadline)
                 out += lane.finish()
+                if call.race is not None:
+                    call.race.claim(call)
                 if not counts:
                     call.events = getattr(lane, "events", ())
                     self.used(call, target, lane.usage, len(out))
@@ -255,6 +257,8 @@ class Attempts:
         finally:
             if (close := getattr(events, "aclose", None)) is not None:
                 await close()
+        if call.race is not None:
+            call.race.claim(call)
         call.events = lane.events
         self.used(call, target, lane.usage, 0)
         self.accounting.end(call)
@@ -276,6 +280,8 @@ class Attempts:
 
     def commit(self, call: "Call", target: Target) -> None:
         """The first content is here: from now on no other target can answer."""
+        if call.race is not None:
+            call.race.claim(call)
         call.first_content = monotonic()
         if call.leases:
             self.guarding.answered(call.leases, call.answered)
@@ -311,18 +317,19 @@ class Streaming:
         self._time = monotonic
 
     async def run(self) -> None:
-        client = self._call.client
+        call = self._call
         try:
             await self._connection.pump(self._sink)
             rest = self._lane.finish()
         finally:
-            self._call.usage = self._lane.usage
-            client.on_resume = None
-        if not client.committed:
+            call.usage = self._lane.usage
+            call.client.on_resume = None
+        if not call.client.committed:
             self._commit()
-        self._call.events = getattr(self._lane, "events", ())
-        self._attempts.used(self._call, self._target, self._lane.usage, self._passed)
-        self._attempts.accounting.end(self._call)
+        client = call.client
+        call.events = getattr(self._lane, "events", ())
+        self._attempts.used(call, self._target, self._lane.usage, self._passed)
+        self._attempts.accounting.end(call)
         client.write(rest)
         client.end()
 
@@ -338,6 +345,7 @@ class Streaming:
             self._size += len(out)
             if self._lane.committed or self._size > MAX_HELD_BYTES:
                 self._commit()
+                client = self._call.client  # one of two attempts is given it by its first content
             else:
                 return
         connection = self._connection

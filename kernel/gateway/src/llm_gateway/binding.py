@@ -19,6 +19,7 @@ from llm_gateway_api import (
     ProviderSettings,
     SecurityFilterSpec,
     Service,
+    SupportsFollowing,
     SupportsWatch,
 )
 
@@ -39,6 +40,7 @@ from llm_gateway.pipeline import Pipeline
 from llm_gateway.plugins import Plugins, label
 from llm_gateway.progress import Onward
 from llm_gateway.proxies import Proxied, configured, loopback, proxy_for
+from llm_gateway.racing import Racing
 from llm_gateway.reserve import Reserving, Scope
 from llm_gateway.routing import Router
 from llm_gateway.screening import Screens, in_order, watchers
@@ -149,10 +151,13 @@ class Binder:
         timeout, kernel = self.settings.resilience.timeout, self.kernel
         accounting = Accounting(offered["ledger"], offered["prices"], kernel.counts.ledger_failures)
         guards = [(spec.name, made) for spec, made in self._in_turn("guards")]
+        policies = [(spec.name, made) for spec, made in self._in_turn("attempt_policies")]
+        following = (made.follower() for _, made in policies if isinstance(made, SupportsFollowing))
         guarding = Guarding.of(
-            [*(made for _, made in guards), *router.followers()],
+            [*(made for _, made in guards), *router.followers(), *following],
             {name: each.default_seconds for name, each in providers.items()},
         )
+        onward = Onward(tuple(policies), kernel.counts)
         pipeline = Pipeline(
             generation=number,
             screens=screens,
@@ -161,10 +166,7 @@ class Binder:
             caching=self._caching(accounting, router, watching),
             router=router,
             guarding=guarding,
-            onward=Onward(
-                tuple((spec.name, made) for spec, made in self._in_turn("attempt_policies")),
-                kernel.counts,
-            ),
+            onward=onward,
             attempts=Attempts(
                 providers,
                 watching,
@@ -179,6 +181,7 @@ class Binder:
             request_seconds=timeout.request_seconds,
             streaming_seconds=timeout.streaming_seconds,
             max_json_depth=self.settings.server.max_json_depth,
+            racing=Racing.of(policies, onward),
         )
         self._check_exposure(any(spec.authenticates for spec, _ in filters))
         self.maker.offers["explain"] = Explainer(

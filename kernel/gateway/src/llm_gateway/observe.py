@@ -51,6 +51,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     trace_id: str | None = None
     error: str | None = None
     fallback: str | None = None
+    hedge: str | None = None
 
 
 class Counts:

@@ -43,6 +43,7 @@ from llm_gateway.guarding import Guarding, Leases
 from llm_gateway.malformed import refuse_deep
 from llm_gateway.observe import Counts
 from llm_gateway.progress import Onward, Progress
+from llm_gateway.racing import Race, Racing
 from llm_gateway.reserve import Reserved, Reserving, settlement
 from llm_gateway.routing import Router
 from llm_gateway.screening import Screens
@@ -84,6 +85,9 @@ class Call:
     reserved: Reserved = field(default_factory=list)
     leases: Leases = field(default_factory=list)
     trace: Trace | None = None
+    race: Race | None = None
+    hedge: str | None = None
+    given_up: list["Call"] = field(default_factory=list)  # attempts that another one outran
 
     def canonical(self) -> CanonicalRequest:
         """The decoded request; decoded at most once."""
@@ -113,6 +117,7 @@ class Pipeline:
     request_seconds: float
     streaming_seconds: float
     max_json_depth: int = 256
+    racing: Racing | None = None
     clock: Callable[[], float] = monotonic
 
     async def execute(self, call: Call) -> None:
@@ -144,8 +149,9 @@ class Pipeline:
         """Attempts, best target first, until one has answered or nobody may be asked."""
         targets = self.router.plan(seen)
         progress = Progress(seen, targets, targets[0])
+        attempt = self._try if self.racing is None else self._race
         try:
-            while not await self._try(call, progress):
+            while not await attempt(call, progress):
                 await self.onward.move(progress, call.deadline, call.failures)
                 call.headers.pop("x-gateway-dropped", None)
                 call.answered = {}
@@ -154,6 +160,10 @@ class Pipeline:
                     call.headers["x-gateway-fallback"] = call.fallback
         finally:
             self.onward.leave(progress)
+
+    async def _race(self, call: Call, progress: Progress) -> bool:
+        assert self.racing is not None
+        return await self.racing.run(call, progress, self._try)
 
     async def _try(self, call: Call, progress: Progress) -> bool:
         """One attempt; False if it failed and the client has seen nothing of it."""

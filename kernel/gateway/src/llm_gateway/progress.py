@@ -109,17 +109,22 @@ class Onward:
             progress.retrying = False
             self.retrying -= 1
 
-    def _proposal(self, progress: Progress, time_left: float) -> Attempt | None:
-        """The first proposal that may be made, and made in time."""
-        if not self.policies or progress.proposed >= MAX_PROPOSED:
-            return None
-        plan = Plan(
+    def plan(self, progress: Progress, running: tuple[Target, ...] = ()) -> Plan:
+        """What policies see of a request."""
+        return Plan(
             progress.asked,
             tuple(progress.targets),
             tuple(progress.made),
             active=int(self.counts.in_flight.value),
             retrying=self.retrying,
+            running=running,
         )
+
+    def _proposal(self, progress: Progress, time_left: float) -> Attempt | None:
+        """The first proposal that may be made, and made in time."""
+        if not self.policies or progress.proposed >= MAX_PROPOSED:
+            return None
+        plan = self.plan(progress)
         for name, policy in self.policies:
             try:
                 step = policy.next(plan, plan.made[-1].failure, time_left)

@@ -245,6 +245,7 @@ class Gateway:
                 trace_id=call.trace.trace_id if call.trace is not None else None,
                 error=call.error.code if call.error is not None else None,
                 fallback=call.fallback,
+                hedge=call.hedge,
             )
         )
         outcome = Outcome(

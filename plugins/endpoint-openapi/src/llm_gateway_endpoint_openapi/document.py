@@ -27,6 +27,7 @@ _HEADERS = {
     "x-gateway-provider": "Who answered.",
     "x-gateway-model": "The provider's own name of the model.",
     "x-gateway-attempts": "How many attempts it took.",
+    "x-gateway-hedge": "`won` or `lost`, where a second attempt ran beside the first.",
     "x-gateway-cache": "`hit` or `miss`, where a cache is in force.",
     "x-gateway-cost": "USD, where the price is known.",
     "x-gateway-dropped": "Parameters that the model cannot take.",

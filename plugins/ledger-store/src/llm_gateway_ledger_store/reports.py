@@ -87,8 +87,10 @@ def groups_of(text: str, default: Sequence[str]) -> tuple[str, ...]:
 async def cost(
     store: Store, asked: Asked, groups: Sequence[str], breakdown: bool
 ) -> list[dict[str, object]]:
-    """USD by group, dearest first; `unpriced` counts answers whose cost is not known."""
-    meters = [(each, f"SUM({each})") for each in METER_COLUMNS] if breakdown else []
+    """USD by group, dearest first; `unpriced` counts answers whose cost is not known. What is
+    known of the cost of hedges is part of a breakdown, and of no sum."""
+    meters = [(each, f"SUM({each})") for each in (*METER_COLUMNS, "hedges")] if breakdown else []
+    hedged = [("hedge_cost", "SUM(hedge_cost_nano)")] if breakdown else []
     rows = await _grouped(
         store,
         asked,
@@ -99,6 +101,7 @@ async def cost(
             ("saved", "COALESCE(SUM(saved_nano), 0)"),
             ("unpriced", "SUM(CASE WHEN cost_nano IS NULL AND status = 200 THEN 1 ELSE 0 END)"),
             *meters,
+            *hedged,
         ],
         "cost DESC",
     )
@@ -110,6 +113,7 @@ async def cost(
             "saved_usd": usd(_int(each["saved"])),
             "unpriced": _int(each["unpriced"]),
             **{name: _int(each[name]) for name, _ in meters},
+            **{f"{name}_usd": usd(_int(each[name])) for name, _ in hedged},
         }
         for each in rows
     ]

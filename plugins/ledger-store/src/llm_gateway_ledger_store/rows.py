@@ -32,6 +32,8 @@ _RECORD = {
     "cost_nano": "bigint",
     "saved_nano": "bigint",
     "price_version": "text",
+    "hedges": "integer",
+    "hedge_cost_nano": "bigint",
 }
 # Those of its usage, and the member that each comes from; null where usage is not known.
 _USAGE = {f"{meter}_tokens": (meter, "bigint") for meter in METERS}
