@@ -21,7 +21,7 @@ STREAM = Stream(openai.chat_stream())
 MESSAGE = Stream(claude.message_stream(claude.text("Low tide")))
 PATIENT = {"timeout_seconds": 60, "chunk_gap_seconds": 60}
 CLAUDE = {"kind": "anthropic", "base_url": "{url}", **PATIENT}
-SONNET = "claude-sonnet-4-5"
+HAIKU = "claude-haiku-4-5"
 
 
 @asynccontextmanager
@@ -236,7 +236,7 @@ async def test_anthropic_sdk_sees_one_answer(stream: bool) -> None:
     """What the first one said of its usage before any content is the cost of the hedge, and no
     part of the answer's."""
     whole = claude.message_answer(claude.text("Low tide"))
-    async with hedging(CLAUDE, (SONNET, SONNET)) as pair:
+    async with hedging(CLAUDE, (HAIKU, HAIKU)) as pair:
         pair.first.enqueue(Hang("between", 2, MESSAGE) if stream else Hang())
         pair.second.enqueue(MESSAGE if stream else whole)
         messages: Any = ASKS

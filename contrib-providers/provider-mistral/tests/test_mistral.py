@@ -221,6 +221,14 @@ def test_an_assistant_at_the_end_is_continued() -> None:
     assert body["messages"][-1] == {"role": "assistant", "content": "The tide", "prefix": True}
 
 
+def test_its_text_comes_again() -> None:
+    """At the beginning of the answer; a model that reasons is not asked to go on."""
+    start = gw.Message("user", (gw.TextPart("Hi"),))
+
+    assert provider().prefill(chat(start, model="mistral-large-latest")) == "repeats"
+    assert provider().prefill(chat(start, model="magistral-medium-latest")) is None
+
+
 def test_an_assistant_that_says_nothing_is_left_out() -> None:
     body, _ = sent(chat(USER, gw.Message("assistant", (gw.TextPart(""),)), USER))
 

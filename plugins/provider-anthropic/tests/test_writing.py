@@ -200,6 +200,24 @@ def test_prefill_goes_where_the_model_takes_it() -> None:
     assert (error.code, error.param) == ("unsupported_value", "messages")
 
 
+@pytest.mark.parametrize(
+    ("model", "params", "how"),
+    [
+        (OLD, {}, "continues"),
+        (OLD, {"reasoning_effort": "none"}, "continues"),
+        (OLD, {"thinking": {"type": "disabled"}}, "continues"),
+        (OLD, {"reasoning_effort": "high"}, None),
+        (OLD, {"thinking": {"type": "enabled", "budget_tokens": 2000}}, None),
+        ("claude-sonnet-4-6", {}, None),
+        (NEW, {}, None),
+        ("a-name-of-ours", {}, None),
+    ],
+)
+def test_who_goes_on_with_a_text(model: str, params: dict[str, Any], how: str | None) -> None:
+    """Models that are known to, where they do not think."""
+    assert provider().prefill(request(model=model, **params)) == how
+
+
 def test_own_thoughts_come_back_byte_for_byte_and_foreign_ones_do_not() -> None:
     mine = "anthropic.messages"
     turn = gw.Message(

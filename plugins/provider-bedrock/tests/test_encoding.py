@@ -163,6 +163,24 @@ def test_prefill_where_the_model_has_it() -> None:
     assert refusal([HI, assistant("It is")], OPUS) == "messages"
 
 
+@pytest.mark.parametrize(
+    ("model", "params", "how"),
+    [
+        (SONNET, {}, "continues"),
+        (SONNET, {"reasoning_effort": "none", "thinking": None}, "continues"),
+        (SONNET, {"reasoning_effort": "low"}, None),
+        (NOVA, {}, "continues"),
+        (OPUS, {}, None),
+        (LLAMA, {}, None),
+    ],
+)
+def test_who_goes_on_with_a_text(model: str, params: dict[str, Any], how: str | None) -> None:
+    """Families that are known to, where they do not think."""
+    asked = gw.ChatRequest(model, (HI,), params=params)
+
+    assert provider().prefill(asked) == how
+
+
 def test_system_at_the_start_and_in_the_middle() -> None:
     """A later instruction stays where it is: hoisted it would change the cached prefix."""
     messages = [

@@ -78,6 +78,10 @@ class MistralProvider(WithEmbeddings[Settings]):
             rows[-1] = {**rows[-1], "prefix": True}
         return {**body, "messages": rows}
 
+    def prefill(self, request: gw.ChatRequest) -> gw.Prefill | None:
+        """The answer begins with the text once more."""
+        return None if models.reasons(request.model, self._rows) else "repeats"
+
     def encode_embeddings(self, request: gw.EmbeddingsRequest) -> gw.UpstreamRequest:
         """Numbers are asked for and packed by the gateway: the vendor's base64 is not known."""
         if not all(isinstance(each, str) for each in request.inputs):

@@ -14,7 +14,7 @@ from llm_gateway_api.errors import FailureClass
 from llm_gateway_api.routing import Asked
 from llm_gateway_api.values import ModelInfo, Target
 
-Mode: TypeAlias = Literal["retry", "fallback", "hedge"]
+Mode: TypeAlias = Literal["retry", "fallback", "hedge", "continuation"]
 # How a hedge ended: it answered, the other attempt did, it failed, a guard refused it (nothing
 # was sent), or the client left.
 Hedged: TypeAlias = Literal["won", "lost", "failed", "refused", "left"]
@@ -25,7 +25,8 @@ class Attempt(msgspec.Struct, frozen=True):
 
     `retry` asks a target again, `fallback` asks one that the plan did not have or, after
     `CONTEXT_TOO_LONG`, one that takes more; `more` are targets that join the plan behind it.
-    `hedge` asks one beside an attempt that is under way. The kernel waits longer where the
+    `hedge` asks one beside an attempt that is under way, `continuation` one that goes on with
+    an answer that broke after its first content. The kernel waits longer where the
     target itself said ``retry-after``.
     """
 
@@ -56,9 +57,11 @@ class Plan(msgspec.Struct, frozen=True):
 
     `targets` are those of the router, best first, then those that policies added; `made`
     what was tried, oldest first, empty only where nothing has failed yet (a hedge). `running`
-    are those that are being asked now. `committed` says that the client has seen content.
-    `active` counts the requests under way in this process, `retrying` those of them
-    that are in an attempt (or the wait before it) that a policy proposed as `retry`.
+    are those that are being asked now. `committed` says that the client has seen content;
+    then `continuable` are those of `targets` that can go on with the answer, and only they may
+    be asked, as `continuation`. `active` counts the requests under way in this process,
+    `retrying` those of them that are in an attempt (or the wait before it) that a policy
+    proposed as `retry`.
     """
 
     asked: Asked
@@ -68,6 +71,7 @@ class Plan(msgspec.Struct, frozen=True):
     active: int = 1
     retrying: int = 0
     running: tuple[Target, ...] = ()
+    continuable: tuple[Target, ...] = ()
 
     def untried(self) -> list[Target]:
         tried = {each.target.name for each in self.made} | {each.name for each in self.running}
@@ -107,6 +111,24 @@ class SupportsHedging(Protocol):
 
     def hedged(self, target: Target, result: Hedged) -> None:
         """How a hedge that `beside` proposed ended; told once for each."""
+
+
+@runtime_checkable
+class SupportsContinuation(Protocol):
+    """A policy whose `next` may propose who continues a stream that broke after content.
+
+    The kernel knows when that is safe: plain text so far, nothing structured, no tool call, no
+    log probabilities, one choice. The text becomes the beginning of another attempt's answer
+    (`SupportsPrefill`), the client's stream is marked with a comment at the seam, and usage and
+    cost of the parts add up. Raising in here is logged, and nothing is continued.
+    """
+
+    def continues(self, asked: Asked) -> bool:
+        """Whether this stream shall be continued, should it break. Asked before its first
+        attempt: what is to be continued takes the translate lane."""
+
+    def continued(self, target: Target, whole: bool) -> None:
+        """How an attempt ended that continued an answer: with its end, or broken again."""
 
 
 class Targets(Protocol):

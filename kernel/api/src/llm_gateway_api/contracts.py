@@ -8,7 +8,7 @@ from asyncio import Future
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -113,6 +113,19 @@ class SupportsCountTokens(Protocol):
     def encode_count(self, request: ChatRequest) -> UpstreamRequest:
         """Ask the vendor how many tokens `request` is; the decoder yields one `UsageReport`
         whose `input` is the count, then `Finished`. Without it the kernel estimates."""
+
+
+# How a model takes the text of a last assistant message: its answer goes on behind it, or begins
+# with it once more.
+Prefill: TypeAlias = Literal["continues", "repeats"]
+
+
+@runtime_checkable
+class SupportsPrefill(Protocol):
+    def prefill(self, request: ChatRequest) -> Prefill | None:
+        """What `request.model` does with a text that the answer to `request` shall begin with,
+        handed over as a last message of the assistant; None where it takes none (the model,
+        or what the request asks beside it)."""
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ from llm_gateway_api import (
     LedgerOpening,
     LedgerRecord,
     Prices,
+    Target,
     Value,
 )
 from msgspec import structs
@@ -77,6 +78,8 @@ class Accounting:
         if call.usage is not None and target is not None and self.prices is not None:
             price = self.prices.price(target)
             call.cost = price.cost(call.usage) if price is not None else None
+            if call.partial is not None:
+                call.cost = self._sum(call, target)
             if call.repeated is not None:
                 call.saved, call.cost = call.cost, Decimal(0)
             if call.cost is not None and not call.client.committed:
@@ -93,6 +96,20 @@ class Accounting:
         except Exception:
             self.failures.inc()
             log.exception("ledger.failed")
+
+    def _sum(self, call: "Call", last: Target) -> Decimal | None:
+        """The cost of an answer in parts, each at its own deployment's price."""
+        assert call.partial is not None
+        own = call.seam.own if call.seam is not None else None
+        parts = [*call.partial.parts, *([(last, own)] if own is not None else [])]
+        total = Decimal(0)
+        for target, usage in parts:
+            price = self.prices.price(target) if self.prices is not None else None
+            cost = price.cost(usage) if price is not None else None
+            if cost is None:
+                return None
+            total += cost
+        return total
 
     def _given_up(self, call: "Call") -> int | None:
         """What the vendors said of attempts that another one outran, priced; None where they

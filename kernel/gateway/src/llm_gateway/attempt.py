@@ -23,6 +23,7 @@ from llm_gateway_api import (
     SupportsCredentials,
     SupportsEmbeddings,
     SupportsInline,
+    SupportsPrefill,
     SupportsRelay,
     SupportsRerank,
     SupportsSecondTry,
@@ -66,6 +67,7 @@ class Abilities:
     rerank: SupportsRerank | None
     counting: SupportsCountTokens | None
     inline: SupportsInline | None
+    prefill: SupportsPrefill | None
     credentials: SupportsCredentials | None
     signing: SupportsSigning | None
     second_try: SupportsSecondTry | None
@@ -80,6 +82,7 @@ class Abilities:
             made if isinstance(made, SupportsRerank) else None,
             made if isinstance(made, SupportsCountTokens) else None,
             made if isinstance(made, SupportsInline) else None,
+            made if isinstance(made, SupportsPrefill) else None,
             made if isinstance(made, SupportsCredentials) else None,
             made if isinstance(made, SupportsSigning) else None,
             made if isinstance(made, SupportsSecondTry) else None,
@@ -173,15 +176,19 @@ class Attempts:
     def prepared(self, call: "Call", target: Target, bound: Bound) -> tuple[UpstreamRequest, Lane]:
         """What is sent, before its credentials, and what reads the answer."""
         head, relay = call.head, bound.can.relay
-        if relay is not None and head.dialect in bound.relays:
+        if relay is not None and head.dialect in bound.relays and call.continuing is None:
             spliced = relay.splice(head, target.model)
             if spliced is not None and not strangers(call, target):
                 return spliced, relay.tee(head, target.model)
         request = replaced_model(call.canonical(), target.model)
-        request, lost = readable(request, target.name, moved=call.fallback is not None)
+        if call.partial is not None:
+            request = call.partial.goes_on(request)
+        request, lost = readable(request, target.name, moved=call.moved)
         sent = self._encoded(bound, request, head.operation)
         if lost and DROPPED not in sent.dropped:
             sent = structs.replace(sent, dropped=(*sent.dropped, DROPPED))
+        if call.continuing is not None:
+            return sent, call.continuing.lane(call, target, sent, self._lane)
         return sent, self._lane(call, sent, target)
 
     def _encoded(self, bound: Bound, request: CanonicalRequest, operation: str) -> UpstreamRequest:
@@ -230,7 +237,7 @@ class Attempts:
         limit = bound.seconds.get(call.head.operation, bound.default_seconds)
         held: list[bytes] = []
         request = replaced_model(call.canonical(), target.model)
-        request, lost = readable(request, target.name, moved=call.fallback is not None)
+        request, lost = readable(request, target.name, moved=call.moved)
         if lost:
             call.headers["x-gateway-dropped"] = DROPPED
         events = engine.stream(request)
@@ -377,7 +384,7 @@ def replaced_model(request: CanonicalRequest, model: str) -> CanonicalRequest:
 def strangers(call: "Call", target: Target) -> bool:
     """Whether a call that moved here carries state of whoever was asked before; the relay
     lane could not leave it out. Decodes the request, which a first attempt does not need."""
-    if call.fallback is None:
+    if not call.moved:
         return False
     try:
         return readable(call.canonical(), target.name, moved=True)[1]

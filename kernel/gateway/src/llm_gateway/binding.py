@@ -28,6 +28,7 @@ from llm_gateway.accounting import Accounting
 from llm_gateway.attempt import Abilities, Attempts, Bound
 from llm_gateway.backing import offers
 from llm_gateway.caching import Caching
+from llm_gateway.continuing import Continuing
 from llm_gateway.embedding import Embedder
 from llm_gateway.explaining import Explainer
 from llm_gateway.fetching import Fetcher
@@ -182,6 +183,9 @@ class Binder:
             streaming_seconds=timeout.streaming_seconds,
             max_json_depth=self.settings.server.max_json_depth,
             racing=Racing.of(policies, onward),
+            continuing=Continuing.of(
+                policies, {n: b.can.prefill for n, b in providers.items() if b.can.prefill}
+            ),
         )
         self._check_exposure(any(spec.authenticates for spec, _ in filters))
         self.maker.offers["explain"] = Explainer(

@@ -51,6 +51,11 @@ def estimate(request: CanonicalRequest) -> int:
     return math.ceil(tokens + tools / CHARS_PER_TOKEN) + fixed
 
 
+def text_tokens(text: str) -> int:
+    """Tokens of an answer that its vendor did not count."""
+    return math.ceil(len(text) / CHARS_PER_TOKEN)
+
+
 def _part(part: Part) -> float:
     if isinstance(part, TextPart | RefusalPart | ReasoningPart):
         return len(part.text) / CHARS_PER_TOKEN

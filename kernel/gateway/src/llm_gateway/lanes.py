@@ -5,6 +5,7 @@ choice finishes once.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from llm_gateway_api import (
     Decoder,
@@ -26,6 +27,14 @@ from llm_gateway.states import signed
 _JUDGED = (ToolCallDelta, UsageReport, ReasoningDelta, Finished)
 
 
+class Seam(Protocol):
+    """What joins the events of one attempt to those of the one before it."""
+
+    mark: bytes
+
+    def joined(self, events: Sequence[Event]) -> Sequence[Event]: ...
+
+
 class TranslateLane:
     """Decoder, event filters, renderer; meets the contract `Lane`.
 
@@ -33,6 +42,8 @@ class TranslateLane:
     `maker` is the deployment that answers, whose name its opaque state gets; `guess` says what
     an answer used whose vendor says nothing of it.
     """
+
+    _seam: Seam | None = None
 
     def __init__(
         self,
@@ -53,6 +64,11 @@ class TranslateLane:
         self.usage: Usage | None = None
         self.finish_reason: str | None = None
         self.events: list[Event] = []
+
+    def go_on(self, decoder: Decoder, seam: Seam) -> None:
+        """Another attempt goes on with the answer: the client's side stays as it is."""
+        self._decoder, self._seam = decoder, seam
+        self.committed = False
 
     def feed(self, data: bytes) -> bytes:
         assert self._decoder is not None
@@ -87,6 +103,8 @@ class TranslateLane:
 
     def render(self, events: Sequence[Event]) -> bytes:
         """The client's bytes of `events`, which may be none yet."""
+        if self._seam is not None:
+            events = self._seam.joined(events)
         if not events:
             return b""
         if not self.committed:
@@ -102,7 +120,14 @@ class TranslateLane:
         self.events += passed
         for watcher in self._watchers:
             passed = watcher.feed(passed)
-        return self._renderer.render(passed) if passed else b""
+        out = self._renderer.render(passed) if passed else b""
+        return out if self._seam is None else self._marked(out, self._seam)
+
+    def _marked(self, out: bytes, seam: Seam) -> bytes:
+        """`out` behind the mark of its seam, if it is the first behind that."""
+        if out and seam.mark:
+            out, seam.mark = seam.mark + out, b""
+        return out
 
     def _judged(
         self, event: ToolCallDelta | UsageReport | ReasoningDelta | Finished

@@ -52,6 +52,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     error: str | None = None
     fallback: str | None = None
     hedge: str | None = None
+    continued: int = 0
 
 
 class Counts:

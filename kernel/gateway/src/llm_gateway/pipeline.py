@@ -39,7 +39,9 @@ from llm_gateway.accounting import Accounting
 from llm_gateway.attempt import Attempts
 from llm_gateway.caching import Caching, Flight
 from llm_gateway.client import Client
+from llm_gateway.continuing import Continuing, Joint, Partial
 from llm_gateway.guarding import Guarding, Leases
+from llm_gateway.lanes import TranslateLane
 from llm_gateway.malformed import refuse_deep
 from llm_gateway.observe import Counts
 from llm_gateway.progress import Onward, Progress
@@ -87,7 +89,17 @@ class Call:
     trace: Trace | None = None
     race: Race | None = None
     hedge: str | None = None
+    beside: bool = False  # this is a hedge itself
     given_up: list["Call"] = field(default_factory=list)  # attempts that another one outran
+    continuing: Continuing | None = None  # where the stream shall go on, should it break
+    lane: TranslateLane | None = None
+    partial: Partial | None = None
+    seam: Joint | None = None
+
+    @property
+    def moved(self) -> bool:
+        """Whether another deployment is asked than the one that was chosen."""
+        return self.beside or self.fallback is not None
 
     def canonical(self) -> CanonicalRequest:
         """The decoded request; decoded at most once."""
@@ -118,6 +130,7 @@ class Pipeline:
     streaming_seconds: float
     max_json_depth: int = 256
     racing: Racing | None = None
+    continuing: Continuing | None = None
     clock: Callable[[], float] = monotonic
 
     async def execute(self, call: Call) -> None:
@@ -150,9 +163,12 @@ class Pipeline:
         targets = self.router.plan(seen)
         progress = Progress(seen, targets, targets[0])
         attempt = self._try if self.racing is None else self._race
+        if self.continuing is not None and self.continuing.wanted(call, seen):
+            call.continuing = self.continuing
         try:
             while not await attempt(call, progress):
-                await self.onward.move(progress, call.deadline, call.failures)
+                broken = call.failures if call.partial is None else [call.partial.error]
+                await self.onward.move(progress, call.deadline, broken)
                 call.headers.pop("x-gateway-dropped", None)
                 call.answered = {}
                 call.fallback = progress.reason()
@@ -187,7 +203,8 @@ class Pipeline:
             outcome = Outcome(target, None, status=200, usage=call.usage)
             if progress.made and progress.made[0].target.name != target.name:
                 self.counts.fallbacks.inc()
-            self.caching.keep(call, progress.asked)
+            if call.partial is None:  # what was put together of two answers is nobody's
+                self.caching.keep(call, progress.asked)
             return True
         except ClientGoneError:
             raise
@@ -198,9 +215,15 @@ class Pipeline:
                 outcome, duration=self.clock() - started, headers=call.answered
             )
             self._report(call, leases, outcome)
+            if call.partial is not None and call.continuing is not None:
+                call.continuing.told(target, outcome)
             if outcome.failure is not None:
                 progress.add(outcome, self.clock())
-        if call.client.committed or outcome.failure == FailureClass.CALLER_FAULT:
+        if call.client.committed:
+            going_on = call.continuing
+            if going_on is None or not going_on.broken(call, progress, call.failures[-1]):
+                raise call.failures[-1]
+        elif outcome.failure == FailureClass.CALLER_FAULT:
             raise call.failures[-1]
         return False
 
@@ -219,7 +242,7 @@ class Pipeline:
         """What `error` says about the target; its answer to the client joins the failures."""
         target = progress.target
         if isinstance(error, UpstreamError):
-            if call.client.committed:
+            if call.client.committed and (call.partial is None or call.partial.lane.committed):
                 error.failure = FailureClass.BROKEN_AFTER_COMMIT
             call.failures.append(error)
             return Outcome(

@@ -49,6 +49,7 @@ class Progress:
     waited: float = 0.0
     proposed: int = 0
     retrying: bool = False
+    continuable: tuple[Target, ...] = ()  # who may go on with what the client has seen
 
     def add(self, outcome: Outcome, ended: float, refused: bool = False) -> None:
         """Keep how the current target failed, and when on the clock."""
@@ -96,7 +97,9 @@ class Onward:
         time_left = deadline - self.clock()
         if time_left <= 0:
             raise failed(failures, progress)
-        step = self._proposal(progress, time_left) or following(progress)
+        step = self._proposal(progress, time_left)
+        if step is None and not progress.continuable:
+            step = following(progress)
         if step is None:
             raise failed(failures, progress)
         self._take(progress, step)
@@ -115,9 +118,11 @@ class Onward:
             progress.asked,
             tuple(progress.targets),
             tuple(progress.made),
+            committed=bool(progress.continuable),
             active=int(self.counts.in_flight.value),
             retrying=self.retrying,
             running=running,
+            continuable=progress.continuable,
         )
 
     def _proposal(self, progress: Progress, time_left: float) -> Attempt | None:
@@ -165,6 +170,8 @@ def following(progress: Progress) -> Attempt | None:
 
 def permitted(step: Attempt, plan: Plan) -> bool:
     """What the failure classes allow: of the last failure, and of the target's own last one."""
+    if plan.committed or step.mode == "continuation":
+        return step.mode == "continuation" and step.target in plan.continuable
     last, before = plan.made[-1], plan.times(step.target)
     if before and before[-1].failure is not None and not FAILURES[before[-1].failure].retry_same:
         return False

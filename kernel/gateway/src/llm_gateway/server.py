@@ -246,6 +246,7 @@ class Gateway:
                 error=call.error.code if call.error is not None else None,
                 fallback=call.fallback,
                 hedge=call.hedge,
+                continued=len(call.partial.parts) if call.partial is not None else 0,
             )
         )
         outcome = Outcome(

@@ -9,7 +9,7 @@ import llm_gateway_api as gw
 import msgspec
 from pydantic import Field, HttpUrl, SecretStr, field_validator
 
-from llm_gateway_provider_anthropic import decoding, profiles
+from llm_gateway_provider_anthropic import decoding, profiles, thinking
 from llm_gateway_provider_anthropic.errors import refused
 from llm_gateway_provider_anthropic.mending import unthought
 from llm_gateway_provider_anthropic.tee import CountTee, StreamTee, WholeTee
@@ -116,6 +116,14 @@ class AnthropicProvider:
     def encode_count(self, request: gw.ChatRequest) -> gw.UpstreamRequest:
         written = Writer(request, self._options).count()
         return self._post("anthropic.count_tokens", written, decoding.CountDecoder)
+
+    def prefill(self, request: gw.ChatRequest) -> gw.Prefill | None:
+        """Models of 4.5 and before go on with a text, unless they think."""
+        takes = profiles.profile(request.model)
+        if not takes.prefill or profiles.version(request.model) is None:
+            return None
+        config = thinking.asked(request.params, takes).config
+        return "continues" if config is None or config.get("type") == "disabled" else None
 
     def probe(self) -> gw.UpstreamRequest:
         return gw.UpstreamRequest("GET", self._probe, self._headers, b"", decoding.BodyDecoder)

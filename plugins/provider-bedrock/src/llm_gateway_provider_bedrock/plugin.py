@@ -31,6 +31,10 @@ OPERATIONS: Mapping[bool, tuple[str, Callable[[str | None], gw.Decoder]]] = {
     False: ("converse", decoding.ConverseDecoder),
     True: ("converse-stream", decoding.StreamDecoder),
 }
+# Families that are known to go on with a last turn of the assistant.
+CONTINUES = frozenset({"claude", "nova"})
+THINKING = ("thinking", "reasoning_effort")
+NOT_THINKING: tuple[object, ...] = (None, "none", {"type": "disabled"})
 
 
 class BedrockProvider:
@@ -77,6 +81,13 @@ class BedrockProvider:
             self._post(request_.model, "invoke", body, written.decoder) for body in written.bodies
         )
         return msgspec.structs.replace(first, dropped=written.dropped, then=tuple(more))
+
+    def prefill(self, request_: gw.ChatRequest) -> gw.Prefill | None:
+        """Claude of 4.5 and before and Nova go on with a text, unless they think."""
+        family = family_of(base_model(request_.model, self._settings.base_models))
+        thinks = any(request_.params.get(name) not in NOT_THINKING for name in THINKING)
+        continues = family.prefill and family.name in CONTINUES and not thinks
+        return "continues" if continues else None
 
     def inlines(self, kind: str, url: str) -> bool:
         return kind in ("image", "file")

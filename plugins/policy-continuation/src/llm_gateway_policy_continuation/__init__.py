@@ -1,0 +1,1 @@
+"""Continuation of streams that broke after content."""
