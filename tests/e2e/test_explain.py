@@ -1,60 +1,46 @@
-"""Every command about routing on a running gateway; what is explained is what is done."""
+"""What is explained for a stored tenant, and of a provider's limits, is what serving does."""
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
 from llm_gateway_testkit import openai_dialect as openai
-from llm_gateway_testkit.gateway import Gateway, running_gateway
+from llm_gateway_testkit.pair import ASKS, Pair, paired
 from llm_gateway_testkit.rawclient import call
-from llm_gateway_testkit.scripted import ScriptedProvider
 
 ADMIN = "admin-key-0123456789abcdef"
-SECRET = "sk-very-secret-upstream"
 
 
 @asynccontextmanager
-async def served(provider: ScriptedProvider, **routing: Any) -> AsyncIterator[Gateway]:
-    own = {"kind": "openai", "api_key": SECRET, "base_url": f"{provider.url}/v1"}
-    config = {
-        "providers": {"one": own, "two": {**own, "headers": {"x-team": "red"}}},
-        "routing": {
-            "default_provider": "one",
-            "health_check_interval_seconds": 0,
-            "models": [
-                {
-                    "name": "both",
-                    "deployments": [
-                        {"provider": "one", "model": "a", "weight": 3, "region": "us"},
-                        {"provider": "two", "model": "b", "weight": 1, "region": "eu"},
-                        {"provider": "two", "model": "off", "weight": 0},
-                    ],
-                }
-            ],
-            "rules": [
-                {"name": "low", "condition": "model == 'nothing'", "target_provider": "one"},
-                {
-                    "name": "acme",
-                    "condition": "tenant == 'acme'",
-                    "target_provider": "two",
-                    "priority": 5,
-                },
-            ],
-            **routing,
-        },
-    }
-    async with running_gateway(config, {"LLM_GATEWAY_ADMIN_KEY": ADMIN}) as gateway:
-        yield gateway
+async def served(**first: Any) -> AsyncIterator[Pair]:
+    """Two deployments of `both`: the first in the US, the second in the EU."""
+    settings = ({"region": "us", **first}, {"region": "eu"})
+    async with paired(*settings, env={"LLM_GATEWAY_ADMIN_KEY": ADMIN}) as pair:
+        pair.first.default = pair.second.default = openai.chat_answer()
+        yield pair
 
 
-async def command(gateway: Gateway, *args: str) -> tuple[int, str]:
+async def admin(pair: Pair, method: str, path: str, **body: Any) -> Any:
+    url = f"{pair.gateway.url}/admin/v1/{path}"
+    answer = await call(url, body or None, key=ADMIN, method=method)
+    assert answer.status in (200, 201), answer.body
+    return answer.json
+
+
+async def explain(pair: Pair, status: int = 200, model: str = "both", **question: Any) -> Any:
+    body = {"model": model, "messages": ASKS}
+    url = f"{pair.gateway.url}/admin/v1/explain"
+    answer = await call(url, {"body": body, **question}, key=ADMIN)
+    assert answer.status == status, answer.body
+    return answer.json
+
+
+async def command(pair: Pair, *args: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "llm_gateway", "-u", gateway.url, "-k", ADMIN, *args),
+        *(sys.executable, "-m", "llm_gateway", "-u", pair.gateway.url, "-k", ADMIN, *args),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "COLUMNS": "200"},
@@ -63,89 +49,80 @@ async def command(gateway: Gateway, *args: str) -> tuple[int, str]:
     return process.returncode or 0, out.decode()
 
 
-def ask(model: str = "both") -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 7}
-
-
-async def explain(gateway: Gateway, status: int = 200, **question: Any) -> dict[str, Any]:
-    answer = await call(f"{gateway.url}/admin/v1/explain", question, key=ADMIN)
-    assert answer.status == status, answer.body
-    found: dict[str, Any] = answer.json
-    return found
-
-
-async def test_commands() -> None:
-    """Each prints what the configuration says, and JSON for programs."""
-    async with ScriptedProvider() as provider, served(provider) as gateway:
-        provider.default = openai.chat_answer()
-        url = f"{gateway.url}/v1/chat/completions"
-        for _ in range(4):
-            assert (await call(url, ask(), key=gateway.api_key)).status == 200
-        code, shown = await command(gateway, "routing-strategy", "show")
-        assert code == 0 and "weighted" in shown and "one/a, two/b, two/off" in shown
-        code, shown = await command(gateway, "routing-strategy", "rules")
-        assert code == 0 and shown.index("acme") < shown.index("low")
-        code, shown = await command(gateway, "--json", "routing-strategy", "weights")
-        weights = {row["model"]: row["effective"] for row in json.loads(shown)}
-        assert weights == {"a": 3.0, "b": 1.0, "off": 0.0}
-        code, shown = await command(gateway, "--json", "routing-strategy", "stats")
-        stats = {row["model"]: (row["attempts"], row["share"]) for row in json.loads(shown)}
-        assert stats == {"a": (3, 0.75), "b": (1, 0.25)}
-        code, shown = await command(gateway, "routing-strategy", "test", "--model", "both")
-        assert code == 0 and "chosen: one/a" in shown and "resolved by routing.models" in shown
-        code, shown = await command(
-            gateway, "routing-strategy", "test", "--model", "both", "--tenant", "acme"
+async def test_stored_tenant_is_explained_as_it_is_served() -> None:
+    """Models, names of its own, regions, limits and budgets come from the store; a key narrows
+    them, the question overrides them, and who may not call is refused."""
+    async with served() as pair:
+        await admin(
+            pair,
+            "POST",
+            "tenants",
+            id="acme",
+            models=["mine"],
+            regions=["eu"],
+            renamed={"mine": "both"},
+            limits={"requests_per_minute": 50},
         )
-        assert code == 0 and "chosen: two/b" in shown and "rule acme" in shown
-        assert len(provider.received) == 4, "a test asks nobody"
+        key = await admin(pair, "POST", "keys", tenant="acme", models=["other"])
+        good = await admin(pair, "POST", "keys", tenant="acme")
+
+        body = {"model": "mine", "messages": ASKS}
+        url = f"{pair.gateway.url}/v1/chat/completions"
+        answer = await call(url, body, key=good["key"])
+        await admin(
+            pair, "PUT", "budgets", level="tenant", owner="acme", amount_usd="5", period="month"
+        )
+        found = await explain(pair, tenant="acme", model="mine")
+        narrowed = await explain(pair, 403, key=key["id"], model="mine")
+        overridden = await explain(pair, tenant="acme", model="mine", regions=["us"])
+        barred = await explain(pair, 403, tenant="acme", model="first/m-1")
+        stranger = await explain(pair, tenant="nobody")
+        code, shown = await command(
+            pair, "routing-strategy", "test", "--model", "mine", "--tenant", "acme"
+        )
+        await admin(pair, "PATCH", "tenants/acme", disabled=True)
+        disabled = await explain(pair, 403, tenant="acme", model="mine")
+
+    assert (found["chosen"], found["resolved_model"]) == ("second/m-2", "both")
+    assert answer.headers["x-gateway-provider"] == "second"
+    assert found["removed"][0]["target"] == "first/m-1"
+    assert "region" in found["removed"][0]["reason"]
+    assert found["caller"]["kept"] and found["caller"]["regions"] == ["eu"]
+    assert [(each["level"], each["amount"]) for each in found["limits"]] == [("tenant", 50)]
+    assert [(each["amount_usd"], each["period"]) for each in found["budgets"]] == [("5", "month")]
+    assert overridden["chosen"] == "first/m-1"
+    assert {narrowed["error"]["code"], barred["error"]["code"]} == {"model_not_allowed"}
+    assert not stranger["caller"]["kept"]
+    assert disabled["error"]["code"] == "tenant_not_allowed"
+    assert code == 0
+    for said in (
+        "chosen: second/m-2",
+        "tenant acme: regions eu",
+        "renamed: mine is both",
+        "limit: tenant: 50 requests",
+        "budget: tenant: 5 USD per month",
+    ):
+        assert said in shown
 
 
-async def test_explain_shows_what_would_be_sent() -> None:
-    """And then it is sent so; no secret is shown, no turn is moved."""
-    async with ScriptedProvider() as provider, served(provider) as gateway:
-        provider.default = openai.chat_answer()
-        found = await explain(gateway, body=ask())
-        again = await explain(gateway, body=ask())
-        assert not provider.received
-        answer = await call(f"{gateway.url}/v1/chat/completions", ask(), key=gateway.api_key)
-        (sent,) = provider.received
+async def test_what_a_providers_limits_would_do() -> None:
+    """Before the minute is full, and after: nothing is taken for an explanation."""
+    limits = {"rate_limit": {"requests_per_minute": 1, "tokens_per_minute": 100_000}}
+    async with served(**limits) as pair:
+        before = [await explain(pair) for _ in range(3)][-1]
+        assert (await pair.chat()).headers["x-gateway-provider"] == "first"
+        after = await explain(pair)
+        code, shown = await command(pair, "routing-strategy", "test", "--model", "both")
+        served_by = (await pair.chat()).headers["x-gateway-provider"]
 
-    assert found["chosen"] == again["chosen"] == "one/a"
-    assert answer.headers["x-gateway-provider"] == "one"
-    assert found["request"]["body"] == json.loads(sent.body) and found["request"]["lane"] == "relay"
-    assert SECRET not in json.dumps(found)
-    assert found["removed"] == [{"target": "two/off", "reason": "weight 0"}]
-    assert [row["target"] for row in found["candidates"]] == ["one/a", "two/b"]
-    assert found["candidates"][0]["guards"]["circuit_breaker"]["state"] == "closed"
-    assert found["candidates"][0]["expected_cost"]["output_tokens"] == 7
-
-
-async def test_explain_by_caller() -> None:
-    """Regions, providers, models and names of the caller hold as they do in serving."""
-    async with ScriptedProvider() as provider, served(provider) as gateway:
-        region = await explain(gateway, body=ask(), headers={"X-Gateway-Region": "eu"})
-        only = await explain(gateway, body=ask(), providers=["two"])
-        renamed = await explain(gateway, body=ask("mine"), renamed={"mine": "both"})
-        denied = await explain(gateway, 403, body=ask(), models=["other"])
-
-    assert (region["chosen"], region["region"]) == ("two/b", "eu")
-    assert only["chosen"] == "two/b"
-    assert {"target": "one/a", "reason": "not allowed for this key"} in only["removed"]
-    assert renamed["resolved_model"] == "both"
-    assert denied["error"]["code"] == "model_not_allowed"
-
-
-@pytest.mark.parametrize(
-    ("question", "named"),
-    [
-        ({}, "body"),
-        ({"body": {"model": 5}}, "model"),
-        ({"body": {}, "path": "/nowhere"}, "path"),
-        ({"body": {}, "tenants": "x"}, "tenants"),
-    ],
-)
-async def test_bad_questions(question: dict[str, Any], named: str) -> None:
-    async with ScriptedProvider() as provider, served(provider) as gateway:
-        refused = await explain(gateway, 400, **question)
-
-    assert named in json.dumps(refused["error"])
+    said = before["candidates"][0]["guards"]["provider_limits"]
+    assert (before["chosen"], said["admits"]) == ("first/m-1", True)
+    assert said["requests_per_minute"] == {"limit": 1, "used": 0, "takes": 1, "wait_seconds": 0.0}
+    assert said["tokens_per_minute"]["takes"] > 0
+    full = after["candidates"][0]["guards"]["provider_limits"]
+    assert (after["chosen"], served_by, full["admits"]) == ("second/m-2", "second", False)
+    assert full["requests_per_minute"]["used"] == 1
+    assert 0 < full["requests_per_minute"]["wait_seconds"] <= 61
+    assert after["why"] == "the guards pass over first/m-1"
+    assert code == 0
+    assert "passed over: first/m-1: provider_limits: requests_per_minute 1 of 1" in shown

@@ -11,7 +11,8 @@ class Explain(Protocol):
     """Offered as ``explain``: the decision that serving would make, by the same code.
 
     No provider is asked, no limit is taken from and no turn moves. What is returned is plain
-    data, with secrets masked.
+    data, with secrets masked. What is kept of `principal`'s key or tenant holds, as it does in
+    serving (`SupportsCallers`), but where `principal` itself says otherwise.
 
     Raises:
         GatewayError: what the client would get before any provider is asked.

@@ -8,7 +8,7 @@ import msgspec
 
 from llm_gateway_api.events import Event
 from llm_gateway_api.requests import CanonicalRequest, RequestHead
-from llm_gateway_api.values import Arrival, Headers, Refusal
+from llm_gateway_api.values import Arrival, Headers, Principal, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,16 @@ class SupportsEndpoints(Protocol):
     """
 
     async def inspect_endpoint(self, arrival: Arrival, body: bytes) -> Refusal | None: ...
+
+
+@runtime_checkable
+class SupportsCallers(Protocol):
+    """An IDENTITY filter that keeps callers, and can say what holds for one without the key."""
+
+    async def caller(self, tenant: str | None, key_id: str | None) -> Principal | Refusal | None:
+        """The caller that would use the key `key_id`, or else a key of `tenant` that adds no
+        rule of its own. A refusal where none may call now (disabled, revoked, expired); None
+        where neither is kept here. Raising `GatewayError` is passed on."""
 
 
 class AnswerHeaders(msgspec.Struct, frozen=True):

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from time import monotonic
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -11,6 +12,7 @@ import msgspec
 from llm_gateway_api import (
     Arrival,
     Asked,
+    Budget,
     Frontend,
     FrontendSpec,
     Guard,
@@ -28,6 +30,7 @@ from llm_gateway_api import (
 from msgspec import structs
 
 from llm_gateway import counting
+from llm_gateway.accounting import NANO
 from llm_gateway.attempt import Attempts
 from llm_gateway.lanes import TranslateLane
 from llm_gateway.malformed import refuse_deep
@@ -58,6 +61,9 @@ class Explainer:
     async def __call__(
         self, path: str, body: bytes, headers: Headers, principal: Principal
     ) -> Mapping[str, object]:
+        kept = await self.screens.caller(principal.tenant, principal.key_id)
+        if kept is not None:
+            principal = _with(kept, principal)
         call = await self._call(path, body, headers, principal)
         seen = structs.replace(asked(call.arrival, call.head, self.router.looks), rehearsal=True)
         decision = self.router.decide(seen)
@@ -67,9 +73,10 @@ class Explainer:
             "resolved_by": decision.by,
             "rule": decision.rule,
             "region": seen.region,
+            "caller": {**_caller(principal), "kept": kept is not None},
             "removed": [{"target": name, "reason": why} for name, why in decision.removed],
             "limits": msgspec.to_builtins(principal.limits),
-            "budgets": msgspec.to_builtins(principal.budgets),
+            "budgets": [_budget(each) for each in principal.budgets],
         }
         ranking = decision.ranking
         if ranking is None:
@@ -153,6 +160,30 @@ class Explainer:
             "dropped": list(sent.dropped),
             "further_calls": len(sent.then),
         }
+
+
+def _with(kept: Principal, asked: Principal) -> Principal:
+    """What is kept of a caller, but where the question says otherwise."""
+    names = ("models", "providers", "regions")
+    said = {name: value for name in names if (value := getattr(asked, name)) is not None}
+    if asked.renamed:
+        said["renamed"] = asked.renamed
+    return replace(kept, **said)
+
+
+def _caller(principal: Principal) -> dict[str, object]:
+    """Who it is, and what it may use; None is all."""
+    allowed = {
+        name: None if (given := getattr(principal, name)) is None else sorted(given)
+        for name in ("models", "providers", "regions")
+    }
+    who = {"tenant": principal.tenant, "key": principal.key_id}
+    return {**who, **allowed, "renamed": dict(principal.renamed)}
+
+
+def _budget(budget: Budget) -> dict[str, object]:
+    found: dict[str, object] = msgspec.to_builtins(budget)
+    return {**found, "amount_usd": f"{Decimal(budget.amount) / NANO:f}"}
 
 
 def masked_url(url: str) -> str:

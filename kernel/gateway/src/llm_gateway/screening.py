@@ -17,6 +17,7 @@ from llm_gateway_api import (
     Content,
     GatewayError,
     Headers,
+    Principal,
     Refusal,
     RefusedError,
     RequestHead,
@@ -24,6 +25,7 @@ from llm_gateway_api import (
     SecurityFilterSpec,
     Seen,
     SupportsAnswerHeaders,
+    SupportsCallers,
     SupportsEndpoints,
     SupportsWatch,
 )
@@ -96,6 +98,23 @@ class Screens:
     async def identify(self, arrival: Arrival) -> Arrival:
         """IDENTITY: who calls. Every route that demands a role, and every dialect."""
         return await _passed(self.identity, arrival)
+
+    async def caller(self, tenant: str | None, key_id: str | None) -> Principal | None:
+        """Who calls with that key, or for that tenant, as the first filter that knows says.
+
+        Raises:
+            RefusedError: it may not call now.
+        """
+        if tenant is None and key_id is None:
+            return None
+        for _, each in self.identity:
+            if isinstance(each, SupportsCallers):
+                found = await each.caller(tenant, key_id)
+                if isinstance(found, Refusal):
+                    raise refused_error(found)
+                if found is not None:
+                    return found
+        return None
 
     async def admit(self, arrival: Arrival, head: RequestHead) -> RequestHead:
         """ADMISSION: the head and the raw bytes of a dialect's request."""

@@ -82,13 +82,48 @@ def test(ctx: click.Context, model: str, tenant: str | None) -> None:
     ]
     ctx.obj.show(head, rows, found)
     if not ctx.obj.json:
+        _tell_caller(found)
         for each in found["removed"]:
             click.echo(f"removed: {each['target']}: {each['reason']}")
+        for row in found["candidates"]:
+            for name, look in row["guards"].items():
+                if not look.get("admits", True):
+                    click.echo(f"passed over: {row['target']}: {name}: {_said(look)}")
         rule = f", rule {found['rule']}" if found["rule"] else ""
         click.echo(f"resolved by {found['resolved_by']}{rule}")
         click.echo(f"chosen: {found['chosen'] or 'nobody'}, because {found['why']}")
     if found["chosen"] is None:
         ctx.exit(1)
+
+
+def _tell_caller(found: Mapping[str, Any]) -> None:
+    """What holds for the tenant that was named."""
+    caller = found["caller"]
+    if caller["tenant"] is None:
+        return
+    if not caller["kept"]:
+        click.echo(f"tenant {caller['tenant']}: not in the store; rules alone may know it")
+        return
+    for name in ("models", "providers", "regions"):
+        if caller[name] is not None:
+            click.echo(f"tenant {caller['tenant']}: {name} {', '.join(caller[name]) or 'none'}")
+    if found["resolved_model"] != found["model"]:
+        click.echo(f"renamed: {found['model']} is {found['resolved_model']}")
+    for each in found["limits"]:
+        click.echo(f"limit: {each['level']}: {each['amount']} {each['meter']}")
+    for each in found["budgets"]:
+        click.echo(f"budget: {each['level']}: {each['amount_usd']} USD per {each['period']}")
+
+
+def _said(look: Mapping[str, Any]) -> str:
+    """A guard's own words, flat."""
+    parts = []
+    for name, value in look.items():
+        if isinstance(value, dict):
+            parts.append(f"{name} {value.get('used')} of {value.get('limit')}")
+        elif name != "admits":
+            parts.append(f"{name.replace('_', ' ')} {value}")
+    return ", ".join(parts)
 
 
 def _table(ctx: click.Context, name: str, head: Sequence[str]) -> None:

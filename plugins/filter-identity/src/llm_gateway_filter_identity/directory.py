@@ -6,7 +6,7 @@ Rows come as the store gives them; what holds for a key is worked out when it is
 import hmac
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -94,6 +94,15 @@ class Directory:
         if entry is None and (row := self.rows["api_keys"].get(key_id)) is not None:
             entry = self._entries[key_id] = self._entry(row)
         return entry
+
+    def tenant(self, name: str) -> tuple[Principal, bool] | None:
+        """What holds for a key of the tenant that adds no rule of its own, and whether the
+        tenant may call; None where there is no such tenant."""
+        if name not in self.rows["tenants"]:
+            return None
+        tenant, active = self._tenant(name)
+        row: Row = {"tenant": name, "id": "", "role": "user"}
+        return replace(self._principal(row, Key(), tenant), key_id=None), active
 
     def _entry(self, row: Row) -> Entry:
         key = msgspec.json.decode(_text(row, "document"), type=Key)

@@ -7,6 +7,7 @@ of the configuration.
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import time
+from typing import TypeAlias
 
 import llm_gateway_api as gw
 from msgspec import structs
@@ -14,6 +15,9 @@ from msgspec import structs
 from llm_gateway_filter_identity.directory import Entry
 from llm_gateway_filter_identity.secret import parsed
 from llm_gateway_filter_identity.syncing import Syncing
+
+Reason: TypeAlias = tuple[str, int, str]  # its name, status, message
+DISABLED: Reason = ("tenant", 403, "The tenant of this API key is disabled.")
 
 
 class IdentityFilter:
@@ -66,24 +70,42 @@ class IdentityFilter:
         entry = (await self._syncing.fresh()).find(key_id)
         return entry if entry is not None and entry.matches(secret, now) else None
 
+    async def caller(
+        self, tenant: str | None, key_id: str | None
+    ) -> gw.Principal | gw.Refusal | None:
+        """As the store has it now. Where a key may be used from is not asked."""
+        directory = await self._syncing.fresh()
+        if key_id is not None:
+            entry = directory.find(key_id)
+            if entry is None or tenant not in (None, entry.principal.tenant):
+                return None
+            unusable = self._unusable(entry)
+            return entry.principal if unusable is None else _refused(*unusable)
+        found = directory.tenant(tenant) if tenant is not None else None
+        if found is None:
+            return None
+        principal, active = found
+        return principal if active else _refused(*DISABLED)
+
     def _judged(self, seen: gw.Arrival, entry: Entry) -> gw.Seen | gw.Refusal:
         refusal = self._refusal(seen, entry)
         if refusal is None:
             return structs.replace(seen, principal=entry.principal)
-        reason, status, message = refusal
-        self._refused(reason).inc()
-        code = "invalid_api_key" if status == 401 else f"{reason}_not_allowed"
-        headers = {"www-authenticate": "Bearer"} if status == 401 else {}
-        return gw.Refusal(status, code, message, headers=headers)
+        self._refused(refusal[0]).inc()
+        return _refused(*refusal)
 
-    def _refusal(self, seen: gw.Arrival, entry: Entry) -> tuple[str, int, str] | None:
-        """Why the key may not be used here and now: reason, status, message."""
+    def _unusable(self, entry: Entry) -> Reason | None:
+        """Why the key may not be used now."""
         if entry.revoked:
             return "revoked", 401, "This API key was revoked; ask for a new one."
         if entry.expires_at is not None and self._now() >= entry.expires_at:
             return "expired", 401, "This API key has expired; ask for a new one."
-        if not entry.tenant_active:
-            return "tenant", 403, "The tenant of this API key is disabled."
+        return None if entry.tenant_active else DISABLED
+
+    def _refusal(self, seen: gw.Arrival, entry: Entry) -> Reason | None:
+        """Why the key may not be used here and now."""
+        if (unusable := self._unusable(entry)) is not None:
+            return unusable
         if not entry.welcomes(seen.peer):
             return "address", 403, "This API key may not be used from your address."
         if not entry.takes(seen.path):
@@ -94,5 +116,12 @@ class IdentityFilter:
         return int(self._clock() * 1000)
 
 
+def _refused(reason: str, status: int, message: str) -> gw.Refusal:
+    code = "invalid_api_key" if status == 401 else f"{reason}_not_allowed"
+    headers = {"www-authenticate": "Bearer"} if status == 401 else {}
+    return gw.Refusal(status, code, message, headers=headers)
+
+
 _: type[gw.SecurityFilter] = IdentityFilter
 __: type[gw.Service] = IdentityFilter
+___: type[gw.SupportsCallers] = IdentityFilter

@@ -1,6 +1,6 @@
 """Requests and tokens in the last minute of each account, and what the account itself says."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import llm_gateway_api as gw
 
@@ -108,6 +108,39 @@ class ProviderLimits:
         if account is None:
             return gw.Lease(target, Taken(now, 0.0, 0))
         tokens = account.estimate(asked)
+        for name, _, wait in self._waits(target.provider, account, tokens, now):
+            if wait != 0.0:
+                return self._full(target, name, wait)
+        self._count(target.provider, account, (1.0, tokens), now)
+        return gw.Lease(target, Taken(now, tokens, asked.prompt_bytes))
+
+    def look(self, target: gw.Target, asked: gw.Asked) -> Mapping[str, object]:
+        """What the minute holds, what the request would take of it, and how long it would have
+        to wait (None for never); nothing is taken for it."""
+        now = self._clock()
+        told = max(0.0, self._gates.get(target.name, now) - now)
+        found: dict[str, object] = {"admits": told == 0.0}
+        if told:
+            found["told_to_wait_seconds"] = round(told, 3)
+        account = self._accounts.get(target.provider)
+        if account is None:
+            return found
+        amounts = {"requests_per_minute": 1.0, "tokens_per_minute": account.estimate(asked)}
+        tokens = amounts["tokens_per_minute"]
+        for name, window, wait in self._waits(target.provider, account, tokens, now):
+            waits = None if wait is None else round(wait, 3)
+            used, takes = round(window.total), round(amounts[name])
+            found[name] = {
+                "limit": window.limit, "used": used, "takes": takes, "wait_seconds": waits
+            }  # fmt: skip
+            found["admits"] = found["admits"] and wait == 0.0
+        return found
+
+    def _waits(
+        self, provider: str, account: Account, tokens: float, now: float
+    ) -> Iterator[tuple[str, Window, float | None]]:
+        """For each limit of the account, the seconds until the request fits: 0.0 for now, None
+        for never."""
         for meter, (name, window, amount) in enumerate(
             (
                 ("requests_per_minute", account.requests, 1.0),
@@ -116,14 +149,15 @@ class ProviderLimits:
         ):
             if window is None:
                 continue
-            if (wait := window.wait(amount, now)) != 0.0:
-                return self._full(target, name, wait)
-            if self._fleet is not None and not self._fleet.fits(
-                target.provider, meter, amount, window.limit - window.total
+            wait = window.wait(amount, now)
+            spare = window.limit - window.total
+            if (
+                wait == 0.0
+                and self._fleet is not None
+                and not self._fleet.fits(provider, meter, amount, spare)
             ):
-                return self._full(target, name, NEWS_SECONDS)
-        self._count(target.provider, account, (1.0, tokens), now)
-        return gw.Lease(target, Taken(now, tokens, asked.prompt_bytes))
+                wait = NEWS_SECONDS
+            yield name, window, wait
 
     def answered(self, lease: gw.Lease, headers: gw.Headers) -> None:
         """A stream's headers are fresh now, and stale when it ends."""
@@ -199,3 +233,4 @@ def _taken(lease: gw.Lease) -> Taken:
 
 _: type[gw.Guard] = ProviderLimits
 __: type[gw.SupportsAnswered] = ProviderLimits
+___: type[gw.SupportsLook] = ProviderLimits
