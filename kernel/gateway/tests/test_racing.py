@@ -13,6 +13,7 @@ from llm_gateway.observe import Counts
 from llm_gateway.pipeline import Call, Pipeline, asked
 from llm_gateway.progress import Onward
 from llm_gateway.racing import Racing
+from llm_gateway.reserve import Reserving, Scope
 from llm_gateway.routing import Router
 from llm_gateway.screening import Screens
 from llm_gateway_testkit.virtualtime import Clock, VirtualLoop
@@ -117,7 +118,7 @@ class World:
         self.pipeline = Pipeline(
             generation=1,
             screens=Screens(),
-            reserving=unused,
+            reserving=Reserving((), Scope()),
             accounting=unused,
             caching=self,  # type: ignore[arg-type]  # only `keep` is asked
             router=Router({}, {"m": targets}, None, (), (), ByWeight()),

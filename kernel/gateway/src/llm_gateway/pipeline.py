@@ -184,7 +184,7 @@ class Pipeline:
     async def _try(self, call: Call, progress: Progress) -> bool:
         """One attempt; False if it failed and the client has seen nothing of it."""
         target = progress.target
-        if progress.made and not await self._covered(call, progress):
+        if (progress.made or call.beside) and not await self._covered(call, progress):
             return False
         leases = await self.guarding.admit(target, progress.asked, call.deadline)
         if isinstance(leases, Refusal):
