@@ -119,6 +119,21 @@ def test_parts_are_one_text(text: str, breaks: list[int], cuts: list[int], how: 
     assert (lane.usage.input, lane.usage.output) == (3 * parts, parts)
 
 
+def test_part_without_usage_is_estimated() -> None:
+    """What its vendor does not say is a guess at the rest of the text."""
+    shown = Shown()
+    lane = TranslateLane(Texts(), shown, guess=lambda events: gw.Usage(input=5, output=9))
+    lane.feed(b'["Low"]')
+    seam = Joint(Partial(lane, CUT, [(A, gw.Usage(input=4, output=3))]), B, "continues")
+    lane.go_on(Texts(), seam)
+    lane.feed(b'[" tide", true]')
+
+    lane.finish()
+
+    assert lane.usage == shown.usage == gw.Usage(input=9, output=9)
+    assert seam.own == gw.Usage(input=5, output=6)
+
+
 def test_seam_is_marked_once() -> None:
     """With a comment, before the first bytes of the next part."""
     lane = TranslateLane(Texts(), Shown())

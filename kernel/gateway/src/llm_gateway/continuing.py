@@ -81,11 +81,16 @@ class Joint:
     def __init__(self, partial: Partial, target: Target, prefill: Prefill) -> None:
         text = partial.text
         known = text.rstrip()
-        self._before = partial.usage()
+        self.before = partial.usage()
         self._echo = known if prefill == "repeats" else ""
         self._space = text[len(known) :]  # the client has it, and the next part may begin with it
         self.own: Usage | None = None
         self.mark = f": continued by {target.provider}\n\n".encode()
+
+    def guessed(self, whole: Usage) -> Usage:
+        rest = max(0, whole.output_total - self.before.output_total)
+        self.own = structs.replace(whole, output=rest)
+        return added([self.before, self.own])
 
     def joined(self, events: Sequence[Event]) -> list[Event]:
         found: list[Event] = []
@@ -95,7 +100,7 @@ class Joint:
                     found.append(structs.replace(event, text=text))
             elif isinstance(event, UsageReport):
                 self.own = event.usage
-                found.append(UsageReport(added([self._before, event.usage])))
+                found.append(UsageReport(added([self.before, event.usage])))
             elif isinstance(event, Finished) and self._echo:
                 raise UpstreamTruncatedError("the continuation ended before it began")
             elif not isinstance(event, Started | ReasoningDelta):

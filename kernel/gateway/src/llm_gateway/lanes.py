@@ -28,9 +28,15 @@ _JUDGED = (ToolCallDelta, UsageReport, ReasoningDelta, Finished)
 
 
 class Seam(Protocol):
-    """What joins the events of one attempt to those of the one before it."""
+    """What joins the events of one attempt to those of the one before it. `before` is what the
+    answer used until then, `own` what the vendor said of its part."""
 
     mark: bytes
+    before: Usage
+    own: Usage | None
+
+    def guessed(self, whole: Usage) -> Usage:
+        """The usage of the answer, `whole` being a guess at all of it."""
 
     def joined(self, events: Sequence[Event]) -> Sequence[Event]: ...
 
@@ -68,7 +74,7 @@ class TranslateLane:
     def go_on(self, decoder: Decoder, seam: Seam) -> None:
         """Another attempt goes on with the answer: the client's side stays as it is."""
         self._decoder, self._seam = decoder, seam
-        self.committed = False
+        self.committed, self.usage = False, seam.before
 
     def feed(self, data: bytes) -> bytes:
         assert self._decoder is not None
@@ -94,8 +100,11 @@ class TranslateLane:
             rest += self._renderer.render(watcher.finish())
         if self.finish_reason is None:
             raise UpstreamTruncatedError("the answer ended before its end")
-        if self.usage is None and self._guess is not None:
+        told = self.usage if self._seam is None else self._seam.own
+        if told is None and self._guess is not None:
             self.usage = self._guess(self.events)
+            if self._seam is not None:
+                self.usage = self._seam.guessed(self.usage)
             report = UsageReport(self.usage)
             self.events.append(report)
             rest += self._renderer.render((report,))
