@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-import llm_gateway_api as gw
 import pytest
 import pytest_asyncio
 from llm_gateway_testkit import openai_dialect as openai
@@ -11,7 +10,6 @@ from llm_gateway_testkit.pair import Pair, paired
 from llm_gateway_testkit.scripted import (
     Answer,
     Cut,
-    Garbage,
     Hang,
     Reset,
     Step,
@@ -41,79 +39,32 @@ async def pair(running: Pair) -> AsyncIterator[Pair]:
     assert not [*running.first.unexpected, *running.second.unexpected]
 
 
-# Each row of the failure table that lets another deployment answer, plain or before content.
-EITHER: dict[str, Step] = {
-    "hang": Hang(),
-    "reset": Reset(),
-    "cut": Cut(),
-    "no HTTP": Garbage(),
-    "no JSON": Answer(body=b"<html>"),
-    "empty": Answer(body=b""),
-    "credential refused": openai.error_answer(401, "invalid_api_key"),
-    "access refused": openai.error_answer(403, "insufficient_permissions"),
-    "account empty": openai.error_answer(429, "insufficient_quota"),
-    "model gone": openai.error_answer(404, "model_not_found"),
-    "rate limited": openai.error_answer(429, "rate_limit_exceeded"),
-    "rate limited, wait": openai.error_answer(
-        429, "rate_limit_exceeded", headers={"retry-after": "60"}
-    ),
-    "server error": openai.error_answer(500),
-    "overloaded": openai.error_answer(503, "server_is_overloaded"),
-    "gateway of theirs": Answer(502, {"content-type": "text/html"}, b"<html>Bad Gateway"),
-    "redirected": Answer(302, {"location": "http://127.0.0.1:1/"}, b""),
-}
-PLAIN: dict[str, Step] = {
-    **EITHER,
-    "hang after headers": Hang("after_headers", of=ANSWER),
-    "hang inside": Hang("mid_body", of=ANSWER),
-    "reset inside": Reset("mid_body", of=ANSWER),
-    "cut inside": Cut("mid_body", of=ANSWER),
-}
-BEFORE: dict[str, Step] = {
-    **EITHER,
-    "hang after headers": Hang("after_headers", of=STREAM),
-    "hang after the role": Hang("between", 1, STREAM),
-    "reset after headers": Reset("after_headers", of=STREAM),
-    "reset after the role": Reset("between", 1, STREAM),
-    "cut after headers": Cut("after_headers", of=STREAM),
-    "cut after the role": Cut("between", 1, STREAM),
-    "cut inside the role": Cut("mid_body", 0, STREAM),
-    "an empty stream": Stream([]),
-    "an error frame": Stream([openai.chat_stream()[0], openai.error_frame()]),
-    "no JSON in a frame": Stream([openai.chat_stream()[0], b"data: {nonsense\n\n"]),
-    "a clean end": Stream(openai.chat_stream()[:1]),
+# Faults are walked in test_single_faults; here is what the answer tells of them.
+TOLD: dict[str, Step] = {
+    "server_error": openai.error_answer(500),
+    "rate_limited": openai.error_answer(429, "rate_limit_exceeded"),
+    "broken_before_commit": Cut("after_headers", of=ANSWER),
+    "account_empty": openai.error_answer(429, "insufficient_quota"),
+    "credential_refused": openai.error_answer(401, "invalid_api_key"),
 }
 
 
-@pytest.mark.parametrize("name", PLAIN)
-async def test_plain_fault_is_answered_by_the_other(pair: Pair, name: str) -> None:
-    """The client sees the second's whole answer, and that it was the second attempt."""
-    pair.first.enqueue(PLAIN[name])
-    pair.second.enqueue(ANSWER)
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("reason", TOLD)
+async def test_fault_that_another_answered_is_told(pair: Pair, reason: str, stream: bool) -> None:
+    """By whom, with which attempt, and why; nothing of the first reaches the client."""
+    pair.first.enqueue(TOLD[reason])
+    pair.second.enqueue(STREAM if stream else ANSWER)
 
-    reply = await pair.chat()
+    reply = await pair.chat(stream=stream)
 
-    assert (reply.status, reply.json["choices"][0]["message"]["content"]) == (200, "Low tide")
-    assert reply.headers["x-gateway-provider"] == "second"
-    assert reply.headers["x-gateway-attempts"] == "2"
-    assert reply.headers["x-gateway-fallback"] in set(gw.FailureClass)
-    assert [len(each.received) for each in (pair.first, pair.second)] == [1, 1]
-
-
-@pytest.mark.parametrize("name", BEFORE)
-async def test_stream_fault_before_content_is_answered_by_the_other(pair: Pair, name: str) -> None:
-    """Nothing of the first stream reaches the client."""
-    pair.first.enqueue(BEFORE[name])
-    pair.second.enqueue(STREAM)
-
-    reply = await pair.chat(stream=True)
-
-    whole = b"".join(openai.chat_stream()).replace(b'"gpt-6-sol"', b'"both"')
+    whole = b"".join(openai.chat_stream()) if stream else ANSWER.body
     assert reply.status == 200
-    assert reply.body.count(b"[DONE]") == 1
-    assert b'"error"' not in reply.body
     assert reply.body.count(b"data: ") == whole.count(b"data: ")
     assert reply.headers["x-gateway-provider"] == "second"
+    assert reply.headers["x-gateway-attempts"] == "2"
+    assert reply.headers["x-gateway-fallback"] == reason
+    assert [len(each.received) for each in (pair.first, pair.second)] == [1, 1]
 
 
 @pytest.mark.parametrize(

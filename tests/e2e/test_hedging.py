@@ -236,7 +236,8 @@ async def test_anthropic_sdk_sees_one_answer(stream: bool) -> None:
     """What the first one said of its usage before any content is the cost of the hedge, and no
     part of the answer's."""
     whole = claude.message_answer(claude.text("Low tide"))
-    async with hedging(CLAUDE, (HAIKU, HAIKU)) as pair:
+    # Long enough for what the first one says before it falls silent.
+    async with hedging(CLAUDE, (HAIKU, HAIKU), delay_ms=1000) as pair:
         pair.first.enqueue(Hang("between", 2, MESSAGE) if stream else Hang())
         pair.second.enqueue(MESSAGE if stream else whole)
         messages: Any = ASKS

@@ -317,7 +317,7 @@ class Streaming:
         self._target = target
         self._gap = bound.chunk_gap_seconds
         self._connection = connection
-        self._lane = lane
+        self._lane = call.reading = lane
         self._held: list[bytes] = []
         self._size = 0
         self._passed = 0

@@ -21,6 +21,7 @@ from llm_gateway_api import (
     Frontend,
     GatewayError,
     Headers,
+    Lane,
     LedgerOpening,
     Lookup,
     NoTargetError,
@@ -88,6 +89,7 @@ class Call:
     leases: Leases = field(default_factory=list)
     trace: Trace | None = None
     race: Race | None = None
+    reading: Lane | None = None  # what reads a stream under way
     hedge: str | None = None
     beside: bool = False  # this is a hedge itself
     given_up: list["Call"] = field(default_factory=list)  # attempts that another one outran

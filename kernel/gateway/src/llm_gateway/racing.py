@@ -169,6 +169,8 @@ class Race:
                 task.cancel()
                 if other.target is not None:
                     branch.given_up.append(other)
+                if other.reading is not None:  # the record may be written before it ends
+                    other.usage = other.reading.usage
 
     # --- inside ------------------------------------------------------------------------
 
