@@ -1,6 +1,7 @@
 """Two attempts at a time: one answers, the other is gone; in virtual time, whatever the times."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +84,7 @@ class Client:
         self.committed = False
         self.written: list[str] = []
         self.ended = False
+        self.on_end: Callable[[], object] = lambda: None
 
     def start(self, name: str) -> None:
         self.committed = True
@@ -93,6 +95,7 @@ class Client:
 
     def end(self) -> None:
         self.ended = True
+        self.on_end()
 
 
 class World:
@@ -268,6 +271,28 @@ def test_the_first_with_content_answers(does: dict[str, Behaviour], delay: float
         assert world.call.headers["x-gateway-hedge"] == world.call.hedge
         assert len(world.call.given_up) == 1
         assert sorted(each.cancelled for each in world.gate.outcomes) == [False, True]
+
+
+@pytest.mark.parametrize("delay", [0.5, 4.0])
+def test_client_that_leaves_with_its_answer_has_one(delay: float) -> None:
+    """Who hangs up when it has read all of it did not leave before the end."""
+    world = World({"a": Behaviour(3.0), "b": Behaviour(0.5), "c": Behaviour(9.0)}, delay)
+    loop = VirtualLoop(world.clock)
+
+    async def play() -> None:
+        task = asyncio.ensure_future(world.request())
+        world.client.on_end = lambda: loop.call_soon(task.cancel)
+        assert await task is None
+
+    try:
+        loop.run_until_complete(play())
+    finally:
+        loop.close()
+
+    hedged = delay < 3.0
+    assert world.call.hedge == ("won" if hedged else None)
+    assert world.policy.told == ([("b", "won")] if hedged else [])
+    assert not world.running
 
 
 def test_refused_hedge_goes_to_the_next() -> None:

@@ -136,15 +136,11 @@ class Race:
         """Whether one of them answered; raises what is final for the request."""
         first = self._begin(self._progress)
         try:
-            await asyncio.wait((first,), timeout=seconds)
-            for _ in range(len(self._progress.targets)):
-                if first.done() or self._winner is not None:
-                    break
-                step = self._racing.proposal(self._policy, self._call, self._progress)
-                if step is None or await self._beside(first, step.target):
-                    break
-            if not self._final(first):
-                await asyncio.wait(self._branches)
+            await self._raced(first, seconds)
+        except asyncio.CancelledError:
+            if not self._answered():
+                raise
+            _stay()
         finally:
             await self._stop()
             self._adopt(first)
@@ -174,6 +170,18 @@ class Race:
 
     # --- inside ------------------------------------------------------------------------
 
+    async def _raced(self, first: "asyncio.Task[bool]", seconds: float) -> None:
+        """Until both have ended, or the one that answers has."""
+        await asyncio.wait((first,), timeout=seconds)
+        for _ in range(len(self._progress.targets)):
+            if first.done() or self._winner is not None:
+                break
+            step = self._racing.proposal(self._policy, self._call, self._progress)
+            if step is None or await self._beside(first, step.target):
+                break
+        if not self._final(first):
+            await asyncio.wait(self._branches)
+
     def _begin(self, progress: Progress) -> "asyncio.Task[bool]":
         """Start an attempt on a copy of the call."""
         unseen: Any = Unseen()
@@ -198,21 +206,27 @@ class Race:
     async def _beside(self, first: "asyncio.Task[bool]", target: Target) -> bool:
         """Whether a hedge at `target` was sent; False where a guard refused it."""
         hedge = self._begin(replace(self._progress, target=target))
-        branch = self._branches[hedge]
-        result: Hedged = "left"
         try:
             pending = {first, hedge}
             while hedge in pending and not self._final(first):
                 _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            if self._winner is not None:
-                result = "won" if self._winner is branch else "lost"
-            elif branch.target is None:
-                result = "refused"
-            else:
-                result = "failed" if hedge.done() else "lost"
         finally:
-            self._racing.tell(self._policy, target, result)
-        return branch.target is not None
+            self._racing.tell(self._policy, target, self._became(first, hedge))
+        return self._branches[hedge].target is not None
+
+    def _became(self, first: "asyncio.Task[bool]", hedge: "asyncio.Task[bool]") -> Hedged:
+        """What became of a hedge."""
+        branch = self._branches[hedge]
+        if self._winner is not None:
+            return "won" if self._winner is branch else "lost"
+        if hedge.done():
+            return "failed" if branch.target is not None else "refused"
+        return "lost" if self._final(first) else "left"
+
+    def _answered(self) -> bool:
+        """Whether the client has all of the answer; whatever it does then is no hanging up."""
+        won = (task for task, branch in self._branches.items() if branch is self._winner)
+        return any(task.done() and not task.cancelled() and not task.exception() for task in won)
 
     def _final(self, first: "asyncio.Task[bool]") -> bool:
         """Whether the first attempt ended with what no other attempt can better."""
@@ -236,7 +250,9 @@ class Race:
             if not task.cancelled():
                 task.exception()  # seen here: of a lost attempt nobody else asks for it
         if cancelled:
-            raise asyncio.CancelledError
+            if not self._answered():
+                raise asyncio.CancelledError
+            _stay()
 
     def _adopt(self, first: "asyncio.Task[bool]") -> None:
         """The request takes over what is known of the attempt that answered it, or else of the
@@ -258,6 +274,13 @@ class Race:
             if not task.cancelled():
                 task.result()
         return False
+
+
+def _stay() -> None:
+    """This task was cancelled when there was nothing left to cancel."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
 
 
 def _hedgeable(progress: Progress) -> bool:
