@@ -3,9 +3,8 @@
 from typing import Any
 
 import pytest
-from llm_gateway.attempt import strangers
 from llm_gateway.lanes import TranslateLane
-from llm_gateway.states import readable
+from llm_gateway.states import readable, strangers
 from llm_gateway_api import (
     MADE_BY,
     ChatRequest,
@@ -99,7 +98,7 @@ class Moved:
     """A call that failed elsewhere before, with a body that may be one no frontend reads."""
 
     def __init__(self, request: ChatRequest | None, fallback: str | None = "overloaded") -> None:
-        self.fallback = fallback
+        self.moved = fallback is not None
         self._request = request
 
     def canonical(self) -> ChatRequest:

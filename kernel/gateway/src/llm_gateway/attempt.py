@@ -15,7 +15,6 @@ from llm_gateway_api import (
     EmbeddingsRequest,
     FailureClass,
     Finished,
-    GatewayError,
     Lane,
     Observer,
     Provider,
@@ -45,7 +44,7 @@ from llm_gateway.guarding import Guarding
 from llm_gateway.inlining import Inlining
 from llm_gateway.lanes import TranslateLane
 from llm_gateway.observe import Counts
-from llm_gateway.states import DROPPED, readable
+from llm_gateway.states import DROPPED, readable, strangers
 from llm_gateway.transport import Exchange, Transport
 
 if TYPE_CHECKING:
@@ -379,17 +378,6 @@ def replaced_model(request: CanonicalRequest, model: str) -> CanonicalRequest:
     if request.model == model:
         return request
     return structs.replace(request, model=model)
-
-
-def strangers(call: "Call", target: Target) -> bool:
-    """Whether a call that moved here carries state of whoever was asked before; the relay
-    lane could not leave it out. Decodes the request, which a first attempt does not need."""
-    if not call.moved:
-        return False
-    try:
-        return readable(call.canonical(), target.name, moved=True)[1]
-    except GatewayError:  # what only the vendor can judge
-        return False
 
 
 def printable(text: str) -> str:

@@ -1,14 +1,21 @@
 """Opaque state of reasoning goes back to the deployment that made it, and to no other."""
 
+from typing import TYPE_CHECKING
+
 from llm_gateway_api import (
     MADE_BY,
     CanonicalRequest,
     ChatRequest,
+    GatewayError,
     Part,
     ReasoningDelta,
     ReasoningPart,
+    Target,
 )
 from msgspec import structs
+
+if TYPE_CHECKING:
+    from llm_gateway.pipeline import Call
 
 DROPPED = "reasoning"  # what ``x-gateway-dropped`` calls it
 
@@ -47,3 +54,14 @@ def _emptied(part: Part, deployment: str, moved: bool) -> Part:
         return part
     maker = part.state.get(MADE_BY, None if moved else deployment)
     return part if maker == deployment else structs.replace(part, state={})
+
+
+def strangers(call: "Call", target: Target) -> bool:
+    """Whether a call that moved here carries state of whoever was asked before; the relay
+    lane could not leave it out. Decodes the request, which a first attempt does not need."""
+    if not call.moved:
+        return False
+    try:
+        return readable(call.canonical(), target.name, moved=True)[1]
+    except GatewayError:  # what only the vendor can judge
+        return False
