@@ -1,7 +1,7 @@
 """Server-sent events, however they are cut and whatever ends their lines."""
 
 import pytest
-from llm_gateway_api import SSEParser, UpstreamTruncatedError
+from llm_gateway_api import SSEBlocks, SSEParser, UpstreamTruncatedError
 
 TEXT = (
     b": hello\n\ndata: one\n\n\nevent: named\ndata:two\ndata: more\nid: 7\n\n"
@@ -56,3 +56,14 @@ def test_an_event_without_an_end_is_not_kept_for_ever() -> None:
     assert parser.feed(b"data: " + b"x" * 90 + b"\n\ndata: " + b"x" * 90)
     with pytest.raises(UpstreamTruncatedError, match="larger than 100 bytes"):
         parser.feed(b"x" * 10)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"], ids=["LF", "CR", "CRLF"])
+def test_whole_events_pass_as_they_came_wherever_they_are_cut(end: bytes) -> None:
+    stream = TEXT.replace(b"\n", end)
+    for at in range(len(stream)):
+        blocks = SSEBlocks()
+        first, second = blocks.feed(stream[:at]), blocks.feed(stream[at:])
+        assert all(not each or each.endswith(2 * end) for each in (first, second))
+        assert first + second + blocks.feed(2 * end) == stream + 2 * end
+        assert not blocks.begun

@@ -54,6 +54,23 @@ def test_bytes_pass_unchanged_at_any_split(cut: int) -> None:
     assert tee.finish_reason == "stop"
 
 
+def test_a_line_of_a_megabyte_is_the_same_a_byte_at_a_time() -> None:
+    """On either lane, and in a time that grows with the line, not with its square."""
+    text = "x" * 2**20
+    stream = b"".join([ROLE, frame(choices=choice({"content": text})), END, USAGE, DONE])
+    decoder, events = ChatStreamDecoder(), list[gw.Event]()
+    for at in range(len(stream)):
+        events += decoder.feed(stream[at : at + 1])
+    events += decoder.finish()
+
+    out, tee = run(stream, *range(1, len(stream)))
+
+    assert out == stream
+    assert tee.usage == gw.Usage(input=9, output=4)
+    assert [each.text for each in events if isinstance(each, gw.TextDelta)] == [text]
+    assert gw.UsageReport(gw.Usage(input=9, output=4)) in events
+
+
 @pytest.mark.parametrize("cut", range(0, len(STREAM), 7))
 def test_usage_frame_is_stripped_when_nobody_asked(cut: int) -> None:
     out, tee = run(STREAM, cut, usage=False)

@@ -9,6 +9,7 @@ from llm_gateway_api.errors import UpstreamTruncatedError
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
+_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _OTHERS = (b"", b"id", b"retry")  # a comment, and fields that say nothing here
 
 
@@ -91,6 +92,45 @@ class SSEParser:
             if data:
                 events.append((name, b"\n".join(data)))
         return events
+
+
+class SSEBlocks:
+    """Passes a byte stream on in whole events, as they came, in time linear to its length."""
+
+    __slots__ = ("_held", "_max")
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._held = bytearray()
+        self._max = max_event_bytes
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the events that `data` completes; what follows them waits.
+
+        Raises:
+            UpstreamTruncatedError: one event is larger than `max_event_bytes`.
+        """
+        held = self._held
+        if not held and data.endswith(b"\n\n"):
+            return data
+        seen = len(held)
+        held += data
+        end = last_end(held, max(0, seen - 3))
+        whole = bytes(held[:end])
+        del held[:end]
+        if len(held) > self._max:
+            raise UpstreamTruncatedError(f"an event is larger than {self._max} bytes")
+        return whole
+
+    @property
+    def begun(self) -> bool:
+        """Whether part of an event waits for its end."""
+        return bool(self._held.strip())
+
+
+def last_end(data: bytes | bytearray, start: int = 0) -> int:
+    """Where the last whole event of `data` ends, looked for from `start` on; 0 if none does."""
+    ends = (at + len(end) for end in _ENDS if (at := data.rfind(end, start)) >= 0)
+    return max(ends, default=0)
 
 
 def frame(payload: bytes, event: bytes = b"") -> bytes:

@@ -12,7 +12,7 @@ import msgspec
 
 from llm_gateway_dialect_openai.reading import OPENAI, Reading, mapping, objects
 from llm_gateway_dialect_openai.responses import CALLS, ended
-from llm_gateway_dialect_openai.tee import MAX_FRAME, decoded, frames, last_end
+from llm_gateway_dialect_openai.tee import decoded, frames
 
 # In a frame's strings a quote is escaped, so what is found is a member.
 TELLING = re.compile(rb'"(?:response|error)"\s*:|"type"\s*:\s*"error"')
@@ -48,20 +48,18 @@ class _Lane:
 
 
 class ResponsesStreamTee(_Lane):
-    _buffer = b""
+    def __init__(self, head: gw.RequestHead, model: str, reading: Reading = OPENAI) -> None:
+        super().__init__(head, model, reading)
+        self._blocks = gw.SSEBlocks()
 
     def feed(self, data: bytes) -> bytes:
-        whole = self._buffer + data if self._buffer else data
-        cut = last_end(whole)
-        self._buffer, whole = whole[cut:], whole[:cut]
-        if len(self._buffer) > MAX_FRAME:
-            raise gw.UpstreamTruncatedError("an event is larger than 32 MiB")
+        whole = self._blocks.feed(data)
         if self.committed and TELLING.search(whole) is None:
             return whole
         return b"".join(self._frame(each) for each in frames(whole))
 
     def finish(self) -> bytes:
-        rest = self.feed(b"\n\n") if self._buffer.strip() else b""
+        rest = self.feed(b"\n\n") if self._blocks.begun else b""
         if self.finish_reason is None:
             raise gw.UpstreamTruncatedError("the stream ended before its end")
         return rest

@@ -28,7 +28,6 @@ CONTENT = re.compile(
     rb'"(?:content|reasoning_content|reasoning|refusal|text|arguments|transcript)"\s*:\s*"[^"]'
     rb'|"tool_calls"\s*:\s*\[\s*\{'
 )
-MAX_FRAME = 32 * 1024 * 1024
 
 
 class StreamTee:
@@ -57,21 +56,14 @@ class StreamTee:
         self._rename = b'"model":' + json.dumps(head.model).encode() if renamed else None
         self._own = b""  # the member "model" as this stream spells it
         self._finish = b""  # what a finish reason begins with, as this stream spells it
-        self._buffer = b""
+        self._blocks = gw.SSEBlocks()
         self._done = False
         self.committed = False
         self.usage: gw.Usage | None = None
         self.finish_reason: str | None = None
 
     def feed(self, data: bytes) -> bytes:
-        whole = self._buffer + data if self._buffer else data
-        if whole.endswith(b"\n\n"):
-            self._buffer = b""
-        else:
-            cut = last_end(whole)
-            self._buffer, whole = whole[cut:], whole[:cut]
-            if len(self._buffer) > MAX_FRAME:
-                raise gw.UpstreamTruncatedError("an event is larger than 32 MiB")
+        whole = self._blocks.feed(data)
         if self._strip and (at := whole.find(b'"usage"')) >= 0 and NO_USAGE.search(whole, at):
             whole = NULL_USAGE.sub(b"", whole.replace(b',"usage":null', b""))
         if self._rename is not None:
@@ -79,7 +71,7 @@ class StreamTee:
         return self._block(whole) if self.committed else self._beginning(whole)
 
     def finish(self) -> bytes:
-        rest = self.feed(b"\n\n") if self._buffer.strip() else b""
+        rest = self.feed(b"\n\n") if self._blocks.begun else b""
         if self.finish_reason is None or len(self._ended) < self._choices:
             raise gw.UpstreamTruncatedError("the stream ended without a finish reason")
         return rest if self._done else rest + b"data: [DONE]\n\n"
@@ -120,7 +112,7 @@ class StreamTee:
                 first = at
         elif (found := FINISH.search(whole, 0, first)) is not None:
             first = found.start()
-        return first if first == len(whole) else last_end(whole[:first])
+        return first if first == len(whole) else gw.last_end(whole[:first])
 
     def _frame(self, frame: bytes) -> bytes:
         if b"data:" not in frame:
@@ -178,13 +170,6 @@ class StreamTee:
                 self.finish_reason = "tool_calls"
                 frame = STOP.sub(rb'\1"tool_calls"', frame, count=1)
         return frame
-
-
-def last_end(whole: bytes) -> int:
-    """Where the last whole frame ends; 0 if none does."""
-    lf = whole.rfind(b"\n\n")
-    crlf = whole.rfind(b"\r\n\r\n", max(lf, 0))
-    return max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
 
 
 def frames(whole: bytes) -> Iterator[bytes]:

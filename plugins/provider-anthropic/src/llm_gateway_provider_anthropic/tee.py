@@ -17,8 +17,6 @@ from llm_gateway_provider_anthropic.usage import merged, meters
 END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 MARK = re.compile(rb"message_(?:delta|stop)|\berror\b")
 MODEL = re.compile(rb'("model"\s*:\s*)"(?:[^"\\]|\\.)*"')
-MAX_EVENT = gw.MAX_EVENT_BYTES
-ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 TEXTS = ("text", "thinking", "partial_json", "signature")
 
 
@@ -27,7 +25,7 @@ class StreamTee:
 
     def __init__(self, head: gw.RequestHead, model: str) -> None:
         self._name = msgspec.json.encode(head.model) if head.model != model else None
-        self._buffer = b""
+        self._blocks = gw.SSEBlocks()
         self._usage: dict[str, Any] = {}
         self._done = False
         self.committed = False
@@ -35,18 +33,13 @@ class StreamTee:
         self.finish_reason: str | None = None
 
     def feed(self, data: bytes) -> bytes:
-        buffer = self._buffer + data if self._buffer else data
-        cut = max(buffer.rfind(end) + len(end) if end in buffer else 0 for end in ENDS)
-        self._buffer = buffer[cut:]
-        if len(self._buffer) > MAX_EVENT:
-            raise gw.UpstreamTruncatedError(f"an event is larger than {MAX_EVENT} bytes")
-        whole = buffer[:cut]
+        whole = self._blocks.feed(data)
         if self.committed and MARK.search(whole) is None:
             return whole
         return b"".join([self._event(each) for each in _events(whole)])
 
     def finish(self) -> bytes:
-        out = self._event(self._buffer + b"\n\n") if self._buffer.strip() else b""
+        out = self.feed(b"\n\n") if self._blocks.begun else b""
         if not self._done:
             raise gw.UpstreamTruncatedError("the stream ended before message_stop")
         return out
