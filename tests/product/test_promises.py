@@ -148,6 +148,8 @@ ROUTES = [
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/openapi.json"),
+    ("GET", "/dashboard"),
+    ("GET", "/dashboard/login"),
 ]
 METRICS: dict[str, set[str]] = {
     "gateway_requests_total": {"status", "provider", "model"},

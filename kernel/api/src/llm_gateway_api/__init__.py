@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.jsonbody import top_level as top_level
     from llm_gateway_api.listing import *
     from llm_gateway_api.logins import *
+    from llm_gateway_api.looking import *
     from llm_gateway_api.metrics import *
     from llm_gateway_api.opaque import *
     from llm_gateway_api.reading import *
@@ -62,6 +63,7 @@ _MODULES = (
     "explaining",
     "listing",
     "health",
+    "looking",
     "tracing",
     "signing",
     "tenantdata",

@@ -22,6 +22,9 @@ class Explain(Protocol):
         self, path: str, body: bytes, headers: Headers, principal: Principal
     ) -> Mapping[str, object]: ...
 
+    def guards(self, target: Target) -> Mapping[str, Mapping[str, object]]:
+        """What each guard that can be looked at would say to a small call now, by its name."""
+
 
 @runtime_checkable
 class SupportsLook(Protocol):

@@ -13,7 +13,8 @@ for when ``state`` cannot be reached), ``workers`` (their number on this host), 
 ``migrations`` (all `MigrationSpec`) and ``routes`` (all `FrontendSpec` and `EndpointSpec`). To
 services and endpoints: ``caches`` (the `Cache` objects in service, by name), ``explain``
 (`Explain`) and ``tenant_data`` (`TenantKinds`).
-What no installed plugin brings is None.
+What no installed plugin brings is None. For pages about the gateway itself: ``inside`` (`Inside`)
+and ``plugins`` (`Installed`).
 
 What `make` returned is kept over a reload while its settings and needs are the same
 objects or equal, with what it has learned; so ask an offer each time instead of copying.
@@ -344,6 +345,7 @@ class EndpointSpec:
 
     `role` None needs no key. `listener` ``metrics`` is the port of its own. `make` returns
     an `EndpointHandler`. `doc` is the route's OpenAPI operation (summary, parameters, body).
+    One that is `always` there is made although its section is off.
     """
 
     method: str
@@ -353,4 +355,5 @@ class EndpointSpec:
     listener: Literal["main", "metrics"] = "main"
     settings: str | None = None
     needs: tuple[str, ...] = ()
+    always: bool = False
     doc: Mapping[str, Any] = field(default_factory=dict)

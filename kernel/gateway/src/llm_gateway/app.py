@@ -19,6 +19,7 @@ from llm_gateway.connection import HttpServer
 from llm_gateway.dependencies import Dependencies
 from llm_gateway.generations import opened
 from llm_gateway.hosting import Hosting
+from llm_gateway.inside import Present
 from llm_gateway.layers import SettingsError
 from llm_gateway.masking import scrubbed
 from llm_gateway.memory import no_core_files, settle_memory
@@ -117,7 +118,8 @@ class Worker:
         self._main: Listening
 
     async def main(self) -> int:
-        kernel = new_kernel(data_dir(os.environ), self._health)
+        present = Present(lambda: self._gateway.generation, lambda: self._plugins)
+        kernel = new_kernel(data_dir(os.environ), self._health, present)
         self._kernel = replace(kernel, workers=self.workers)
         self._kernel.counts.worker_restarts.inc(self.replaced)
         self._hosting = Hosting()

@@ -20,6 +20,7 @@ from llm_gateway_api import (
     SecurityFilterSpec,
     Service,
     SupportsFollowing,
+    SupportsTrail,
     SupportsWatch,
 )
 
@@ -34,6 +35,7 @@ from llm_gateway.explaining import Explainer
 from llm_gateway.fetching import Fetcher
 from llm_gateway.guarding import Guarding
 from llm_gateway.inlining import Inlining
+from llm_gateway.inside import Present
 from llm_gateway.making import Maker
 from llm_gateway.observe import Counts
 from llm_gateway.ordering import in_turn
@@ -66,6 +68,7 @@ class Kernel:
     data_dir: Path
     clock: Callable[[], float]
     health: Callable[[], Mapping[str, object]]
+    present: Present
     workers: int = 1
 
 
@@ -86,6 +89,7 @@ class Generation:
     tracing: Tracing | None
     monitor: HealthMonitor | None
     models: frozenset[str] = field(default_factory=frozenset)
+    trailed: tuple[SupportsTrail, ...] = ()
 
     def close(self, living: Sequence["Generation"] = ()) -> None:
         """Close the connections that no generation of `living` uses."""
@@ -117,6 +121,8 @@ class Binder:
             "metrics": kernel.metrics,
             "data_dir": kernel.data_dir,
             "health": kernel.health,
+            "inside": kernel.present,
+            "plugins": kernel.present.installed,
         }
         last = before.maker if before is not None else None
         self.maker = Maker(settings, plugins, last, kernel_offers)
@@ -222,6 +228,7 @@ class Binder:
             traced,
             monitor,
             models | {target.model for each in router.entries.values() for target in each},
+            tuple(each for each in observers if isinstance(each, SupportsTrail)),
         )
 
     def _frontends(self) -> dict[tuple[str, str], tuple[FrontendSpec, Frontend]]:
@@ -357,8 +364,11 @@ class Binder:
         return exact + sorted(semantic, key=lambda pair: pair[0])
 
 
-def new_kernel(data_dir: Path, health: Callable[[], Mapping[str, object]]) -> Kernel:
+def new_kernel(
+    data_dir: Path, health: Callable[[], Mapping[str, object]], present: Present
+) -> Kernel:
     """The parts that every generation shares."""
     loop = asyncio.get_running_loop()
     metrics = Metrics()
-    return Kernel(Watchdog(loop), metrics, Counts(metrics), Scope(), data_dir, monotonic, health)
+    counts, scope = Counts(metrics), Scope()
+    return Kernel(Watchdog(loop), metrics, counts, scope, data_dir, monotonic, health, present)

@@ -253,11 +253,13 @@ class Client:
     ) -> bytes:
         lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}"]
         lines += self._outgoing.lines(headers)
-        lines.append(f"content-type: {content_type}\r\ncache-control: private, no-store\r\n{extra}")
+        if "cache-control" not in headers:
+            lines.append("cache-control: private, no-store")
+        lines.append(f"content-type: {content_type}\r\n{extra}")
         if not self.keep_alive:
             lines.append("connection: close")
         head = "\r\n".join(lines)
-        if head.count("\n") != len(lines) + 1 + extra.count("\n"):
+        if head.count("\n") != len(lines) + extra.count("\n"):
             raise ValueError("a header of the answer holds a line break")
         return head.encode("latin-1", "replace") + b"\r\n\r\n"
 

@@ -1,6 +1,6 @@
 """From the configuration to who is asked for what: the monitor of health and the router."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from llm_gateway_api import (
@@ -9,6 +9,7 @@ from llm_gateway_api import (
     RoutingFilter,
     RoutingStrategy,
     SupportsTarget,
+    Target,
 )
 
 from llm_gateway.attempt import Bound
@@ -16,7 +17,7 @@ from llm_gateway.listing import Lister
 from llm_gateway.making import Maker
 from llm_gateway.matrix import Matrix
 from llm_gateway.probing import Prober
-from llm_gateway.routing import Instance, Learned, Router, deployed, instance, listed
+from llm_gateway.routing import Instance, Learned, Router, instance
 from llm_gateway.settings import Settings
 
 Armed: TypeAlias = Callable[[tuple[str, str, str, str]], None]
@@ -100,3 +101,39 @@ def _strategy(maker: Maker, armed: Armed) -> RoutingStrategy | None:
             f"({', '.join(sorted(declared)) or 'none is installed'})."
         )
     return None
+
+
+def listed(instances: Mapping[str, Instance]) -> dict[str, tuple[Target, ...]]:
+    """For each model of the providers' own lists, the deployments that serve it."""
+    found: dict[str, tuple[Target, ...]] = {}
+    for known in instances.values():
+        for info in known.models:
+            target = known.target(info.id, known.weight)
+            found[info.id] = (*found.get(info.id, ()), target)
+    return found
+
+
+def deployed(
+    models: Iterable[Any], instances: Mapping[str, Instance], configured: Collection[str]
+) -> dict[str, tuple[Target, ...]]:
+    """The deployments of each public name and alias of ``routing.models``; those of a provider
+    that is off are left out.
+
+    Raises:
+        ConfigurationError: a provider is named that is not configured.
+    """
+    found: dict[str, tuple[Target, ...]] = {}
+    for entry in models:
+        targets = []
+        for each in entry.deployments:
+            if (known := instances.get(each.provider)) is not None:
+                tags = frozenset(each.tags)
+                targets.append(known.target(each.model, each.weight, each.region, tags))
+            elif each.provider not in configured:
+                raise ConfigurationError(
+                    f"routing.models: {entry.name} names the provider {each.provider!r}, "
+                    f"which `providers` does not have ({', '.join(sorted(instances))})."
+                )
+        if targets:
+            found |= dict.fromkeys((entry.name, *entry.aliases), tuple(targets))
+    return found

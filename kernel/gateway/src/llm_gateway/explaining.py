@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -52,7 +52,7 @@ class Explainer:
     frontends: Mapping[tuple[str, str], tuple[FrontendSpec, Frontend]]
     screens: Screens
     router: Router
-    guards: Sequence[tuple[str, Guard]]
+    armed: Sequence[tuple[str, Guard]]
     attempts: Attempts
     prices: Prices
     monitor: HealthMonitor | None
@@ -93,6 +93,14 @@ class Explainer:
             document["request"] = self._request(call, target)
         return document
 
+    def guards(self, target: Target) -> Mapping[str, Mapping[str, object]]:
+        arrival = Arrival("explain", "POST", "", "", {}, "", monotonic())
+        seen = Asked(arrival, target.model, "chat", False, 0, False, False, None, time(), {})
+        return self._looks(target, structs.replace(seen, rehearsal=True))
+
+    def _looks(self, target: Target, seen: Asked) -> dict[str, Mapping[str, object]]:
+        return {n: g.look(target, seen) for n, g in self.armed if isinstance(g, SupportsLook)}
+
     async def _call(self, path: str, body: bytes, headers: Headers, principal: Principal) -> Call:
         found = self.frontends.get(("POST", path))
         if found is None:
@@ -121,7 +129,7 @@ class Explainer:
         output = _output(call) if call.head.operation in ("chat", "completions") else 0
         rows = []
         for target in ranking if self.router.fallback else ranking[:1]:
-            looks = {n: g.look(target, seen) for n, g in self.guards if isinstance(g, SupportsLook)}
+            looks = self._looks(target, seen)
             row: dict[str, Any] = {
                 "target": target.name,
                 "region": target.region,

@@ -91,6 +91,15 @@ class Maker:
                 found.append((spec, made))
         return sorted(found, key=lambda pair: str(getattr(pair[0], "name", "")))
 
+    def armed(self) -> dict[str, dict[str, list[str]]]:
+        """By plugin and hook, the names of what was made and is in use."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for key, (_, made) in self._made.items():
+            if made is not None and isinstance(key, tuple) and len(key) == 3:
+                hook, plugin, name = key
+                found.setdefault(plugin, {}).setdefault(hook, []).append(name)
+        return found
+
     def services(self) -> Iterator[tuple[str, Service]]:
         """(name, object) of everything made that wants to be opened, in the order made."""
         for key, (_, made) in self._made.items():

@@ -86,6 +86,7 @@ class Counts:
             "gateway_overhead_seconds", "the gateway's own share", (), OVERHEAD
         ).histogram()
         self.in_flight = metrics.gauge("gateway_requests_in_flight", "requests under way").value()
+        self.streams = metrics.gauge("gateway_streams_open", "streamed answers under way").value()
         self._retries = metrics.counter(
             "gateway_retry_attempts_total", "further attempts at one deployment", ("provider",)
         )

@@ -48,7 +48,7 @@ from llm_gateway.observe import Counts
 from llm_gateway.progress import Onward, Progress
 from llm_gateway.racing import Race, Racing
 from llm_gateway.reserve import Reserved, Reserving, settlement
-from llm_gateway.routing import Router
+from llm_gateway.routing import Decision, Router
 from llm_gateway.screening import Screens
 from llm_gateway.tracing import Trace
 
@@ -97,6 +97,8 @@ class Call:
     lane: TranslateLane | None = None
     partial: Partial | None = None
     seam: Joint | None = None
+    decision: Decision | None = None
+    progress: Progress | None = None
 
     @property
     def moved(self) -> bool:
@@ -143,6 +145,7 @@ class Pipeline:
         refuse_deep(body, self.max_json_depth)
         call.head = call.frontend.parse(body, call.arrival)
         if call.head.stream:
+            self.counts.streams.inc()
             call.client.watch(call.frontend.keep_alive(), monotonic())
         call.deadline = call.arrival.arrived + (
             self.streaming_seconds if call.head.stream else self.request_seconds
@@ -162,8 +165,9 @@ class Pipeline:
 
     async def _answer(self, call: Call, seen: Asked) -> None:
         """Attempts, best target first, until one has answered or nobody may be asked."""
-        targets = self.router.plan(seen)
-        progress = Progress(seen, targets, targets[0])
+        call.decision = self.router.decide(seen)
+        targets = self.router.targets(call.decision)
+        call.progress = progress = Progress(seen, targets, targets[0])
         attempt = self._try if self.racing is None else self._race
         if self.continuing is not None and self.continuing.wanted(call, seen):
             call.continuing = self.continuing

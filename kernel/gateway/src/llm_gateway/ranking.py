@@ -64,6 +64,11 @@ class Ranking(Sequence[Target]):
     def __len__(self) -> int:
         return len(self.candidates)
 
+    @property
+    def sorted(self) -> Sequence[Target]:
+        """All, best first, where somebody has asked for more than the first; else empty."""
+        return self._ordered or ()
+
     def _order(self) -> list[Target]:
         if self._ordered is None:
             self._ordered = ordered(self.scores, self.top)

@@ -1,14 +1,13 @@
 """From a model's name to an ordered plan: candidates, filter, score, pick. Knows contracts."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from llm_gateway_api import (
     Arrival,
     Asked,
-    ConfigurationError,
     DirectProvider,
     Guard,
     ModelInfo,
@@ -113,11 +112,13 @@ class Router:
         """The targets to try, best first.
 
         Raises:
-            ModelNotFoundError: nobody is configured to serve the name.
-            PermissionDeniedError: the caller may not use it.
+            ModelNotFoundError, PermissionDeniedError: nobody serves it, or not to this caller.
             NoTargetError: every candidate was removed; the message says why.
         """
-        decision = self.decide(asked)
+        return self.targets(self.decide(asked))
+
+    def targets(self, decision: "Decision") -> Sequence[Target]:
+        """Those of `decision` to try, best first. Raises `NoTargetError` where it left none."""
         if decision.ranking is None:
             reasons = "; ".join(f"{name}: {why}" for name, why in decision.removed)
             raise NoTargetError(f"No deployment is eligible: {reasons}.")
@@ -358,42 +359,6 @@ def permit(asked: Asked) -> None:
             param="model",
             code="model_not_allowed",
         )
-
-
-def listed(instances: Mapping[str, Instance]) -> dict[str, tuple[Target, ...]]:
-    """For each model of the providers' own lists, the deployments that serve it."""
-    found: dict[str, tuple[Target, ...]] = {}
-    for known in instances.values():
-        for info in known.models:
-            target = known.target(info.id, known.weight)
-            found[info.id] = (*found.get(info.id, ()), target)
-    return found
-
-
-def deployed(
-    models: Iterable[Any], instances: Mapping[str, Instance], configured: Collection[str]
-) -> dict[str, tuple[Target, ...]]:
-    """The deployments of each public name and alias of ``routing.models``; those of a provider
-    that is off are left out.
-
-    Raises:
-        ConfigurationError: a provider is named that is not configured.
-    """
-    found: dict[str, tuple[Target, ...]] = {}
-    for entry in models:
-        targets = []
-        for each in entry.deployments:
-            if (known := instances.get(each.provider)) is not None:
-                tags = frozenset(each.tags)
-                targets.append(known.target(each.model, each.weight, each.region, tags))
-            elif each.provider not in configured:
-                raise ConfigurationError(
-                    f"routing.models: {entry.name} names the provider {each.provider!r}, "
-                    f"which `providers` does not have ({', '.join(sorted(instances))})."
-                )
-        if targets:
-            found |= dict.fromkeys((entry.name, *entry.aliases), tuple(targets))
-    return found
 
 
 def _weighty(group: Sequence[Target]) -> tuple[Target, ...]:

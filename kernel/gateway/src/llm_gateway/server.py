@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from random import Random
 from time import monotonic
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from llm_gateway_api import (
     Arrival,
@@ -18,15 +18,12 @@ from llm_gateway_api import (
     ClientGoneError,
     DrainingError,
     EndpointRequest,
-    EndpointSpec,
     Frontend,
     FrontendSpec,
     GatewayError,
-    MethodNotAllowedError,
-    NotFoundError,
     Outcome,
-    PermissionDeniedError,
     RequestHead,
+    SupportsTrail,
     Usage,
 )
 
@@ -35,11 +32,12 @@ from llm_gateway.binding import Generation, Kernel
 from llm_gateway.client import Client
 from llm_gateway.connection import Answered, Incoming
 from llm_gateway.errorbody import error_headers, plain_error
+from llm_gateway.inside import found, identified
 from llm_gateway.observe import AccessLog, Line, Tokens
 from llm_gateway.pipeline import Call
+from llm_gateway.trails import trail
 
 log = logging.getLogger("llm_gateway.server")
-ROLES = {"user": 0, "operator": 1, "admin": 2}
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NOTHING = Usage()
 
@@ -115,6 +113,8 @@ class Gateway:
             client.done()
             del self.in_flight[call]
             self.kernel.counts.in_flight.inc(-1)
+            if call.head.stream:
+                self.kernel.counts.streams.inc(-1)
             self._finished(generation, call)
             while self._ended:
                 _wake(self._ended.pop())
@@ -259,6 +259,8 @@ class Gateway:
         )
         for observer in generation.pipeline.observers:
             self._tell(observer.finished, arrival, outcome)
+        for each in generation.trailed:
+            self._tell(_trailed, each, call, status, seconds)
 
     def _tell(self, told: Any, *args: Any) -> None:
         try:
@@ -275,9 +277,9 @@ class Gateway:
         try:
             if listener == "main":
                 arrival = await generation.pipeline.screens.connect(arrival)
-            spec, handler, match = self._match(request, generation, listener)
+            spec, handler, match = found(generation, request.method, request.path, listener)
             if spec.role is not None or "detailed" in arrival.query:
-                arrival = await self._identified(generation, arrival, spec)
+                arrival = await identified(generation, arrival, spec)
             body = await client.body()
             if spec.role is not None:
                 await generation.pipeline.screens.admit_endpoint(arrival, body)
@@ -298,37 +300,6 @@ class Gateway:
             client.send(500, headers, plain_error(GatewayError("The gateway failed."), ""))
         return Answered(client.status, client.keep_alive)
 
-    async def _identified(
-        self, generation: Generation, arrival: Arrival, spec: EndpointSpec
-    ) -> Arrival:
-        try:
-            arrival = await generation.pipeline.screens.identify(arrival)
-        except GatewayError:
-            if spec.role is None:
-                return arrival
-            raise
-        if spec.role is not None and ROLES[arrival.principal.role] < ROLES[spec.role]:
-            raise PermissionDeniedError(f"This route needs a key with the role {spec.role}.")
-        return arrival
-
-    def _match(
-        self, request: Incoming, generation: Generation, listener: str
-    ) -> tuple[EndpointSpec, Any, Mapping[str, str]]:
-        path = request.path
-        allowed = {m for m, p in generation.frontends if p == path and listener == "main"}
-        for spec, handler in generation.endpoints:
-            if spec.listener != listener:
-                continue
-            match = matched(spec.path, path)
-            if match is None:
-                continue
-            if request.method in (spec.method, "HEAD" if spec.method == "GET" else ""):
-                return spec, handler, match
-            allowed.add(spec.method)
-        if allowed:
-            raise MethodNotAllowedError(f"{path} takes {', '.join(sorted(allowed))}.")
-        raise NotFoundError("There is no such route; the documentation lists them.")
-
     def _arrival(self, request: Incoming) -> Arrival:
         headers = request.headers
         request_id = headers.get("x-request-id")
@@ -345,28 +316,14 @@ class Gateway:
         )
 
 
+def _trailed(observer: SupportsTrail, call: Call, status: int, seconds: float) -> None:
+    if observer.wants(status):
+        observer.trail(trail(call, status, seconds))
+
+
 def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-def matched(pattern: str, path: str) -> Mapping[str, str] | None:
-    """The placeholders of `pattern` in `path`, or None. ``{x:path}`` takes the rest."""
-    if "{" not in pattern:
-        return {} if pattern == path else None
-    found: dict[str, str] = {}
-    parts = path.split("/")
-    for at, want in enumerate(pattern.split("/")):
-        if want.endswith(":path}"):
-            rest = unquote("/".join(parts[at:]))
-            return {**found, want[1:-6]: rest} if rest else None
-        if at >= len(parts):
-            return None
-        if want.startswith("{"):
-            found[want[1:-1]] = unquote(parts[at])
-        elif want != parts[at]:
-            return None
-    return found if len(parts) == len(pattern.split("/")) else None
 
 
 def written(

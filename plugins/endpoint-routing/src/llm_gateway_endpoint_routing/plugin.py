@@ -53,6 +53,7 @@ def llm_gateway_endpoints() -> list[EndpointSpec]:
         EndpointSpec(
             "GET", f"{PATH}/offered", "operator", _offered, needs=("listing", "targets", "prices")
         ),
+        EndpointSpec("GET", f"{PATH}/guards", "operator", _guards, needs=("targets", "explain")),
         EndpointSpec("GET", f"{PATH}/stats", "operator", _stats, needs=("metrics",)),
         EndpointSpec(
             "POST", "/admin/v1/explain", "operator", _explain, needs=("explain",), doc=_BODY
@@ -126,6 +127,21 @@ def _offered(
 
         wanted = request.query.get("provider")
         return _json(await offered(listing, targets, prices, wanted))
+
+    return handle
+
+
+def _guards(*, targets: "Targets", explain: "Explain") -> "EndpointHandler":
+    """What each guard of this worker would say to a call now."""
+
+    async def handle(request: EndpointRequest) -> EndpointResponse:
+        rows = []
+        for each in targets.deployments():
+            looks = explain.guards(each)
+            admitted = all(look.get("admits", True) for look in looks.values())
+            row = {"provider": each.provider, "model": each.model, "admitted": admitted}
+            rows.append({**row, "guards": looks})
+        return _json({"rows": rows})
 
     return handle
 

@@ -11,6 +11,8 @@ from llm_gateway_api import (
     EndpointRequest,
     EndpointResponse,
     MalformedBodyError,
+    NotFoundError,
+    PermissionDeniedError,
     StateBackend,
 )
 
@@ -36,13 +38,19 @@ class Administration:
         self._audit = audit
 
     async def list_keys(self, request: EndpointRequest) -> EndpointResponse:
-        tenant = request.query.get("tenant")
+        own = request.arrival.principal.tenant
+        tenant = request.query.get("tenant") if own is None else own
         return _answer({"keys": await self._repository.keys(tenant, *_page(request))})
 
     async def show_key(self, request: EndpointRequest) -> EndpointResponse:
-        return _answer(await self._repository.key(request.match["id"]))
+        own = request.arrival.principal.tenant
+        found = await self._repository.key(request.match["id"])
+        if own not in (None, found["tenant"]):
+            raise NotFoundError(f"There is no key {found['id']!r}.", param="key")
+        return _answer(found)
 
     async def create_key(self, request: EndpointRequest) -> EndpointResponse:
+        _for_all(request)
         new = decoded(request.body, NewKey)
         detail = {"role": new.role, "key_tenant": new.tenant or ""}
         made = await self._repository.create_key(
@@ -54,11 +62,13 @@ class Administration:
         return self._changed(made, 201)
 
     async def change_key(self, request: EndpointRequest) -> EndpointResponse:
+        _for_all(request)
         key_id = request.match["id"]
         tell = self._told(request, "key.changed", key_id, {"fields": _fields(request)})
         return self._changed(await self._repository.change_key(key_id, request.body, tell))
 
     async def rotate_key(self, request: EndpointRequest) -> EndpointResponse:
+        _for_all(request)
         key_id = request.match["id"]
         grace = decoded(request.body, Rotation).grace_seconds
         if grace is None:
@@ -68,27 +78,36 @@ class Administration:
         return self._changed(await self._repository.rotate_key(key_id, prefix, grace, tell))
 
     async def revoke_key(self, request: EndpointRequest) -> EndpointResponse:
+        _for_all(request)
         key_id = request.match["id"]
         tell = self._told(request, "key.revoked", key_id)
         return self._changed(await self._repository.revoke_key(key_id, tell))
 
     async def list_tenants(self, request: EndpointRequest) -> EndpointResponse:
+        own = request.arrival.principal.tenant
+        if own is not None:
+            return _answer({"tenants": [await self._repository.tenant(own)]})
         return _answer({"tenants": await self._repository.tenants(*_page(request))})
 
     async def show_tenant(self, request: EndpointRequest) -> EndpointResponse:
+        if request.arrival.principal.tenant not in (None, request.match["id"]):
+            raise NotFoundError(f"There is no tenant {request.match['id']!r}.", param="tenant")
         return _answer(await self._repository.tenant(request.match["id"]))
 
     async def create_tenant(self, request: EndpointRequest) -> EndpointResponse:
+        _for_all(request)
         new = decoded(request.body, NewTenant)
         tell = self._told(request, "tenant.created", new.id)
         return self._changed(await self._repository.create_tenant(new, tell), 201)
 
     async def change_tenant(self, request: EndpointRequest) -> EndpointResponse:
+        _for_all(request)
         tenant = request.match["id"]
         tell = self._told(request, "tenant.changed", tenant, {"fields": _fields(request)})
         return self._changed(await self._repository.change_tenant(tenant, request.body, tell))
 
     async def delete_tenant(self, request: EndpointRequest) -> EndpointResponse:
+        _for_all(request)
         tenant = request.match["id"]
         tell = self._told(request, "tenant.deleted", tenant)
         await self._repository.delete_tenant(tenant, tell)
@@ -120,6 +139,14 @@ class Administration:
                 arrival.peer,
                 detail or {},
             )
+        )
+
+
+def _for_all(request: EndpointRequest) -> None:
+    """Who changes keys and tenants could give itself whatever its own tenant lacks."""
+    if request.arrival.principal.tenant is not None:
+        raise PermissionDeniedError(
+            "Keys and tenants are changed with a key that belongs to no tenant."
         )
 
 

@@ -33,7 +33,7 @@ def specs() -> list[EndpointSpec]:
         EndpointSpec(
             method,
             path,
-            "admin",
+            "operator" if method == "GET" else "admin",
             _making(name),
             settings=PATH,
             needs=("store", "state", "audit"),

@@ -5,7 +5,14 @@ from time import time
 from typing import Any
 
 import msgspec
-from llm_gateway_api import Audit, AuditEvent, EndpointRequest, EndpointResponse, StateBackend
+from llm_gateway_api import (
+    Audit,
+    AuditEvent,
+    EndpointRequest,
+    EndpointResponse,
+    PermissionDeniedError,
+    StateBackend,
+)
 
 from llm_gateway_limit_budget.repository import NewBudget, NewQuota, Repository, read
 
@@ -26,22 +33,25 @@ class Administration:
 
     async def _all(self, request: EndpointRequest, *, money: bool) -> list[dict[str, Any]]:
         query = request.query
-        level, owner = query.get("level"), query.get("owner")
-        return await self._repository.all(money=money, level=level, owner=owner)
+        level, owner, own = query.get("level"), query.get("owner"), request.arrival.principal.tenant
+        return await self._repository.all(money=money, level=level, owner=owner, tenant=own)
 
     async def put_budget(self, request: EndpointRequest) -> EndpointResponse:
+        _for_all(request)
         new = read(request.body, NewBudget)
         detail = {"level": new.level, "owner": new.owner, "amount_usd": str(new.amount_usd)}
         tell = self._told(request, "budget.set", detail)
         return self._changed(await self._repository.put(new, tell))
 
     async def put_quota(self, request: EndpointRequest) -> EndpointResponse:
+        _for_all(request)
         new = read(request.body, NewQuota)
         detail = {"level": new.level, "owner": new.owner, new.unit: str(new.amount)}
         tell = self._told(request, "quota.set", detail)
         return self._changed(await self._repository.put(new, tell))
 
     async def delete_budget(self, request: EndpointRequest) -> EndpointResponse:
+        _for_all(request)
         budget = request.match["id"]
         await self._repository.delete(budget, self._told(request, "budget.deleted", {}))
         return self._changed({"id": budget, "deleted": True})
@@ -68,6 +78,12 @@ class Administration:
                 detail,
             )
         )
+
+
+def _for_all(request: EndpointRequest) -> None:
+    """A tenant does not give itself money."""
+    if request.arrival.principal.tenant is not None:
+        raise PermissionDeniedError("Budgets are set with a key that belongs to no tenant.")
 
 
 def _answer(document: Any) -> EndpointResponse:

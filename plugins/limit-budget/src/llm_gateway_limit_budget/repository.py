@@ -27,6 +27,10 @@ _OWNERS = {
     "tenant": "SELECT id FROM tenants WHERE id = :owner AND deleted_at IS NULL",
     "key": "SELECT id FROM api_keys WHERE id = :owner AND revoked_at IS NULL",
 }
+_OF_TENANT = (
+    "((level = 'tenant' AND owner = :tenant) OR (level = 'key' AND owner IN "
+    "(SELECT id FROM api_keys WHERE tenant = :tenant)))"
+)
 _SAME = (
     "level = :level AND owner = :owner AND period = :period AND unit = :unit "
     "AND deleted_at IS NULL "
@@ -108,16 +112,24 @@ class Repository:
         self._state = state
 
     async def all(
-        self, *, money: bool, level: str | None = None, owner: str | None = None
+        self,
+        *,
+        money: bool,
+        level: str | None = None,
+        owner: str | None = None,
+        tenant: str | None = None,
     ) -> list[dict[str, Any]]:
         """Budgets, or quotas, with what is used of them in their present window; exact, from
-        the ledger."""
+        the ledger. Those of `tenant` are its own and its keys'."""
         where, params = ["deleted_at IS NULL"], dict[str, SQLValue]()
         where.append("unit = 'usd'" if money else "unit <> 'usd'")
         for name, value in (("level", level), ("owner", owner)):
             if value is not None:
                 where.append(f"{name} = :{name}")
                 params[name] = value
+        if tenant is not None:
+            where.append(_OF_TENANT)
+            params["tenant"] = tenant
         rows = await self._store.fetch(
             f"SELECT * FROM budgets WHERE {' AND '.join(where)} ORDER BY level, owner, id", params
         )

@@ -14,14 +14,14 @@ from llm_gateway_limit_rate.settings import RateLimitSettings
 log = logging.getLogger("llm_gateway_limit_rate")
 MAX_CALLERS = 10_000  # whose rules are kept
 NOTHING = gw.Reservation()
-_UNITS = {
+UNITS = {
     "requests": "requests a minute",
     "tokens": "tokens a minute",
     "concurrency": "requests at once",
 }
 _HEADERS = {
     meter: tuple(f"x-ratelimit-{part}-{meter}" for part in ("limit", "remaining", "reset"))
-    for meter in _UNITS
+    for meter in UNITS
 }
 
 
@@ -147,7 +147,7 @@ class RateLimiter:
         self._exceeded(rule.scope).inc()
         never = denial.retry_after == float("inf")
         when = "" if never else f" Try again in {max(1, round(denial.retry_after))} s."
-        limit = f"{rule.amount} {_UNITS[rule.meter]} for this {rule.scope}"
+        limit = f"{rule.amount} {UNITS[rule.meter]} for this {rule.scope}"
         return gw.Refusal(
             429,
             "rate_limit_exceeded",

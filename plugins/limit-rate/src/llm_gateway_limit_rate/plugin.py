@@ -35,6 +35,30 @@ def llm_gateway_tenant_data() -> list[gw.TenantDataSpec]:
     ]
 
 
+@gw.hookimpl
+def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
+    names = ("level", "owner", "requests_per_minute", "tokens_per_minute", "max_concurrent")
+    doc = {
+        "summary": "What is left of the limits of a tenant or a key",
+        "parameters": [
+            {"name": name, "in": "query", "schema": {"type": "string"}}
+            for name in (*names, "burst_size")
+        ],
+    }
+    return [
+        gw.EndpointSpec(
+            "GET",
+            "/admin/v1/limits",
+            "operator",
+            _limits,
+            settings=PATH,
+            needs=("state",),
+            always=True,
+            doc=doc,
+        )
+    ]
+
+
 def make(
     settings: RateLimitSettings,
     state: gw.StateBackend | None,
@@ -52,3 +76,13 @@ def make(
             "security.rate_limit counts in shared state: pip install llm-gateway-state-host."
         )
     return RateLimiter(settings, state, local_state, workers, metrics)
+
+
+def _limits(settings: RateLimitSettings, state: gw.StateBackend | None) -> "gw.EndpointHandler":
+    from llm_gateway_limit_rate.endpoint import Limits
+
+    return Limits(settings, state) if state is not None else _without_state
+
+
+async def _without_state(request: gw.EndpointRequest) -> gw.EndpointResponse:
+    raise gw.StoreError("No state backend is installed, so nothing is counted.")

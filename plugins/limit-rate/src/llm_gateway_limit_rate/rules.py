@@ -99,4 +99,5 @@ def _of(rates: Rates, scope: str, caller: str, burst: int | None) -> Iterator[Ru
         if amount is None:
             continue
         size = min(burst, amount) if meter == "requests" and burst is not None else amount
-        yield Rule(scope, f"rate:{caller}:{meter}", meter, amount, size)
+        # beside the caller's own limits, which have buckets of their own
+        yield Rule(scope, f"rate:all:{caller}:{meter}", meter, amount, size)

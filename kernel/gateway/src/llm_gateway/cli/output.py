@@ -70,9 +70,16 @@ def tried(settings: "Settings", plugins: "Plugins") -> str | None:
     from llm_gateway.app import data_dir
     from llm_gateway.binding import new_kernel
     from llm_gateway.generations import bind
+    from llm_gateway.inside import Present
 
     async def attempt() -> None:
-        bind(settings, plugins, new_kernel(data_dir(os.environ), dict), 0).close()
+        generation = bind(settings, plugins, new_kernel(data_dir(os.environ), dict, present), 0)
+        generation.close()
+
+    def nothing() -> Any:
+        raise AssertionError("what is only tried serves nobody")
+
+    present = Present(nothing, nothing)
 
     logging.disable(logging.CRITICAL)  # the reason is told, a traceback helps nobody here
     try:
