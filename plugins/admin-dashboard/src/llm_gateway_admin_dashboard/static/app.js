@@ -198,11 +198,7 @@
     const load = async () => {
       try {
         const answer = await fetch(section.dataset.numbers, { headers: { accept: "application/json" } });
-        if (answer.status === 401) {
-          location.reload();
-          return;
-        }
-        if (!answer.ok) return;
+        if (!answer.ok) return; // the session is over: the parts beside lead to the form
         const found = await answer.json();
         for (const figure of all("[data-chart]", section)) {
           const lines = found[figure.dataset.chart];
@@ -256,11 +252,6 @@
     const place = document.querySelector("[data-focus]") || document.querySelector("[aria-invalid=true]");
     if (place) place.focus();
   }
-
-  // A part that could not be refreshed because the session is over leads to the form.
-  document.addEventListener("htmx:response:error", (event) => {
-    if (event.detail?.ctx?.response?.status === 401) location.reload();
-  });
 
   colours();
   menu();
