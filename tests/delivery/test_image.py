@@ -27,6 +27,7 @@ VENDOR_KEY = "sk-vendor-0123456789"
 CALLER_KEY = "caller-key-0123456789abcdef"
 ASKS = {"model": "gpt-4o", "messages": [{"role": "user", "content": "When is low tide?"}]}
 DATA = "/var/lib/llm-gateway"
+EVERYBODYS = {"/tmp", "/var/tmp", "/run/lock"}  # Debian's own; nothing of the image is in them
 Document = dict[str, Any]
 
 
@@ -144,14 +145,14 @@ async def test_the_image_serves_by_its_environment_alone(
     async with serving(images, environment, "start") as (origin, container):
         await answered(origin, vendor)
         user = images("run", container, "--", "id", "-u")
-        places = "find / -xdev -writable ! -type l ! -path '/proc/*' ! -path '/dev/*' -print"
-        kept = "! -path '/tmp*' ! -path '/var/tmp*' ! -path '/run/*'"
-        writable = images("run", container, "--", "sh", "-c", f"{places} {kept} 2>/dev/null; true")
+        places = "! -type l ! -path '/proc/*' ! -path '/dev/*' ! -path '/sys/*'"
+        found = f"find / -xdev -writable {places} 2>/dev/null; true"
+        writable = set(images("run", container, "--", "sh", "-c", found).splitlines())
         tools = images("run", container, "--", "sh", "-c", "which gcc pip uv; true")
         wrong = await call(f"{origin}/v1/chat/completions", ASKS, key="another")
 
     assert user == "1000"
-    assert {each for each in writable.splitlines() if not each.startswith(DATA)} == set()
+    assert {each for each in writable if not each.startswith(DATA)} <= EVERYBODYS
     assert tools == ""
     assert wrong.status == 401
 
@@ -203,6 +204,7 @@ def deployed(
     maps = {e["metadata"]["name"]: e["data"] for e in documents if e["kind"] == "ConfigMap"}
     pod = next(e for e in documents if e["kind"] == "Deployment")["spec"]["template"]["spec"]
     container = pod["containers"][0]
+    folder.chmod(0o755)  # as a node mounts it
     environment = {}
     for each in container["env"]:
         if "value" in each:
