@@ -37,6 +37,18 @@ def llm_gateway_observers() -> list[gw.ObserverSpec]:
 
 
 @gw.hookimpl
+def llm_gateway_tenant_data() -> list[gw.TenantDataSpec]:
+    return [
+        gw.TenantDataSpec(
+            "recent requests",
+            "how a request was decided: ids, key, models, times, tokens, cost; no content",
+            "memory of the workers",
+            "until `plugins.admin_dashboard.recent_requests` newer ones came, or the worker ends",
+        )
+    ]
+
+
+@gw.hookimpl
 def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
     """Without a role: who has no session is shown the way in."""
     doc = {"summary": "Pages for operators, in a browser."}
