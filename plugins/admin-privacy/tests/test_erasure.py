@@ -120,7 +120,7 @@ async def test_a_tenant_is_exported_and_erased(
         neighbours = (await admin(running, "GET", "tenants/zenith/export")).json["kinds"]
         anew = await admin(running, "POST", "tenants", {"id": "acme"})
         unknown = await command(running, "tenants", "erase", "acne", "--force", code=1)
-        told = (await admin(running, "GET", "audit?kind=tenant.*")).json["rows"]
+        told = await recorded(running, "tenant.erased")
 
     with zipfile.ZipFile(target) as archive:
         manifest = json.loads(archive.read("manifest.json"))
@@ -194,6 +194,16 @@ class Kept:
             raise RuntimeError("no")
         found, self.records = self.records, 0
         return found
+
+
+async def recorded(gateway: Gateway, kind: str) -> list[dict[str, Any]]:
+    """The records about tenants, once one of this kind has been shipped."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            rows = (await admin(gateway, "GET", "audit?kind=tenant.*")).json["rows"]
+            if any(each["kind"] == kind for each in rows):
+                return list(rows)
+            await asyncio.sleep(0.1)
 
 
 async def until_told(told: list[gw.AuditEvent]) -> None:
