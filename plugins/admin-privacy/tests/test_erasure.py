@@ -120,7 +120,7 @@ async def test_a_tenant_is_exported_and_erased(
         neighbours = (await admin(running, "GET", "tenants/zenith/export")).json["kinds"]
         anew = await admin(running, "POST", "tenants", {"id": "acme"})
         unknown = await command(running, "tenants", "erase", "acne", "--force", code=1)
-        told = await recorded(running, "tenant.erased")
+        told = await audited(running, "tenant.erased")
 
     with zipfile.ZipFile(target) as archive:
         manifest = json.loads(archive.read("manifest.json"))
@@ -196,7 +196,7 @@ class Kept:
         return found
 
 
-async def recorded(gateway: Gateway, kind: str) -> list[dict[str, Any]]:
+async def audited(gateway: Gateway, kind: str) -> list[dict[str, Any]]:
     """The records about tenants, once one of this kind has been shipped."""
     async with asyncio.timeout(SECONDS):
         while True:
