@@ -57,7 +57,13 @@ async def _command(gateway: Gateway, *args: str, **env: str) -> asyncio.subproce
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "COLUMNS": "200", **env},
+        preexec_fn=_interruptible,
     )
+
+
+def _interruptible() -> None:
+    """A test run in the background may ignore SIGINT, and its children with it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def chat(gateway: Gateway, **headers: str) -> str:
