@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.reading import *
     from llm_gateway_api.requests import *
     from llm_gateway_api.routing import *
+    from llm_gateway_api.services import *
     from llm_gateway_api.settings import *
     from llm_gateway_api.signing import *
     from llm_gateway_api.specs import *
@@ -67,6 +68,7 @@ _MODULES = (
     "tracing",
     "signing",
     "tenantdata",
+    "services",
     "settings",
     "logins",
 )

@@ -37,37 +37,25 @@ async def opened(bound: "Bound", asked: UpstreamRequest, deadline: float) -> Ope
     A refusal that the provider can mend (`SupportsSecondTry`) is followed by one more call
     before `deadline`. Nobody else hears of the first: it is no attempt of its own.
     """
-    sent = await authorised(bound, asked)
-    connection = await bound.upstream.send(sent, deadline)
-    if connection.status < 300:
-        return Opened(asked, connection)
-    again = None
-    try:
-        body = await connection.read(MAX_ERROR_BYTES)
-        if bound.can.second_try is not None and connection.status >= 400:
-            refused = RefusedCall(asked, sent.headers, connection.status, connection.headers, body)
-            again = bound.can.second_try.again(refused)
-        if again is None:
-            return Opened(asked, connection, meaning(connection, body, bound, sent))
-    except BaseException:
+    mending = bound.can.second_try
+    while True:
+        sent = await authorised(bound, asked)
+        connection = await bound.upstream.send(sent, deadline)
+        if connection.status < 300:
+            return Opened(asked, connection)
+        again = None
+        try:
+            body = await connection.read(MAX_ERROR_BYTES)
+            if mending is not None and connection.status >= 400:
+                call = (connection.status, connection.headers, body)
+                again = mending.again(RefusedCall(asked, sent.headers, *call))
+            if again is None:
+                return Opened(asked, connection, meaning(connection, body, bound, sent))
+        except BaseException:
+            connection.release()
+            raise
         connection.release()
-        raise
-    connection.release()
-    return await _last(bound, again, deadline)
-
-
-async def _last(bound: "Bound", asked: UpstreamRequest, deadline: float) -> Opened:
-    """The second call of two: its answer stands."""
-    sent = await authorised(bound, asked)
-    connection = await bound.upstream.send(sent, deadline)
-    if connection.status < 300:
-        return Opened(asked, connection)
-    try:
-        body = await connection.read(MAX_ERROR_BYTES)
-        return Opened(asked, connection, meaning(connection, body, bound, sent))
-    except BaseException:
-        connection.release()
-        raise
+        asked, mending = again, None
 
 
 async def authorised(bound: "Bound", sent: UpstreamRequest) -> UpstreamRequest:

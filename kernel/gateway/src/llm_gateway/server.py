@@ -221,34 +221,7 @@ class Gateway:
             counts.cost(provider, label).inc(float(call.cost))
         if call.trace is not None:
             call.trace.finish(call, status)
-        ttft = None
-        if call.first_content is not None:
-            ttft = round((call.first_content - arrival.arrived) * 1000, 3)
-        self._log.add(
-            Line(
-                timestamp=self._log.stamp(),
-                level="INFO" if status < 500 else "ERROR",
-                target="llm_gateway.server",
-                message="Request completed" if call.error is None else "Request failed",
-                request_id=arrival.request_id,
-                provider=call.target.provider if call.target is not None else None,
-                model=call.head.model or None,
-                latency_ms=round(seconds * 1000, 3),
-                tokens=Tokens(usage.input_total, usage.output_total),
-                status=status,
-                tenant=arrival.principal.tenant,
-                key_id=arrival.principal.key_id,
-                cache=call.cache,
-                attempts=call.attempts,
-                cost_usd=f"{call.cost:f}" if call.cost is not None else None,
-                ttft_ms=ttft,
-                trace_id=call.trace.trace_id if call.trace is not None else None,
-                error=call.error.code if call.error is not None else None,
-                fallback=call.fallback,
-                hedge=call.hedge,
-                continued=len(call.partial.parts) if call.partial is not None else 0,
-            )
-        )
+        self._log.add(self._line(call, status, seconds))
         outcome = Outcome(
             call.target,
             call.error.code if call.error is not None else None,
@@ -261,6 +234,35 @@ class Gateway:
             self._tell(observer.finished, arrival, outcome)
         for each in generation.trailed:
             self._tell(_trailed, each, call, status, seconds)
+
+    def _line(self, call: Call, status: int, seconds: float) -> Line:
+        """The line of the log about a request."""
+        arrival, usage, ttft = call.arrival, call.usage or _NOTHING, None
+        if call.first_content is not None:
+            ttft = round((call.first_content - arrival.arrived) * 1000, 3)
+        return Line(
+            timestamp=self._log.stamp(),
+            level="INFO" if status < 500 else "ERROR",
+            target="llm_gateway.server",
+            message="Request completed" if call.error is None else "Request failed",
+            request_id=arrival.request_id,
+            provider=call.target.provider if call.target is not None else None,
+            model=call.head.model or None,
+            latency_ms=round(seconds * 1000, 3),
+            tokens=Tokens(usage.input_total, usage.output_total),
+            status=status,
+            tenant=arrival.principal.tenant,
+            key_id=arrival.principal.key_id,
+            cache=call.cache,
+            attempts=call.attempts,
+            cost_usd=f"{call.cost:f}" if call.cost is not None else None,
+            ttft_ms=ttft,
+            trace_id=call.trace.trace_id if call.trace is not None else None,
+            error=call.error.code if call.error is not None else None,
+            fallback=call.fallback,
+            hedge=call.hedge,
+            continued=len(call.partial.parts) if call.partial is not None else 0,
+        )
 
     def _tell(self, told: Any, *args: Any) -> None:
         try:

@@ -81,13 +81,8 @@ class Watch:
     async def open(self) -> AsyncIterator[None]:
         if self._state is not None:
             self._state.listen(ASKED, self.heard)
-        task = asyncio.create_task(self._sampling(), name="dashboard slots")
-        try:
+        async with gw.alongside(self._sampling(), name="dashboard slots"):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _sampling(self) -> None:
         """At the same moments in every worker, so that their slots add up."""

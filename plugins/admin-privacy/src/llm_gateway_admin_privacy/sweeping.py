@@ -14,7 +14,7 @@ from pathlib import Path
 from time import time
 
 import msgspec
-from llm_gateway_api import GatewayError, StateBackend
+from llm_gateway_api import GatewayError, StateBackend, alongside
 
 from llm_gateway_admin_privacy.erasing import TOPIC, By, Erasing
 
@@ -47,12 +47,10 @@ class Sweeping:
             self._state.listen(TOPIC, lambda _: self._wanted.set())
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(self._folder / LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o600)
-        task = asyncio.create_task(self._always(handle), name="sweep erasures")
         try:
-            yield
+            async with alongside(self._always(handle), name="sweep erasures"):
+                yield
         finally:
-            task.cancel()
-            await asyncio.wait({task})
             os.close(handle)
 
     async def _always(self, handle: int) -> None:

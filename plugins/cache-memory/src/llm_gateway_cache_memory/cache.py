@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import msgspec
 from llm_gateway_api import (
@@ -13,6 +13,7 @@ from llm_gateway_api import (
     CacheStats,
     Lookup,
     Metrics,
+    alongside,
 )
 
 from llm_gateway_cache_memory.queues import Entry, Queues
@@ -42,13 +43,8 @@ class MemoryCache:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        sweeping = asyncio.create_task(self._sweep(), name="cache-memory sweep")
-        try:
+        async with alongside(self._sweep(), name="cache-memory sweep"):
             yield
-        finally:
-            sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeping
 
     async def get(self, lookup: Lookup) -> CachedAnswer | None:
         entry = self._queues.get(lookup.key)

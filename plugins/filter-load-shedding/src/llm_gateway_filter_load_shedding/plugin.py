@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import llm_gateway_api as gw
 
@@ -83,13 +83,8 @@ class LoadShedding:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._looking(), name="load shedding")
-        try:
+        async with gw.alongside(self._looking(), name="load shedding"):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _looking(self) -> None:
         loop, interval = asyncio.get_running_loop(), self._settings.interval_ms / 1000

@@ -91,13 +91,10 @@ class BudgetLimiter:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(self._tend(), name="tend budgets")
         try:
-            yield
+            async with gw.alongside(self._tend(), name="tend budgets"):
+                yield
         finally:
-            task.cancel()
-            await asyncio.wait({task})
             await self._alerts.close()
 
     async def reserve(

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import llm_gateway_api as gw
 import msgspec
@@ -63,15 +63,10 @@ class HealthService(Monitor):
             self._state.listen(TOPIC, self.heard)
         work = [self._writing()] if self._store is not None else []
         work += [self._probing(name) for name in self._probe.providers if self._probe.seconds > 0]
-        tasks = [asyncio.create_task(each, name="provider health") for each in work]
         try:
-            yield
+            async with gw.alongside(*work, name="provider health"):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                with suppress(asyncio.CancelledError):
-                    await task
             await self._write()
 
     # --- probes --------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import logging
 import random
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import llm_gateway_api as gw
 import msgspec
@@ -89,13 +89,8 @@ class LeastConnections:
             yield
             return
         self._state.listen(TOPIC, self.heard)
-        task = asyncio.create_task(self._share(self._state), name="share connections")
-        try:
+        async with gw.alongside(self._share(self._state), name="share connections"):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _share(self, state: gw.StateBackend) -> None:
         while True:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from time import time
 
 import msgspec
-from llm_gateway_api import GatewayError, Metrics, NotFoundError, Store
+from llm_gateway_api import GatewayError, Metrics, NotFoundError, Store, alongside
 
 from llm_gateway_secrets_store import repository
 from llm_gateway_secrets_store.envelope import Keyring, SealedSecret, UnreadableSecretError
@@ -55,12 +55,8 @@ class SecretKeeper:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        task = asyncio.get_running_loop().create_task(self._always(), name="rotate secrets")
-        try:
+        async with alongside(self._always(), name="rotate secrets"):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
 
     async def set(self, name: str, value: str, record: Callable[[int], None]) -> int:
         """The new version; `record` is told of it before it is there for others."""

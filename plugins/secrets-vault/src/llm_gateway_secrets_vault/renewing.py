@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from llm_gateway_api import ConfigurationError, Metrics
+from llm_gateway_api import ConfigurationError, Metrics, alongside
 
 from llm_gateway_secrets_vault.client import VaultError
 from llm_gateway_secrets_vault.settings import VaultSettings
@@ -40,12 +40,8 @@ class Renewing:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._always(), name="renew vault token")
-        try:
+        async with alongside(self._always(), name="renew vault token"):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
 
     async def _always(self) -> None:
         wait: float | None = 0.0

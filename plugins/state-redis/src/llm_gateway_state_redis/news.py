@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
+from llm_gateway_api import alongside
 from redis.exceptions import RedisError
 
 from llm_gateway_state_redis.scripts import TAG
@@ -45,12 +46,8 @@ class News:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        keeping = asyncio.create_task(self._keep(), name="redis news")
-        try:
+        async with alongside(self._keep(), name="redis news"):
             yield
-        finally:
-            keeping.cancel()
-            await asyncio.wait({keeping})
 
     def listen(self, topic: str, told: Listener) -> None:
         self._listeners.setdefault(topic, []).append(told)
