@@ -117,6 +117,9 @@ def searching(store: "gw.Store | None") -> gw.EndpointHandler:
         query: dict[str, str | int] = {
             name: request.query[name] for name in _FILTERS if name in request.query
         }
+        own = request.arrival.principal.tenant
+        if own is not None:  # sees itself, whatever it asks for
+            query["tenant"] = own
         for name in ("since", "limit"):
             if not request.query.get(name, "0").isdigit():
                 raise gw.MalformedBodyError(f"{name} is a whole number.", param=name)
@@ -148,6 +151,8 @@ def verifying(
         from llm_gateway_audit_log.log import folder_in, key_of
         from llm_gateway_audit_log.verifying import shown, verified
 
+        if request.arrival.principal.tenant is not None:
+            raise gw.PermissionDeniedError("The chain belongs to no tenant; this key does.")
         broken = await verified(key_of(settings), store, folder_in(data_dir))
         return gw.EndpointResponse(200, encode({"broken": shown(broken)}))
 

@@ -32,10 +32,17 @@ class Question(msgspec.Struct, forbid_unknown_fields=True):
     def lower_headers(self) -> dict[str, str]:
         return {name.lower(): value for name, value in self.headers.items()}
 
-    def principal(self) -> gw.Principal:
+    def principal(self, own: str | None) -> gw.Principal:
+        """The caller that is meant; a tenant's key (`own`) asks about that tenant alone.
+
+        Raises:
+            PermissionDeniedError: it asks about another one.
+        """
+        if own is not None and self.tenant not in (None, own):
+            raise gw.PermissionDeniedError("A tenant's key may ask about its own tenant only.")
         return gw.Principal(
             self.key,
-            self.tenant,
+            self.tenant if own is None else own,
             models=_set(self.models),
             providers=_set(self.providers),
             regions=_set(self.regions),

@@ -160,9 +160,8 @@ def _explain(*, explain: "Explain") -> "EndpointHandler":
         from llm_gateway_endpoint_routing.asking import Question
 
         asked = Question.of(request.body)
-        return _json(
-            await explain(asked.path, bytes(asked.body), asked.lower_headers(), asked.principal())
-        )
+        who = asked.principal(request.arrival.principal.tenant)
+        return _json(await explain(asked.path, bytes(asked.body), asked.lower_headers(), who))
 
     return handle
 
