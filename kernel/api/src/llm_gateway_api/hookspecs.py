@@ -276,7 +276,8 @@ def llm_gateway_endpoints() -> "Iterable[specs.EndpointSpec]":
     Called once at start, after the settings were read.
 
     Returns:
-        One spec for each route, with the role it demands; what is not declared is refused.
+        One spec for each route, with the role it demands, and its scope: whether a key that
+        belongs to a tenant may call it. What is not declared is refused.
 
     Raises:
         Any exception sets the plugin aside (phase declare).

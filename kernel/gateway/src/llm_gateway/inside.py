@@ -1,4 +1,4 @@
-"""Plugins' routes: found, guarded by roles, and asked by other plugins within the process."""
+"""Plugins' routes: found, guarded by role and scope, asked by other plugins in the process."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -65,16 +65,25 @@ def matched(pattern: str, path: str) -> Mapping[str, str] | None:
 
 
 async def identified(generation: "Generation", arrival: Arrival, spec: EndpointSpec) -> Arrival:
-    """`arrival` with its caller, who may use the route; where it demands no role, anybody."""
+    """`arrival` with its caller; of a route that demands no role, anybody."""
     try:
-        arrival = await generation.pipeline.screens.identify(arrival)
+        return await generation.pipeline.screens.identify(arrival)
     except GatewayError:
         if spec.role is None:
             return arrival
         raise
-    if spec.role is not None and ROLES[arrival.principal.role] < ROLES[spec.role]:
+
+
+def permitted(arrival: Arrival, spec: EndpointSpec) -> None:
+    """Raises `PermissionDeniedError` where the caller may not use the route."""
+    if spec.role is None:
+        return
+    if ROLES[arrival.principal.role] < ROLES[spec.role]:
         raise PermissionDeniedError(f"This route needs a key with the role {spec.role}.")
-    return arrival
+    if spec.scope == "gateway" and arrival.principal.tenant is not None:
+        raise PermissionDeniedError(
+            "This route is about the whole gateway: it needs a key that belongs to no tenant."
+        )
 
 
 class Present:
@@ -132,6 +141,7 @@ class Present:
         try:
             if spec.role is not None:
                 arrival = await identified(generation, arrival, spec)
+                permitted(arrival, spec)
                 await generation.pipeline.screens.admit_endpoint(arrival, body)
             answer: EndpointResponse = await handler(EndpointRequest(arrival, match, query, body))
         except GatewayError as error:

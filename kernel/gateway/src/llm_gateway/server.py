@@ -32,7 +32,7 @@ from llm_gateway.binding import Generation, Kernel
 from llm_gateway.client import Client
 from llm_gateway.connection import Answered, Incoming
 from llm_gateway.errorbody import error_headers, plain_error
-from llm_gateway.inside import found, identified
+from llm_gateway.inside import found, identified, permitted
 from llm_gateway.observe import AccessLog, Line, Tokens
 from llm_gateway.pipeline import Call
 from llm_gateway.trails import trail
@@ -282,6 +282,7 @@ class Gateway:
             spec, handler, match = found(generation, request.method, request.path, listener)
             if spec.role is not None or "detailed" in arrival.query:
                 arrival = await identified(generation, arrival, spec)
+                permitted(arrival, spec)  # apart, so that a refusal is on record with its caller
             body = await client.body()
             if spec.role is not None:
                 await generation.pipeline.screens.admit_endpoint(arrival, body)

@@ -40,7 +40,9 @@ def llm_gateway_endpoints() -> list[EndpointSpec]:
         EndpointSpec("GET", f"{path}/stats", "operator", _handling("stats"), needs=NEEDS),
         EndpointSpec("GET", f"{path}/entries", "operator", _handling("entries"), needs=NEEDS),
         EndpointSpec("DELETE", f"{path}/entries", "operator", _handling("clear"), needs=NEEDS),
-        EndpointSpec("GET", f"{path}/config", "operator", _config, settings="cache"),
+        EndpointSpec(
+            "GET", f"{path}/config", "operator", _config, settings="cache", scope="gateway"
+        ),
     ]
 
 

@@ -67,6 +67,8 @@ def document(routes: Sequence[FrontendSpec | EndpointSpec]) -> dict[str, Any]:
         model = isinstance(spec, FrontendSpec)
         role = "user" if isinstance(spec, FrontendSpec) else spec.role
         operation = _operation(spec.method, spec.path, "", role, spec.doc, model=model)
+        if isinstance(spec, EndpointSpec) and spec.role in ("operator", "admin"):
+            operation["x-scope"] = spec.scope
         paths.setdefault(path, {})[spec.method.lower()] = operation
     return {
         "openapi": "3.1.0",

@@ -46,15 +46,16 @@ def llm_gateway_observers() -> list[ObserverSpec]:
 
 @hookimpl
 def llm_gateway_endpoints() -> list[EndpointSpec]:
+    routes: list[tuple[str, Any, dict[str, Any]]] = [
+        (PATH, _show, {"settings": "routing"}),
+        (f"{PATH}/rules", _rules, {"settings": "routing.rules"}),
+        (f"{PATH}/weights", _weights, {"needs": ("targets", "monitor")}),
+        (f"{PATH}/offered", _offered, {"needs": ("listing", "targets", "prices")}),
+        (f"{PATH}/guards", _guards, {"needs": ("targets", "explain")}),
+        (f"{PATH}/stats", _stats, {"needs": ("metrics",)}),
+    ]
     return [
-        EndpointSpec("GET", PATH, "operator", _show, settings="routing"),
-        EndpointSpec("GET", f"{PATH}/rules", "operator", _rules, settings="routing.rules"),
-        EndpointSpec("GET", f"{PATH}/weights", "operator", _weights, needs=("targets", "monitor")),
-        EndpointSpec(
-            "GET", f"{PATH}/offered", "operator", _offered, needs=("listing", "targets", "prices")
-        ),
-        EndpointSpec("GET", f"{PATH}/guards", "operator", _guards, needs=("targets", "explain")),
-        EndpointSpec("GET", f"{PATH}/stats", "operator", _stats, needs=("metrics",)),
+        *(EndpointSpec("GET", p, "operator", make, scope="gateway", **x) for p, make, x in routes),
         EndpointSpec(
             "POST", "/admin/v1/explain", "operator", _explain, needs=("explain",), doc=_BODY
         ),

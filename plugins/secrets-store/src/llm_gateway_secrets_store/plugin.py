@@ -62,6 +62,7 @@ def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
             settings=SECTION,
             needs=needs,
             doc={"summary": say},
+            scope="gateway",
         )
         for method, path, name, say in routes
     ]
@@ -124,7 +125,7 @@ def _handling(name: str) -> Callable[..., gw.EndpointHandler]:
 
             from llm_gateway_secrets_store.routes import ROUTES, checked
 
-            found = await ROUTES[name](checked(request, made), request, audit)
+            found = await ROUTES[name](checked(made), request, audit)
             return gw.EndpointResponse(200, encode(found))
 
         return handle

@@ -11,7 +11,6 @@ from llm_gateway_api import (
     EndpointRequest,
     GatewayError,
     MalformedBodyError,
-    PermissionDeniedError,
 )
 
 from llm_gateway_secrets_store.keeping import SecretKeeper
@@ -62,10 +61,7 @@ ROUTES: Mapping[str, Route] = {
 }
 
 
-def checked(request: EndpointRequest, keeper: SecretKeeper | None) -> SecretKeeper:
-    """Secrets belong to the whole gateway, so no tenant's administrator may touch them."""
-    if request.arrival.principal.tenant is not None:
-        raise PermissionDeniedError("Secrets belong to no tenant; this key does.")
+def checked(keeper: SecretKeeper | None) -> SecretKeeper:
     if keeper is None:
         raise GatewayError(
             "The secret store needs a store and security.secrets.encryption_key "

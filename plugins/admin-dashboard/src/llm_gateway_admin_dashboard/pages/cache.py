@@ -15,7 +15,7 @@ async def cache(
 ) -> gw.EndpointResponse:
     stats = await visit.ask.get("cache/stats")
     entries = await visit.ask.get("cache/entries", limit=SHOWN)
-    config = await visit.ask.get("cache/config")
+    config = await visit.ask.get("cache/config") if visit.tenant is None else None
     return visit.render(
         "cache.html",
         status=400 if problem is not None else 200,
