@@ -4,6 +4,7 @@ answer, not by a header, and not by how long it takes."""
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
@@ -322,6 +323,7 @@ async def test_no_route_tells_a_tenant_of_another(site: Site, role: str) -> None
         for word in ("private matter of acme", secret):
             assert word.encode() not in reply.body, (path, query)
         named = reply.body.replace(b"'acme'", b"")  # "there is no tenant 'acme'"
+        named = re.sub(rb'"/admin/v1/[^"]*"', b"", named)  # what it asked for, on its record
         assert b"acme" not in named, (path, query, reply.body[:300])
 
 
