@@ -1,5 +1,6 @@
 """Rules on requests and on answers, cut anywhere."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import llm_gateway_api as gw
@@ -180,6 +181,32 @@ def test_what_an_event_carries_beside_its_text_is_not_held_back() -> None:
     begun = gw.ToolCallDelta(0, "c", "send")
 
     assert watching.feed([gw.TextDelta("Hi"), begun]) == [gw.TextDelta("Hi"), begun]
+
+
+@pytest.mark.parametrize("width", [1, 3, 20, 60])
+def test_what_a_vendor_says_beside_a_text_keeps_its_place(width: int) -> None:
+    """Behind the character that it came behind, however much is held back; and a match across
+    it is one."""
+    watching = made(rules=[WORDS], window_characters=16).watch(arrival())
+    said = "It is calm today, and the boats are out on the water, far away."
+    note = gw.Unknown("d", {"safe": True})
+    events = [
+        event
+        for at in range(0, len(said), width)
+        for event in (gw.TextDelta(said[at : at + width]), note)
+    ]
+    out = [e for each in events for e in watching.feed([each])]
+    out += watching.feed([gw.Finished("stop")])
+
+    assert marked(out) == marked(events)
+    assert played(["it is a bo"], rules=[WORDS])[1] is None
+    across = made(rules=[WORDS]).watch(arrival())
+    with pytest.raises(gw.GatewayError):
+        across.feed([gw.TextDelta("it is a bo"), note, gw.TextDelta("mb"), gw.Finished("stop")])
+
+
+def marked(events: Sequence[gw.Event]) -> str:
+    return "".join("*" if isinstance(e, gw.Unknown) else getattr(e, "text", "") for e in events)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Rules on an answer: its last piece is held back until it is known to break none.
 
-A match no longer than the window is found before its first character leaves.
+A match no longer than the window is found before its first character leaves. What a vendor
+says beside its texts (a content filter's notes, a block of its own) keeps its place among them.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from llm_gateway_api import (
     RefusalDelta,
     TextDelta,
     ToolCallDelta,
+    Unknown,
 )
 from msgspec import structs
 
@@ -25,13 +27,31 @@ Verdict: TypeAlias = Callable[[Sequence[str]], None]
 
 
 class _Held:
-    """What is held back of one channel of a choice, and the character that left before it."""
+    """What is held back of one channel of a choice, and the character that left before it.
+
+    `notes` wait behind so many characters of the text.
+    """
 
     def __init__(self, channel: object, event: Delta) -> None:
         self.channel = channel
         self.event = event
         self.before = ""
         self.text = ""
+        self.notes: list[tuple[int, Event]] = []
+
+    def leave(self, leaves: int) -> tuple[list[Event], str]:
+        """What goes out before the end of so many characters, and the text up to there."""
+        out: list[Event] = []
+        done = 0
+        for at, note in self.notes:
+            if at <= leaves:
+                out += [_with(self.event, self.text[done:at])] if at > done else []
+                out.append(note)
+                done = at
+        self.notes = [(at - leaves, note) for at, note in self.notes if at > leaves]
+        last, self.before = self.text[done:leaves], self.text[:leaves][-1:] or self.before
+        self.text = self.text[leaves:]
+        return out, last
 
 
 class Watching:
@@ -49,6 +69,10 @@ class Watching:
             if isinstance(event, DELTAS):
                 out += self._delta(event)
                 continue
+            held = self._held.get(event.index) if isinstance(event, Unknown) else None
+            if held is not None and held.text:
+                held.notes.append((len(held.text), event))
+                continue
             if isinstance(event, Finished):
                 out += self._released(event.index)
             out.append(event)
@@ -64,14 +88,13 @@ class Watching:
         if held is None or held.channel != channel:
             out += self._released(event.index)
             held = self._held[event.index] = _Held(channel, _bare(event))
-        text = held.text + _text(event)
+        held.text += _text(event)
         if _text(event):
-            seen = self._seen(held, text)
+            seen = self._seen(held)
             self._verdict([r.name for r in self._rules.broken_so_far(seen, self._window)])
         # Some room, for words' borders and for spaces that a phrase may hold more of.
-        leaves = max(0, len(text) - self._window - 2)
-        held.text, sent = text[leaves:], text[:leaves]
-        held.before = sent[-1:] or held.before
+        left, sent = held.leave(max(0, len(held.text) - self._window - 2))
+        out += left
         # An event may carry more than its text: a call's name, a signature, probabilities.
         if sent or not _text(event) or _with(event, "") != _bare(event):
             out.append(_with(event, sent))
@@ -81,11 +104,12 @@ class Watching:
         held = self._held.pop(index, None)
         if held is None or not held.text:
             return []
-        self._verdict([r.name for r in self._rules.broken(self._seen(held, held.text))])
-        return [_with(held.event, held.text)]
+        self._verdict([r.name for r in self._rules.broken(self._seen(held))])
+        left, sent = held.leave(len(held.text))
+        return [*left, *([_with(held.event, sent)] if sent else [])]
 
-    def _seen(self, held: _Held, text: str) -> str:
-        whole = held.before + text
+    def _seen(self, held: _Held) -> str:
+        whole = held.before + held.text
         return normal(unescaped(whole) if isinstance(held.event, ToolCallDelta) else whole)
 
 

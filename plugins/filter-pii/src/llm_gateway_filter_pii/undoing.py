@@ -2,7 +2,8 @@
 
 What may be the beginning of a placeholder is held back until it is one or is not. Each
 choice has one such rest at a time: when its answer turns to something else (from text to a
-call), nothing can continue it.
+call), nothing can continue it. What a vendor says beside its texts (a content filter's notes
+with each piece) ends nothing: it waits until the text before it has left.
 """
 
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ class Undoing:
         self._longest = max(map(len, vault.values), default=0)
         # By choice: the channel, what is held back of it, and an event to send it with.
         self._held: dict[int, tuple[object, str, Delta]] = {}
+        self._waiting: dict[int, list[Event]] = {}
         self._custom: set[tuple[int, int]] = set()
 
     def feed(self, events: Sequence[Event]) -> list[Event]:
@@ -43,17 +45,21 @@ class Undoing:
         for event in events:
             if isinstance(event, DELTAS):
                 out += self._delta(event)
+            elif isinstance(event, Unknown):
+                event = structs.replace(event, raw=self._walk().anything(event.raw))
+                self._behind(event.index, out).append(event)
             else:
-                index = getattr(event, "index", None)
-                if isinstance(event, (Finished, Unknown)) and index is not None:
-                    out += self._released(index)
-                if isinstance(event, Unknown):
-                    event = structs.replace(event, raw=self._walk().anything(event.raw))
+                if isinstance(event, Finished):
+                    out += self._released(event.index)
                 out.append(event)
         return out
 
     def finish(self) -> list[Event]:
         return [event for index in tuple(self._held) for event in self._released(index)]
+
+    def _behind(self, index: int, out: list[Event]) -> list[Event]:
+        """Where the next event of the choice has its place: behind what is held back, if any."""
+        return self._waiting.setdefault(index, []) if index in self._held else out
 
     def _walk(self) -> Walk:
         return Walk(self._vault.restore, lambda text: self._vault.restore(text, as_json=True))
@@ -74,6 +80,8 @@ class Undoing:
         # An event may carry more than its text: a call's name, a signature, probabilities.
         if text[:at] or _bare(event) != _with(event, "") or not _text(event):
             out.append(sent)
+        if text[:at] or index not in self._held:
+            out += self._waiting.pop(index, ())
         return out
 
     def _restored(self, event: Delta, text: str) -> str:
@@ -87,7 +95,9 @@ class Undoing:
 
     def _released(self, index: int) -> list[Event]:
         held = self._held.pop(index, None)
-        return [] if held is None else [_with(held[2], held[1])]
+        if held is None:
+            return []
+        return [_with(held[2], held[1]), *self._waiting.pop(index, ())]
 
     def _cut(self, text: str) -> int:
         """From where on `text` may be the beginning of a placeholder."""
