@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import llm_gateway_api as gw
 import pytest
-from llm_gateway_cache_redis.breaker import Breaker
 from llm_gateway_cache_redis.cache import RedisCache, _key
 from llm_gateway_cache_redis.settings import RedisCacheSettings
 from llm_gateway_cache_redis.values import read, written
@@ -159,7 +158,7 @@ async def _returns(cache: RedisCache, *, gone: bool = False) -> gw.CachedAnswer 
 
 def test_one_call_at_a_time_tries_a_server_that_failed() -> None:
     now = [0.0]
-    breaker = Breaker(2, 4.0, lambda: now[0])
+    breaker = gw.Breaker(2, 4.0, lambda: now[0])
     pauses = []
     for _ in range(6):
         breaker.failed()

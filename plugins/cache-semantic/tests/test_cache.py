@@ -7,7 +7,9 @@ import pytest
 from llm_gateway_cache_semantic.cache import SemanticCache
 from llm_gateway_cache_semantic.settings import SemanticSettings
 from llm_gateway_testkit.gateway import API_KEY, running_gateway
+from llm_gateway_testkit.openai_dialect import embeddings_answer
 from llm_gateway_testkit.rawclient import call
+from llm_gateway_testkit.scripted import ScriptedProvider
 
 
 class Clock:
@@ -18,7 +20,9 @@ class Clock:
         return self.now
 
 
-async def letters(text: str, model: str | None, seconds: float) -> tuple[float, ...]:
+async def letters(
+    text: str, model: str | None, seconds: float, asked: gw.Asked | None = None
+) -> tuple[float, ...]:
     """A vector that knows which words there are, and nothing else."""
     found = [0.0] * 64
     for word in text.lower().split():
@@ -93,6 +97,95 @@ async def test_a_tenant_is_looked_into_and_cleared_alone() -> None:
     assert (await kept.stats("a")).entries == 1
     assert await kept.clear(gw.CacheSelection(tenant="a")) == 1
     assert [each.tenant for each in await kept.entries(gw.CacheSelection(), 10)] == ["b"]
+
+
+class Failing:
+    """Meets `Embed`; raises while it has an `error`."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.calls = 0
+
+    async def __call__(
+        self, text: str, model: str | None, seconds: float, asked: gw.Asked | None = None
+    ) -> tuple[float, ...]:
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        return await letters(text, model, seconds)
+
+
+async def test_after_a_few_failures_nobody_waits_until_one_has_worked() -> None:
+    """The pauses double; the first vector that comes ends them, and what was kept is there."""
+    embed, clock = Failing(), Clock()
+    settings = SemanticSettings(similarity_threshold=0.8, failure_threshold=2)
+    metrics = gw.Metrics()
+    kept = SemanticCache(settings, embed, clock, metrics)
+    asked = lookup("how do I reset my password")
+    await kept.put(asked, answer("so"), 600)
+    embed.error = TimeoutError()
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            await kept.get(asked)
+    calls = embed.calls
+    meanwhile = [await kept.get(asked) for _ in range(50)]
+    await kept.put(lookup("another question that was asked"), answer("x"), 600)
+    opened, quiet = kept._open.value, embed.calls - calls
+    clock.now += 0.6
+    with pytest.raises(TimeoutError):
+        await kept.get(asked)
+    again = await kept.get(asked)
+    embed.error, clock.now = None, clock.now + 1.1
+
+    assert (meanwhile, again) == ([None] * 50, None)
+    assert (opened, quiet) == (1.0, 0)
+    assert await kept.get(asked) == answer("so")
+    assert kept._open.value == 0.0
+
+
+async def test_a_text_that_may_not_go_there_is_neither_compared_nor_a_failure() -> None:
+    embed = Failing()
+    kept = SemanticCache(SemanticSettings(failure_threshold=1), embed, Clock(), gw.Metrics())
+    embed.error = gw.PermissionDeniedError("its region us is none of the caller's")
+    for _ in range(3):
+        await kept.put(lookup("how do I reset my password"), answer("so"), 60)
+        assert await kept.get(lookup("how do I reset my password")) is None
+
+    assert embed.calls == 6
+    assert (kept._barred.value, kept._open.value) == (6, 0.0)
+
+
+async def test_a_tenants_texts_stay_in_its_regions() -> None:
+    """The embedding model is elsewhere: one who is bound to a region is answered, and its words
+    are sent to nobody else; a neighbour's are compared."""
+    admin = "admin-key-0123456789abcdef"
+    async with ScriptedProvider() as far:
+        far.default = embeddings_answer([[1.0, 0.0]])
+        vectors = {"kind": "openai", "api_key": "k", "base_url": f"{far.url}/v1", "region": "us"}
+        config = {
+            "providers": {
+                "near": {"kind": "simulated", "region": "eu-west"},
+                "far": vectors,
+            },
+            "cache": {"backend": "memory", "semantic_cache": {"model": "far/some-embedding"}},
+            "plugins": {"limit_budget": {"unknown_price": "allow"}},
+        }
+        sent: dict[str, int] = {}
+        async with running_gateway(config, {"LLM_GATEWAY_ADMIN_KEY": admin}) as gateway:
+            for tenant, regions in (("bound", ["eu"]), ("free", None)):
+                url = f"{gateway.url}/admin/v1"
+                await call(f"{url}/tenants", {"id": tenant, "regions": regions}, key=admin)
+                made = await call(f"{url}/keys", {"tenant": tenant}, key=admin)
+                said = {"role": "user", "content": f"the secret of the {tenant} one"}
+                body = {"model": "near/simulated", "messages": [said]}
+                url = f"{gateway.url}/v1/chat/completions"
+                assert (await call(url, body, key=made.json["key"])).status == 200
+                sent[tenant] = len(far.received)
+            page = (await call(f"{gateway.metrics_url}/metrics")).body.decode()
+
+    assert sent == {"bound": 0, "free": 1}
+    assert b"the secret of the free one" in far.received[0].body
+    assert 'gateway_cache_semantic_total{outcome="barred"} ' in page
 
 
 @pytest.mark.parametrize("stream", [False, True])

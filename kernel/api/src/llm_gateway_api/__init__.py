@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llm_gateway_api.attempts import *
     from llm_gateway_api.backing import *
+    from llm_gateway_api.breaker import Breaker as Breaker
     from llm_gateway_api.caches import *
     from llm_gateway_api.contracts import *
     from llm_gateway_api.endpoints import *
@@ -71,6 +72,7 @@ _MODULES = (
     "services",
     "settings",
     "logins",
+    "breaker",
 )
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from llm_gateway_api.events import Event
 from llm_gateway_api.requests import CanonicalRequest
+from llm_gateway_api.routing import Asked
 
 
 class Lookup(msgspec.Struct, frozen=True):
@@ -16,6 +17,7 @@ class Lookup(msgspec.Struct, frozen=True):
     over all of that but `text`, the last user text: within it, and nowhere else, texts may
     be compared. `text` is empty where likeness says nothing (pictures, tool results), and
     `partition` where no semantic cache is installed. `tenant` is None for callers without.
+    `asked` is what routing saw of the request: `Embed` asks nobody whom it keeps out.
     """
 
     key: str
@@ -23,6 +25,7 @@ class Lookup(msgspec.Struct, frozen=True):
     partition: str
     text: str
     request: CanonicalRequest
+    asked: Asked | None = None
 
 
 class CachedAnswer(msgspec.Struct, frozen=True):
@@ -102,7 +105,14 @@ class Embed(Protocol):
     """Offered as ``embed``: a text as a vector, by a provider that is configured.
 
     `model` is ``provider/model``; None takes the first that is known to embed. A call is
-    made to that one alone, within `seconds`, and raises what the provider raises.
+    made to that one alone, within `seconds`, and raises what the provider raises. With
+    `asked`, the text is that caller's: its permissions and all routing filters (residency)
+    hold for the text, too.
+
+    Raises:
+        PermissionDeniedError: the text of this caller may not go there; nothing was sent.
     """
 
-    async def __call__(self, text: str, model: str | None, seconds: float) -> tuple[float, ...]: ...
+    async def __call__(
+        self, text: str, model: str | None, seconds: float, asked: Asked | None = None
+    ) -> tuple[float, ...]: ...

@@ -146,7 +146,7 @@ class Binder:
         monitor, router = deploying.bound(
             self.maker, providers, offered["prices"].learned, self.armed.append
         )
-        embed = Embedder(providers, {n: each.models for n, each in router.instances.items()})
+        embed = Embedder(providers, router.instances, router.filters)
         self.maker.offers["embed"] = embed
         self.maker.offers["providers"] = {n: self.settings.providers[n] for n in providers}
         filters = self._filters({spec.dialect for spec, _ in frontends.values()})

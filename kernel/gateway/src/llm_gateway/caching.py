@@ -106,7 +106,7 @@ class Caching:
         if not self.caches or call.head.operation == "count_tokens":
             return False
         modes = modes_of(call.arrival.headers)
-        call.lookup = None if modes.no_store else self.lookup(call)
+        call.lookup = None if modes.no_store else self.lookup(call, seen)
         wanted = call.lookup if not modes.no_cache else None
         if wanted is not None and await self._found(call, seen, wanted, modes):
             return True
@@ -152,7 +152,7 @@ class Caching:
         if not flight.done():
             flight.set_result(None)
 
-    def lookup(self, call: "Call") -> Lookup | None:
+    def lookup(self, call: "Call", seen: Asked | None = None) -> Lookup | None:
         """What caches are asked; None for a request whose answer must not be repeated."""
         request = call.canonical()
         if has_effects(request):
@@ -168,7 +168,7 @@ class Caching:
         except Exception:
             log.exception("cache.key_failed")
             return None
-        return Lookup(key, principal.tenant, partition, text, request)
+        return Lookup(key, principal.tenant, partition, text, request, seen)
 
     async def _found(self, call: "Call", seen: Asked, lookup: Lookup, modes: Modes) -> bool:
         for name, cache in self.caches:

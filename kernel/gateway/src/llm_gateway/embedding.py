@@ -5,15 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 
 from llm_gateway_api import (
+    Asked,
     EmbeddingsRequest,
     EmbeddingVector,
     Event,
-    ModelInfo,
+    PermissionDeniedError,
     UnsupportedParameterError,
 )
+from msgspec import structs
 
 from llm_gateway.attempt import MAX_ANSWER_BYTES, Bound
 from llm_gateway.calling import opened
+from llm_gateway.routing import Filters, Instance
 
 CAPABILITY = "embeddings"
 
@@ -22,16 +25,24 @@ class Embedder:
     """Meets `Embed`: one call to one provider, no other is tried."""
 
     def __init__(
-        self, providers: Mapping[str, Bound], models: Mapping[str, Sequence[ModelInfo]]
+        self,
+        providers: Mapping[str, Bound],
+        instances: Mapping[str, Instance],
+        filters: Filters = (),
     ) -> None:
         self._providers = providers
-        self._models = models
+        self._instances = instances
+        self._filters = filters
 
-    async def __call__(self, text: str, model: str | None, seconds: float) -> tuple[float, ...]:
+    async def __call__(
+        self, text: str, model: str | None, seconds: float, asked: Asked | None = None
+    ) -> tuple[float, ...]:
         name = model or next(self.names(), None)
         provider, _, rest = (name or "").partition("/")
         if provider not in self._providers or not rest:
             raise UnsupportedParameterError(f"There is no embedding model {name!r}.", param="model")
+        if asked is not None:
+            self._permit(asked, provider, rest)
         bound = self._providers[provider]
         request = EmbeddingsRequest(rest, (text,))
         async with asyncio.timeout(seconds):
@@ -44,10 +55,23 @@ class Embedder:
 
     def names(self) -> Iterator[str]:
         """What can embed, as ``provider/model``, in the order of the configuration."""
-        for provider, models in self._models.items():
-            for each in models:
+        for provider, known in self._instances.items():
+            for each in known.models:
                 if CAPABILITY in each.capabilities:
                     yield f"{provider}/{each.id}"
+
+    def _permit(self, asked: Asked, provider: str, model: str) -> None:
+        """Raises where routing would not let this caller's own request to embed go there."""
+        allowed = asked.arrival.principal.providers
+        if allowed is not None and provider not in allowed:
+            raise PermissionDeniedError(f"{provider} is not allowed for this key.")
+        own = structs.replace(
+            asked, model=model, operation="embeddings", stream=False, tools=False, images=False
+        )
+        target = self._instances[provider].target(model, 1.0)
+        for name, each in self._filters:
+            if (reason := each.keep(own, target)) is not None:
+                raise PermissionDeniedError(f"{name}: {reason}")
 
     async def _asked(
         self, bound: Bound, request: EmbeddingsRequest, deadline: float

@@ -11,13 +11,20 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
-from llm_gateway_api import CachedAnswer, CacheEntry, CacheSelection, CacheStats, Lookup, Metrics
+from llm_gateway_api import (
+    Breaker,
+    CachedAnswer,
+    CacheEntry,
+    CacheSelection,
+    CacheStats,
+    Lookup,
+    Metrics,
+)
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from llm_gateway_cache_redis.breaker import Breaker
 from llm_gateway_cache_redis.settings import RedisCacheSettings
 from llm_gateway_cache_redis.values import FORMAT, Meta, read, written
 

@@ -8,6 +8,7 @@ from time import time
 
 import numpy as np
 from llm_gateway_api import (
+    Breaker,
     CachedAnswer,
     CacheEntry,
     CacheSelection,
@@ -15,6 +16,7 @@ from llm_gateway_api import (
     Embed,
     Lookup,
     Metrics,
+    PermissionDeniedError,
 )
 from numpy.typing import NDArray
 
@@ -66,6 +68,7 @@ class SemanticCache:
         self._settings = settings
         self._embed = embed
         self._clock = clock
+        self._breaker = Breaker(settings.failure_threshold, settings.max_pause_seconds, clock)
         self._partitions: OrderedDict[str, Partition] = OrderedDict()
         self._entries = 0
         # The vector that a miss has made, for the answer that is about to come.
@@ -77,11 +80,17 @@ class SemanticCache:
         )
         self._hits, self._refused = found.value("hit"), found.value("refused")
         self._misses, self._shadowed = found.value("miss"), found.value("shadow")
+        self._skipped, self._barred = found.value("skipped"), found.value("barred")
+        self._open = metrics.gauge(
+            "gateway_cache_semantic_breaker_open", "1 while no vector is asked for", (), "max"
+        ).value()
 
     async def get(self, lookup: Lookup) -> CachedAnswer | None:
         if not self._comparable(lookup):
             return None
-        vector = await self._vector(lookup.text)
+        vector = await self._vector(lookup)
+        if vector is None:
+            return None
         self._remember(lookup.key, vector)
         partition = self._partitions.get(lookup.partition)
         if partition is None or not partition.kept:
@@ -107,7 +116,9 @@ class SemanticCache:
             return
         vector = self._pending.pop(lookup.key, None)
         if vector is None:
-            vector = await self._vector(lookup.text)
+            vector = await self._vector(lookup)
+        if vector is None:
+            return
         expires = self._clock() + ttl_seconds
         partition = self._partitions.setdefault(lookup.partition, Partition())
         self._partitions.move_to_end(lookup.partition)
@@ -162,10 +173,27 @@ class SemanticCache:
         words = len(lookup.text.split())
         return bool(lookup.partition) and words >= self._settings.min_words
 
-    async def _vector(self, text: str) -> Vector:
+    async def _vector(self, lookup: Lookup) -> Vector | None:
+        """None where nobody was asked: the caller's text may not go there, or those that went
+        before it failed."""
         settings = self._settings
-        plain = " ".join(text.split())
-        values = await self._embed(plain, settings.model, settings.timeout_seconds)
+        if not self._breaker.admits():
+            self._skipped.inc()
+            return None
+        plain = " ".join(lookup.text.split())
+        try:
+            values = await self._embed(
+                plain, settings.model, settings.timeout_seconds, lookup.asked
+            )
+        except PermissionDeniedError:
+            self._barred.inc()
+            return None
+        except Exception:
+            self._breaker.failed()
+            self._open.value = float(self._breaker.open)
+            raise
+        self._breaker.succeeded()
+        self._open.value = 0.0
         vector = np.asarray(values, dtype=np.float32)
         return vector / max(float(np.linalg.norm(vector)), 1e-12)
 

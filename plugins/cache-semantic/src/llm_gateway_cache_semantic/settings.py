@@ -21,3 +21,9 @@ class SemanticSettings(Section):
     max_entries: int = Field(default=10_000, ge=1, description="answers that are kept")
     min_words: int = Field(default=3, ge=1, description="words a question needs to be compared")
     timeout_seconds: Seconds = Field(default=2, gt=0, description="seconds to make a vector")
+    failure_threshold: int = Field(
+        default=3, ge=1, description="failures in a row after which no vector is asked for a while"
+    )
+    max_pause_seconds: Seconds = Field(
+        default=10, gt=0, description="longest time in which no vector is asked for"
+    )

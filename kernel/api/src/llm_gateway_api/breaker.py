@@ -1,4 +1,7 @@
-"""Whether Redis is asked at all: a server that fails costs one time-out now and then."""
+"""Whether something that may fail is asked at all: it costs one time-out now and then.
+
+For what a plugin can do without (a cache); providers have guards.
+"""
 
 from collections.abc import Callable
 
