@@ -205,8 +205,9 @@ class Gateway:
         arrival, counts, client = call.arrival, self.kernel.counts, call.client
         seconds = now - arrival.arrived
         status = call.error.status if call.error is not None else client.status
-        provider = call.target.provider if call.target is not None else "none"
-        model = call.target.model if call.target is not None else "none"
+        target = call.target or call.repeated
+        provider = target.provider if target is not None else "none"
+        model = target.model if target is not None else call.head.model
         label = model if model in generation.models else "other"
         usage = call.usage or _NOTHING
         counts.requests(status, provider, label).inc()
@@ -238,6 +239,7 @@ class Gateway:
     def _line(self, call: Call, status: int, seconds: float) -> Line:
         """The line of the log about a request."""
         arrival, usage, ttft = call.arrival, call.usage or _NOTHING, None
+        target = call.target or call.repeated
         if call.first_content is not None:
             ttft = round((call.first_content - arrival.arrived) * 1000, 3)
         return Line(
@@ -246,7 +248,7 @@ class Gateway:
             target="llm_gateway.server",
             message="Request completed" if call.error is None else "Request failed",
             request_id=arrival.request_id,
-            provider=call.target.provider if call.target is not None else None,
+            provider=target.provider if target is not None else None,
             model=call.head.model or None,
             latency_ms=round(seconds * 1000, 3),
             tokens=Tokens(usage.input_total, usage.output_total),
