@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -109,6 +110,47 @@ async def test_a_replay_is_refused_by_every_worker(
     refused = [each for each in (*at_once, *later) if each.status == 401]
     assert {each.json["error"]["code"] for each in refused} == {"request_replayed"}
     assert len(refused) == 7
+
+
+async def test_four_workers_take_a_signature_once_whatever_their_clients_clocks_say(
+    provider: ScriptedProvider,
+) -> None:
+    """Of one gateway with four workers and two secrets: each of many connections sends the same
+    signed request, and one is answered. A clock that is off by less than the window signs, one
+    that is off by more does not, and both secrets do while they are exchanged."""
+    provider.default = openai.chat_answer("Ho")
+    secrets = {"2026-01": SECRET, "2026-02": SECRET[::-1]}
+    signed = {"request_signing": {"enabled": True, "secrets": secrets}}
+    body = json.dumps(CHAT).encode()
+
+    def header(key: str, off: float = 0.0, secret: str | None = None) -> str:
+        signer = RequestSigning(secret or secrets[key], key, now=lambda: time.time() + off)
+        return signer.signature("POST", CHAT_PATH, "", body)
+
+    async with running_gateway(
+        configuration(provider, **signed), args=("--workers", "4")
+    ) as gateway:
+        pids = await gateway.serving(4)
+        once = [header(key) for key in secrets]
+        replayed = await asyncio.gather(
+            *(chat(gateway, body, x_signature=each) for each in once for _ in range(24))
+        )
+        rows = {
+            "early": header("2026-01", -200.0),
+            "late": header("2026-02", 200.0),
+            "too early": header("2026-01", -400.0),
+            "too late": header("2026-02", 400.0),
+            "unknown": header("2026-03", secret=SECRET),
+            "exchanged": header("2026-02", secret=SECRET),
+        }
+        replies = {name: await chat(gateway, body, x_signature=each) for name, each in rows.items()}
+
+    assert len(pids) == 4
+    assert sorted(each.status for each in replayed) == [200] * 2 + [401] * 46
+    assert {each.json["error"]["code"] for each in replayed if each.status == 401} == {
+        "request_replayed"
+    }
+    assert {name for name, each in replies.items() if each.status == 200} == {"early", "late"}
 
 
 async def test_our_client_signs_each_attempt(
@@ -306,6 +348,25 @@ PROBES: dict[str, tuple[bytes, bytes]] = {
         b"transfer-encoding: chunked",
         b"0;\n\r\n" + SMUGGLED,
     ),
+    "a chunk in hex notation": (b"transfer-encoding: chunked", b"0x0\r\n\r\n" + SMUGGLED),
+    "a chunk before a space": (b"transfer-encoding: chunked", b"0 \r\n\r\n" + SMUGGLED),
+    "chunks of bare line feeds": (b"transfer-encoding: chunked", b"0\n\n" + SMUGGLED),
+    "a coding before chunks": (b"transfer-encoding: gzip, chunked", CHUNKED),
+    "a coding after chunks": (b"transfer-encoding: chunked, gzip", CHUNKED),
+    "chunks twice": (b"transfer-encoding: chunked\r\ntransfer-encoding: chunked", CHUNKED),
+    "a coding after a vertical tab": (b"transfer-encoding: \x0bchunked", CHUNKED),
+    "a coding in quotes": (b'transfer-encoding: "chunked"', CHUNKED),
+    "an empty coding": (b"transfer-encoding:\r\ncontent-length: 0", SMUGGLED),
+    "the same length twice": (b"content-length: 0\r\ncontent-length: 0", SMUGGLED),
+    "a length with a point": (b"content-length: 5.0", b"hello"),
+    "an empty length": (b"content-length:", SMUGGLED),
+    "codings and an upgrade": (
+        b"transfer-encoding: gzip, chunked\r\nconnection: upgrade\r\nupgrade: websocket",
+        CHUNKED,
+    ),
+    "two hosts": (b"host: evil.example\r\ncontent-length: 0", SMUGGLED),
+    "a huge header": (b"x-a: " + b"a" * 100_000 + b"\r\ncontent-length: 0", SMUGGLED),
+    "a thousand headers": (b"\r\n".join(b"x-%d: a" % n for n in range(1000)), SMUGGLED),
 }
 
 
@@ -322,6 +383,105 @@ async def test_smuggling(armed: Gateway, provider: ScriptedProvider, name: str) 
     assert after in ([], [200]), "something else was answered too"
     assert not provider.received and not provider.unexpected
     assert (await call(f"{armed.url}/health/live")).status == 200
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["POST /v1/chat/completions HTTP/1.0", "GET /v1/models", "GET /v1/models HTTP/1.2",
+     "GET\t/v1/models HTTP/1.1",
+     "get /v1/models HTTP/1.1", "GET /v1/models HTTP/1.1 ", "GET * HTTP/1.1",
+     "CONNECT 127.0.0.1:80 HTTP/1.1", "GET v1/models HTTP/1.1", "GET http:/v1/models HTTP/1.1"],
+)  # fmt: skip
+async def test_request_lines(armed: Gateway, provider: ScriptedProvider, line: str) -> None:
+    """With a good key and a body in chunks: each is told that it is none of HTTP/1.1's."""
+    head = [line, "host: 127.0.0.1", f"authorization: Bearer {armed.api_key}"]
+    head.append("transfer-encoding: chunked")
+    sent = "\r\n".join([*head, "\r\n"]).encode() + CHUNKED
+
+    (first, *_) = await raw(armed, sent)
+
+    assert 400 <= first[0] < 500
+    assert not provider.received
+
+
+# Spellings of one route, for a reader who stops at another place than we do.
+TRICKS = (
+    "//admin/v1/keys", "/admin//v1/keys", "/admin/v1/keys/", "/ADMIN/v1/keys", "/admin%2fv1%2Fkeys",
+    "/admin/v1/keys%00", "/admin/v1/keys;x=1", "/;/admin/v1/keys", "/v1/../admin/v1/keys",
+    "/health/live/../../admin/v1/keys", "/health/live/..%2f..%2fadmin/v1/keys",
+    "/health/live/%2e%2e/%2e%2e/admin/v1/keys", "/./admin/v1/keys", "/admin/v1/keys/.",
+    "/admin/v1/keys/..", "/admin\\v1\\keys", "/admin/v1/keys%3fx", "/admin/v1/keys%20",
+    "/admin/v1/keys%0d%0ax:y", "/health/live;/../admin/v1/keys", "/health/live%2f", "/health/live/",
+    "//health/live", "/HEALTH/LIVE", "///admin/v1/keys", "/%c0%ae%c0%ae/admin/v1/keys",
+    "/v1/models/..%2f..%2fadmin%2fv1%2fkeys", "/v1/models/../../admin/v1/keys",
+    "/v1/chat%2fcompletions", "/v1%2fmodels", "/http://127.0.0.1/admin/v1/keys",
+    "/dashboard/../admin/v1/keys",
+)  # fmt: skip
+SAME = ("/admin/v1/keys", "/%61dmin/v1/keys", "/admin/v1/%6beys?", "http://127.0.0.1/admin/v1/keys")
+
+
+async def test_no_spelling_of_a_path_is_a_way_around(
+    provider: ScriptedProvider,
+) -> None:
+    """What is no route is none however it is written: the admin's key opens it no more than a
+    user's does, nothing is served without one, and a blocked address has not even that. An
+    encoded slash is part of a name; encoded letters are the letters."""
+    env = {"LLM_GATEWAY_ADMIN_KEY": ADMIN_KEY}
+    keys = {"nobody": None, "user": "", "admin": ADMIN_KEY}
+    found: dict[tuple[str, str], int] = {}
+    async with running_gateway(configuration(provider, **LISTED), env) as gateway:
+        for path in (*TRICKS, *SAME):
+            for who, key in keys.items():
+                lines = [] if key is None else [f"authorization: Bearer {key or gateway.api_key}"]
+                ((found[path, who], _),) = await raw(gateway, get(path, *lines))
+            blocked = get(path, f"authorization: Bearer {ADMIN_KEY}", f"x-forwarded-for: {BLOCKED}")
+            ((found[path, "blocked"], _),) = await raw(gateway, blocked)
+
+    for path in TRICKS:
+        assert {found[path, who] for who in keys} <= {303, 400, 401, 403, 404}, path
+        assert found[path, "admin"] in (303, 400, 404), path
+        assert found[path, "blocked"] in (400, 403), path
+    for path in SAME:
+        assert [found[path, who] for who in (*keys, "blocked")] == [401, 403, 200, 403], path
+    assert not provider.received
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://127.0.0.1/health", "127.0.0.1", 200),
+        ("http://evil.example/health", "127.0.0.1", 400),
+        ("http://127.0.0.1/health", "evil.example", 200),
+        ("http://api.example.com:80/health", "api.example.com", 200),
+        ("http://user@127.0.0.1/health", "127.0.0.1", 400),
+        ("http://127.0.0.1@evil.example/health", "127.0.0.1", 400),
+        ("http:///health", "127.0.0.1", 400),
+    ],
+)
+async def test_an_address_that_names_a_host_is_what_counts(
+    armed: Gateway, target: str, host: str, status: int
+) -> None:
+    """RFC 9112, 3.2.2: `Host` is ignored where the request's own address says it."""
+    answers = await raw(armed, get(target, f"host: {host}", host=False))
+
+    assert [each[0] for each in answers] == [status]
+
+
+async def test_what_follows_a_refusal_is_a_request_of_its_own(
+    armed: Gateway, provider: ScriptedProvider
+) -> None:
+    """Neither the body of a refused request nor its key is the next one's."""
+    hidden = get("/v1/models", f"authorization: Bearer {armed.api_key}")
+    sent = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer wrong\r\n"
+        b"content-length: %d\r\n\r\n%b" % (len(hidden), hidden)
+    )
+    sent += b"GET /v1/models HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+
+    statuses = [status for status, _ in await raw(armed, sent)]
+
+    assert statuses in ([401], [401, 401, 200]), "the last is the harmless one that `raw` adds"
+    assert not provider.received
 
 
 @pytest.mark.parametrize("fuzz", range(40))

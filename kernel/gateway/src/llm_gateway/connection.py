@@ -12,16 +12,20 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 from aiohttp.helpers import set_exception
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.http_writer import HttpVersion10, HttpVersion11
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 from llm_gateway_api import ConfigurationError
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from llm_gateway import malformed
 
 log = logging.getLogger("llm_gateway.connection")
 IDLE_SECONDS = 1.0  # a connection unused for so long may be closed
+CHUNKED = "chunked"
 SPARE_CONNECTIONS = 128  # over the limit: each is told so in one answer
 
 
@@ -45,8 +49,9 @@ class Answered:
 class Incoming:
     """One request as aiohttp's parser read it: what a handler needs, without `web.Request`.
 
-    `path` is decoded, `query` is not. `content` is the body's reader, `task` the one that
-    handles the request.
+    `path` is decoded but for slashes (``%2F``) and percent signs (``%25``): an encoded slash is
+    part of a name and separates nothing. `query` is not decoded. `content` is the body's reader,
+    `task` the one that handles the request.
     """
 
     __slots__ = (
@@ -68,10 +73,10 @@ class Incoming:
         path, _, query = message.path.partition("?")
         plain = path.startswith("/") and "%" not in path and "#" not in path
         self.method: str = message.method
-        self.path: str = path if plain else message.url.path
+        self.path: str = path if plain else message.url.path_safe
         self.query: str = query
         self.version = message.version
-        self.headers = message.headers
+        self.headers = message.headers if plain else targeted(message)
         self.keep_alive = not message.should_close
         self.content = content
         self.protocol = protocol
@@ -81,6 +86,26 @@ class Incoming:
     def _cancel(self, error: BaseException) -> None:
         """aiohttp says that the rest of the body will not come."""
         set_exception(self.content, error)
+
+
+def targeted(message: Any) -> CIMultiDictProxy[str]:
+    """The headers of `message`; a host that its address names stands in place of ``Host``
+    (RFC 9112, 3.2.2), so that nobody is told another one than was asked for."""
+    if message.path.startswith("/"):
+        headers: CIMultiDictProxy[str] = message.headers
+        return headers
+    changed = CIMultiDict(message.headers)
+    changed["host"] = message.url.raw_authority
+    return CIMultiDictProxy(changed)
+
+
+def framed(message: Any) -> bool:
+    """Whether nobody can read another end of the request: no coding but ``chunked``, which
+    only HTTP/1.1 has, and no version before 1.0."""
+    if message.chunked or "transfer-encoding" in message.headers:
+        codings = message.headers.getall("transfer-encoding")
+        return bool(message.version == HttpVersion11 and [c.lower() for c in codings] == [CHUNKED])
+    return bool(message.version == HttpVersion11 or message.version == HttpVersion10)
 
 
 Handler: TypeAlias = Callable[[Incoming], Awaitable[Answered]]
@@ -140,6 +165,11 @@ class Protocol(RequestHandler):
                     self._waiter = None
             message = self._messages[0][0]
             if getattr(message, "upgrade", True):  # malformed, or wants another protocol
+                await super().start()
+                return
+            if not framed(message):
+                unread = _ErrInfo(400, BadHttpMessage("framing"), "")
+                self._messages[0] = (unread, EMPTY_PAYLOAD)
                 await super().start()
                 return
             if not await self._one(*self._next()):
@@ -220,8 +250,10 @@ class HttpServer(web.Server):
         self._max_connections = max_connections
         self.added = added  # headers of the answer to what is no request
 
-    async def _handle(self, request: BaseRequest) -> Answered:
+    async def _handle(self, request: BaseRequest) -> Answered | web.Response:
         """A request that aiohttp's own loop handles: one that asked for an upgrade."""
+        if not framed(request._message):
+            return malformed.answer(BadHttpMessage("framing"), 400, self.added())
         protocol: Any = request.protocol
         task = asyncio.current_task()
         answered: Answered = await protocol.handler(

@@ -310,10 +310,13 @@ class Gateway:
         request_id = headers.get("x-request-id")
         if request_id is None or not _WELL_FORMED_ID.fullmatch(request_id):
             request_id = f"req_{self._bits(96):024x}"
+        path = request.path
+        if "%" in path:
+            path = path.replace("%2F", "/").replace("%25", "%")
         return Arrival(
             request_id,
             request.method,
-            request.path,
+            path,
             request.query,
             headers,
             request.protocol.client or "",
