@@ -7,12 +7,12 @@ from typing import Any
 
 import llm_gateway_api as gw
 from llm_gateway_admin_dashboard.watch import (
-    ANSWERED,
     MESSAGE_BYTES,
     Gather,
     Question,
     Reply,
     Watch,
+    answers_to,
     packed,
     unpacked,
 )
@@ -134,7 +134,7 @@ async def test_what_is_no_answer_is_left_alone() -> None:
     news: Any = News()
     watching(news, "one")
     gather = await gathered(news, 1)
-    news.publish(ANSWERED, b"garbage")
+    news.publish(answers_to(gather._page), b"garbage")
     await asyncio.sleep(0)
 
     assert len(await gather.points(0)) == 1

@@ -12,6 +12,7 @@ import pytest
 from llm_gateway_api import ConfigurationError, Denial, Grant, StateSettings, Take
 from llm_gateway_state_redis import plugin, state
 from llm_gateway_state_redis.link import StateLostError
+from llm_gateway_state_redis.news import channel_of
 from llm_gateway_state_redis.scripts import TAG
 from llm_gateway_state_redis.state import RedisState
 from llm_gateway_testkit import servers
@@ -212,6 +213,32 @@ async def test_a_slow_server_is_as_good_as_none(server: servers.Server) -> None:
         assert not await made.healthy()
         way.delay = 0.0
         await until(made.healthy)
+
+
+async def test_nobody_is_sent_what_he_does_not_listen_to(
+    states: Pair, server: servers.Server
+) -> None:
+    """A message costs the server a write for each listener of its topic, not for each gateway;
+    one that begins to listen later hears what is said from then on."""
+
+    async def listeners(topic: str) -> int:
+        return int((await raw(server, b"PUBSUB", b"NUMSUB", channel_of(topic)))[1])
+
+    async def heard_by_both() -> bool:
+        return await listeners("both") == 2
+
+    heard = asyncio.Event()
+    states[1].listen("one", lambda message: heard.set())
+    for each in states:
+        each.listen("both", lambda message: None)
+    await until(heard_by_both)
+
+    assert await listeners("one") == 1
+    assert await listeners("none") == 0
+    async with asyncio.timeout(10):
+        while not heard.is_set():
+            states[0].publish("one", b"m")
+            await asyncio.sleep(0.02)
 
 
 async def test_news_go_on_after_a_restart(states: Pair, server: servers.Server) -> None:

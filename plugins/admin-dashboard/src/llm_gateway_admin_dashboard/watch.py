@@ -22,7 +22,7 @@ from llm_gateway_admin_dashboard.live import SLOT, Point, Slots
 
 log = logging.getLogger("llm_gateway_admin_dashboard")
 
-ASKED, ANSWERED = "dashboard.asked", "dashboard.answered"
+ASKED = "dashboard.asked"
 MESSAGE_BYTES = 50_000  # news are no stream; a host's mailbox takes 60,000 bytes
 PLAIN_BYTES = 4 * 2**20
 ANSWER_SECONDS = 0.5
@@ -115,7 +115,7 @@ class Watch:
     def heard(self, message: bytes) -> None:
         asked = _question(message)
         if self._state is not None:
-            self._state.publish(ANSWERED, packed(self.answer(asked)))
+            self._state.publish(answers_to(asked.page), packed(self.answer(asked)))
 
     def answer(self, asked: Question) -> Reply:
         if asked.what == "points":
@@ -147,7 +147,7 @@ class Gather:
         self._waiting: dict[int, tuple[dict[str, Reply], asyncio.Event]] = {}
 
     def listen(self) -> None:
-        self._state.listen(ANSWERED, self._heard)
+        self._state.listen(answers_to(self._page), self._heard)
 
     async def points(self, since: int) -> list[Reply]:
         return await self._ask("points", since=since)
@@ -193,6 +193,11 @@ class Gather:
         self._known = {w: at for w, at in self._known.items() if now - at < FORGET_SECONDS}
         if len(answers) >= self._workers and answers.keys() >= self._known.keys():
             complete.set()
+
+
+def answers_to(page: str) -> str:
+    """The topic of answers: a worker's own, so that no other is sent what it asked for."""
+    return f"dashboard.answered.{page}"
 
 
 def packed(reply: Reply) -> bytes:
