@@ -1,77 +1,164 @@
-"""What the workers of one account tell each other they have taken, ten times a second at most.
+"""What the workers of one account have taken together, added up in the state they share.
 
-Nobody waits for it: until the next news a worker takes at most its share of what is left.
+Each worker adds what it took and reads the sum, ten times a second at most while it is asked,
+and once a second while it is not; so a fleet's work grows with its workers, and not with their
+square, as it would if each told all others. Nobody waits for it: until it has looked again a
+worker takes at most its share of what is left.
 """
 
 import asyncio
-import os
+import logging
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import llm_gateway_api as gw
-import msgspec
 
+log = logging.getLogger("llm_gateway_guard_provider_limits")
 TOPIC = "provider_limits"
-NEWS_SECONDS = 0.1
-PEER_SECONDS = 60.0
+LOOK_SECONDS = 0.1
+REST_SECONDS = 1.0
+LOOKS_PER_SECOND = 1000  # of all workers together
+# Sums are by slots of so many seconds of the wall clock; the last SLOTS are the last minute.
+SLOT_SECONDS = 10.0
+SLOTS = 7
+# After a slot's end others may still add to it for so long.
+LATE_SECONDS = 3.0
+MOST = 2**53
 Amounts = tuple[float, float]  # requests, tokens
-Told = Callable[[Mapping[str, Amounts]], None]
+Told = Callable[[Mapping[str, Amounts], float], None]
 
 
-class News(msgspec.Struct, frozen=True):
-    """What `sender` took of each account since it last said so; less than none is given back."""
-
-    sender: str
-    accounts: dict[str, Amounts]
+def pause(peers: float) -> float:
+    """Seconds between two looks of a worker, one of `peers`."""
+    return max(LOOK_SECONDS, peers / LOOKS_PER_SECOND)
 
 
 class Fleet:
-    """The other workers. `told` gets what they have taken, by account."""
+    """The other workers. `told` gets what they have taken, by account, and how many seconds
+    ago; `accounts` has the meters (0: requests, 1: tokens) that each of them limits."""
 
     def __init__(
-        self, state: gw.StateBackend, workers: int, clock: Callable[[], float], told: Told
+        self,
+        state: gw.StateBackend,
+        workers: int,
+        accounts: Mapping[str, Sequence[int]],
+        told: Told,
+        wall: Callable[[], float],
     ) -> None:
         self._state = state
         self._workers = workers
-        self._clock = clock
-        self._self = os.urandom(6).hex()
-        self._seen: dict[str, float] = {}
+        self._accounts = accounts
+        self._counted = [(name, meter) for name, meters in accounts.items() for meter in meters]
+        self._told = weakref.WeakMethod(told)  # a guard of an old configuration hears no more
+        self._wall = wall
+        self._peers = workers
         self._taken: dict[str, list[float]] = {}
+        self._sums: dict[int, list[int]] = {}  # by slot, as they were at the last look
+        self._read = 0.0  # when, by the wall clock, it was looked last
+        self._looked = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
-        listener = weakref.WeakMethod(told)  # a guard of an old configuration hears no more
-        state.listen(TOPIC, lambda message: self._heard(message, listener()))
+        self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def pause(self) -> float:
+        return pause(self._peers)
 
     def fits(self, account: str, meter: int, amount: float, spare: float) -> bool:
         """Whether `amount` is within this worker's share; its first in a while always is, as
         none could be taken where less is left than there are workers."""
-        peers = max(self._workers, 1 + len(self._seen))
         mine = self._taken.get(account)
-        if peers == 1 or mine is None or mine[0] <= 0:
+        if self._peers == 1 or mine is None or mine[meter] <= 0:
             return True
-        return mine[meter] + amount <= (spare + mine[meter]) / peers
+        return mine[meter] + amount <= (spare + mine[meter]) / self._peers
 
     def took(self, account: str, requests: float, tokens: float) -> None:
+        """What is given back (below zero) is told with the next that is taken."""
         mine = self._taken.setdefault(account, [0.0, 0.0])
-        mine[0] += requests
-        mine[1] += tokens
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(NEWS_SECONDS, self._tell)
+        for meter in self._accounts[account]:
+            mine[meter] += tokens if meter else requests
+        self._soon(self.pause)
 
-    def _tell(self) -> None:
-        self._timer = None
-        taken, self._taken = self._taken, {}
-        accounts = {name: (each[0], each[1]) for name, each in taken.items() if any(each)}
-        if accounts:
-            self._state.publish(TOPIC, msgspec.json.encode(News(self._self, accounts)))
-        old = self._clock() - PEER_SECONDS
-        self._seen = {name: at for name, at in self._seen.items() if at > old}
+    # --- looks ---------------------------------------------------------------------------
 
-    def _heard(self, message: bytes, told: Told | None) -> None:
-        try:
-            news = msgspec.json.decode(message, type=News)
-        except msgspec.DecodeError:  # of another version
+    def _soon(self, seconds: float) -> None:
+        """Look that long after the last look, or sooner where that is planned."""
+        loop = asyncio.get_running_loop()
+        due = max(loop.time(), self._looked + seconds)
+        if self._looking is not None or (self._timer is not None and self._timer.when() <= due):
             return
-        if told is not None and news.sender != self._self:
-            self._seen[news.sender] = self._clock()
-            told(news.accounts)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(due, self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        if self._told() is not None:
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+            self._looking.add_done_callback(self._ended)
+
+    def _ended(self, looking: "asyncio.Task[None]") -> None:
+        self._looking = None
+        self._looked = asyncio.get_running_loop().time()
+        if not looking.cancelled():
+            self._soon(self.pause if any(map(_tellable, self._taken.values())) else REST_SECONDS)
+
+    async def _look(self) -> None:
+        """Add what was taken here, and hear what the others took since the last look."""
+        added = [self._addable(name, meter) for name, meter in self._counted]
+        wall, read = self._wall(), self._read
+        slot = int(wall / SLOT_SECONDS)
+        slots = self._slots(slot, read)
+        own = {each: added if each == slot else [0] * len(added) for each in slots}
+        takes = [
+            _count("workers", slot, int(slot not in self._sums)),
+            _count("workers", slot - 1, 0),
+        ]
+        for each, amounts in own.items():
+            takes += [
+                _count(f"{name}:{meter}", each, amount)
+                for (name, meter), amount in zip(self._counted, amounts, strict=True)
+            ]
+        try:
+            answer = await self._state.take(takes, force=True)
+        except Exception as error:
+            log.debug("limits.alone error=%s", type(error).__name__)
+            return
+        now, before, *sums = [MOST - left for left in answer.remaining]
+        self._peers = max(self._workers, now, before)
+        self._read = wall
+        for (name, meter), amount in zip(self._counted, added, strict=True):
+            if amount:
+                self._taken[name][meter] -= amount
+        for each, mine in own.items():
+            found, sums = sums[: len(mine)], sums[len(mine) :]
+            known = self._sums.get(each, [0] * len(mine))
+            others = [a - b - c for a, b, c in zip(found, known, mine, strict=True)]
+            self._hear(others, max(0.0, wall - SLOT_SECONDS * (each + 1)))
+            self._sums[each] = found
+        self._sums = {each: sums for each, sums in self._sums.items() if each > slot - SLOTS}
+
+    def _addable(self, name: str, meter: int) -> int:
+        return max(0, round(self._taken[name][meter])) if name in self._taken else 0
+
+    def _slots(self, slot: int, read: float) -> range:
+        """Those that may have changed since `read`; at first, all of the last minute."""
+        first = slot - SLOTS + 1
+        return range(max(first, int(max(0.0, read - LATE_SECONDS) / SLOT_SECONDS)), slot + 1)
+
+    def _hear(self, others: Sequence[int], age: float) -> None:
+        accounts: dict[str, list[float]] = {}
+        for (name, meter), amount in zip(self._counted, others, strict=True):
+            if amount > 0:  # less than before: the state has been lost, and begins anew
+                accounts.setdefault(name, [0.0, 0.0])[meter] = float(amount)
+        told = self._told()
+        if told is not None and accounts:
+            told({name: (each[0], each[1]) for name, each in accounts.items()}, age)
+
+
+def _tellable(taken: Sequence[float]) -> bool:
+    return max(taken) >= 0.5
+
+
+def _count(name: str, slot: int, amount: int) -> gw.Take:
+    seconds = SLOT_SECONDS * (SLOTS + 2)
+    return gw.Take(f"{TOPIC}:{name}:{slot}", amount, MOST, "window", seconds=seconds)

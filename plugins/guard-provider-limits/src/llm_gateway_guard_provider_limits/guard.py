@@ -1,10 +1,11 @@
 """Requests and tokens in the last minute of each account, and what the account itself says."""
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import llm_gateway_api as gw
 
-from llm_gateway_guard_provider_limits.fleet import NEWS_SECONDS, Amounts, Fleet
+from llm_gateway_guard_provider_limits.fleet import Amounts, Fleet
 from llm_gateway_guard_provider_limits.headers import exhausted
 from llm_gateway_guard_provider_limits.window import Window
 
@@ -46,6 +47,10 @@ class Account:
         """Tokens that the request will take, by what those before it took."""
         return asked.prompt_bytes / self.bytes_per_token + self.output
 
+    def meters(self) -> Sequence[int]:
+        """Those that are limited: 0 for requests, 1 for tokens."""
+        return [at for at, each in enumerate((self.requests, self.tokens)) if each is not None]
+
     def add(self, amounts: Amounts, now: float, at: float | None = None) -> None:
         for window, amount in zip((self.requests, self.tokens), amounts, strict=True):
             if window is not None and amount:
@@ -82,6 +87,7 @@ class ProviderLimits:
         metrics: gw.Metrics,
         state: gw.StateBackend | None = None,
         workers: int = 1,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
         self._accounts = {
@@ -89,8 +95,10 @@ class ProviderLimits:
             for name, own in providers.items()
             if own.rate_limit != gw.RateLimit()
         }
-        shared = state is not None and self._accounts
-        self._fleet = Fleet(state, workers, clock, self._heard) if state and shared else None
+        self._fleet: Fleet | None = None
+        if state is not None and self._accounts:
+            meters = {name: each.meters() for name, each in self._accounts.items()}
+            self._fleet = Fleet(state, workers, meters, self._heard, wall)
         self._gates: dict[str, float] = {}
         self._refused = metrics.counter(
             "gateway_guard_provider_limits_refused_total",
@@ -156,7 +164,7 @@ class ProviderLimits:
                 and self._fleet is not None
                 and not self._fleet.fits(provider, meter, amount, spare)
             ):
-                wait = NEWS_SECONDS
+                wait = self._fleet.pause
             yield name, window, wait
 
     def answered(self, lease: gw.Lease, headers: gw.Headers) -> None:
@@ -201,11 +209,12 @@ class ProviderLimits:
         if self._fleet is not None:
             self._fleet.took(name, *amounts)
 
-    def _heard(self, taken: Mapping[str, Amounts]) -> None:
-        """Others have taken it, now as far as this worker can tell."""
+    def _heard(self, taken: Mapping[str, Amounts], age: float) -> None:
+        """Others have taken it, `age` seconds ago at the latest."""
+        now = self._clock()
         for name, amounts in taken.items():
             if (account := self._accounts.get(name)) is not None:
-                account.add(amounts, self._clock())
+                account.add(amounts, now, now - age)
 
     def _close(self, target: gw.Target, seconds: float | None) -> None:
         """Leave `target` alone; a longer wait extends one that is known."""

@@ -33,17 +33,21 @@ class Window:
         return self._slots[-1][0] + SECONDS + 1 - now
 
     def add(self, amount: float, now: float, at: float | None = None) -> None:
-        """Count `amount`, also a negative one, at the time `at` if that is still known."""
+        """Count `amount`, also a negative one, at the time `at` if that is within the window."""
         self._forget(now)
         second = float(int(now if at is None else at))
-        for slot in reversed(self._slots):
+        if second + SECONDS + 1 <= now:
+            return
+        self.total += amount
+        for index in range(len(self._slots), 0, -1):
+            slot = self._slots[index - 1]
             if slot[0] == second:
                 slot[1] += amount
-                self.total += amount
                 return
-        if at is None or not self._slots or second > self._slots[-1][0]:
-            self._slots.append([second, amount])
-            self.total += amount
+            if slot[0] < second:
+                self._slots.insert(index, [second, amount])
+                return
+        self._slots.appendleft([second, amount])
 
     def _forget(self, now: float) -> None:
         while self._slots and self._slots[0][0] + SECONDS + 1 <= now:
