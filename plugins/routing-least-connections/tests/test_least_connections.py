@@ -4,11 +4,18 @@ from collections import Counter
 from collections.abc import Callable
 
 import llm_gateway_api as gw
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from llm_gateway_routing_least_connections.settings import LeastConnectionsSettings
-from llm_gateway_routing_least_connections.strategy import NEVER, LeastConnections
+from llm_gateway_routing_least_connections.strategy import (
+    DELIVERIES_PER_SECOND,
+    NEVER,
+    LeastConnections,
+    Report,
+    pause,
+)
 
 ASKED = gw.Asked(
     gw.Arrival("r", "POST", "/", "", {}, "peer", 0.0), "m", "chat", False, 10, False, False
@@ -131,6 +138,41 @@ def test_an_idle_worker_is_silent() -> None:
 
     assert net.messages == 2
     assert {first(other, candidates).model for _ in range(50)} == {"a", "b"}
+
+
+def test_a_large_fleet_reports_less_often() -> None:
+    """What all are sent stays bounded, and a report is good until the next one."""
+    now = Now()
+    strategy, candidates = made(now=now), targets(1, 1)
+    for worker in range(999):
+        strategy.heard(msgspec.json.encode(Report(f"w{worker}", {"p/a": 1}, 50.0)))
+
+    assert strategy.seconds == pause(1000) == 50.0
+    assert all(n * n / pause(n) <= DELIVERIES_PER_SECOND for n in (150, 400, 4000))
+    assert pause(100) == 1.0
+    now.now = 149.0
+    assert {first(strategy, candidates).model for _ in range(20)} == {"b"}
+    now.now = 151.0
+    assert {first(strategy, candidates).model for _ in range(50)} == {"a", "b"}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 4), st.dictionaries(st.sampled_from(["p/a", "p/b"]), st.integers(1, 9))
+        )
+    )
+)
+def test_the_newest_report_of_each_worker_counts(told: list[tuple[int, dict[str, int]]]) -> None:
+    """However reports come, what is reckoned with is the sum of the last ones."""
+    strategy, candidates = made(), targets(1, 1)
+    last: dict[int, dict[str, int]] = {}
+    for worker, counts in told:
+        strategy.heard(msgspec.json.encode(Report(f"w{worker}", counts)))
+        last[worker] = counts
+
+    expected = [sum(each.get(target.name, 0) for each in last.values()) for target in candidates]
+    assert [round(-score) - 1 for score in strategy.score(ASKED, candidates)] == expected
 
 
 @pytest.mark.parametrize("message", [b"", b"{", b"[]", b'{"worker": 1}', b"\xff"])

@@ -23,13 +23,22 @@ NEVER = float("-inf")
 TOPIC = "routing.least_connections"
 TIE = 1e-9  # far below what one attempt makes of a difference
 REPORTS_VALID = 3
+# Of all workers together: each report goes to all others, so a fleet of twice the workers
+# would be sent four times as much.
+DELIVERIES_PER_SECOND = 20_000
+
+
+def pause(workers: float, least: float = 1.0) -> float:
+    """Seconds between two reports of a worker, one of `workers`."""
+    return max(least, workers**2 / DELIVERIES_PER_SECOND)
 
 
 class Report(msgspec.Struct):
-    """What one worker has under way, by deployment."""
+    """What one worker has under way, by deployment; `seconds` until its next report."""
 
     worker: str
     counts: dict[str, int]
+    seconds: float = 1.0
 
 
 class LeastConnections:
@@ -50,12 +59,17 @@ class LeastConnections:
         self._worker = secrets.token_hex(8)
         self._own: dict[str, int] = {}
         self._others: dict[str, tuple[float, Mapping[str, int]]] = {}
+        self._theirs: dict[str, int] = {}  # the sum of their counts
+        self._next_end = NEVER  # no report of theirs is void before
         self._silent = True
 
     def score(self, asked: gw.Asked, candidates: Sequence[gw.Target]) -> list[float]:
-        active, chance = self._active(), self._chance
+        if self._others and self._next_end < (now := self._clock()):
+            self._forget(now)
+        own, theirs, chance = self._own, self._theirs, self._chance
         return [
-            chance() ** (1 / each.weight) * TIE - (active.get(each.name, 0) + 1) / each.weight
+            chance() ** (1 / each.weight) * TIE
+            - (own.get(each.name, 0) + theirs.get(each.name, 0) + 1) / each.weight
             if each.weight > 0
             else NEVER
             for each in candidates
@@ -67,19 +81,20 @@ class LeastConnections:
     def follower(self) -> gw.Guard:
         return Follower(self._own)
 
-    def _active(self) -> Mapping[str, int]:
-        """By deployment, in all workers whose report is still good."""
-        if not self._others:
-            return self._own
-        now = self._clock()
-        total = dict(self._own)
-        for worker, (until, counts) in tuple(self._others.items()):
-            if until < now:
-                del self._others[worker]
-                continue
-            for name, count in counts.items():
-                total[name] = total.get(name, 0) + count
-        return total
+    def _forget(self, now: float) -> None:
+        """Of workers whose report is void, and when that will be of the next."""
+        for worker in [name for name, (end, _) in self._others.items() if end < now]:
+            self._drop(worker)
+        self._next_end = min((end for end, _ in self._others.values()), default=NEVER)
+
+    def _drop(self, worker: str) -> None:
+        _, counts = self._others.pop(worker, (NEVER, {}))
+        for name, count in counts.items():
+            left = self._theirs[name] - count
+            if left:
+                self._theirs[name] = left
+            else:
+                del self._theirs[name]
 
     # --- between workers -----------------------------------------------------------------
 
@@ -94,8 +109,13 @@ class LeastConnections:
 
     async def _share(self, state: gw.StateBackend) -> None:
         while True:
-            await asyncio.sleep(self._seconds)
+            await asyncio.sleep(self.seconds)
             self.tell(state)
+
+    @property
+    def seconds(self) -> float:
+        """Until the next report."""
+        return pause(1 + len(self._others), self._seconds)
 
     def tell(self, state: gw.StateBackend) -> None:
         """Report what is under way; an idle worker says so once."""
@@ -103,7 +123,7 @@ class LeastConnections:
             return
         self._silent = not self._own
         try:
-            state.publish(TOPIC, msgspec.json.encode(Report(self._worker, self._own)))
+            state.publish(TOPIC, msgspec.json.encode(Report(self._worker, self._own, self.seconds)))
         except Exception:
             log.warning("connections.not_shared: other workers decide without these")
 
@@ -115,10 +135,14 @@ class LeastConnections:
             return
         if report.worker == self._worker:
             return
+        self._drop(report.worker)
         if not report.counts:
-            self._others.pop(report.worker, None)
             return
-        self._others[report.worker] = self._clock() + REPORTS_VALID * self._seconds, report.counts
+        end = self._clock() + REPORTS_VALID * report.seconds
+        self._others[report.worker] = end, report.counts
+        self._next_end = end if len(self._others) == 1 else min(end, self._next_end)
+        for name, count in report.counts.items():
+            self._theirs[name] = self._theirs.get(name, 0) + count
 
 
 class Follower:
