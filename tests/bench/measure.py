@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from rig import Rig, System, answers
+from rig import CORES, Rig, System, answers
 from scenarios import BUDGET, MANY_MODELS, TENANT, Scenario, chat
 
 Row = dict[str, float]
@@ -55,6 +55,56 @@ def cpu(rig: Rig, scenario: Scenario, rounds: int) -> Rows:
         "ratio": median(each),
     }
     return {f"CPU: {scenario.name}": row | ({"target": scenario.target} if scenario.target else {})}
+
+
+def workers(rig: Rig, scenario: Scenario, rounds: int) -> Rows:
+    """The same closed loop with one worker and with two, rounds alternating, on all cores.
+
+    Load and provider have no core of their own, so requests a second say what such a machine
+    does with them on it; `gain_without_load` is what two workers do for one where they are
+    elsewhere, by the CPU time of a request alone.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(rig.unpinned())
+        systems = []
+        for many in (1, 2):
+            system, process = rig.spawn(
+                stack, scenario.config, scenario.plugins, workers=many, cores=CORES
+            )
+            process.wait_for(system.port)
+            if scenario.stored:
+                system.admit(TENANT, BUDGET)
+            systems.append(system)
+        found: list[list[Row]] = [[], []]
+        for number in range(-1, rounds):  # the first round warms up
+            for many, system in list(enumerate(systems))[:: 1 if number % 2 else -1]:
+                row = _one_round(rig, system, scenario, number)
+                if number >= 0:
+                    found[many].append(row)
+    one, two = ({key: median(row[key] for row in each) for key in each[0]} for each in found)
+    pairs = list(zip(*found, strict=True))
+    figures = {f"{key}_{many}": row[key] for many, row in ((1, one), (2, two)) for key in row}
+    return {
+        f"workers: {scenario.name}": {
+            **figures,
+            "gain": median(b["per_second"] / a["per_second"] for a, b in pairs),
+            "gain_without_load": median(2 * a["cpu_ms"] / b["cpu_ms"] for a, b in pairs),
+        }
+    }
+
+
+def _one_round(rig: Rig, system: System, scenario: Scenario, number: int) -> Row:
+    total = scenario.total if number >= 0 else scenario.total // 5
+    ours, driving = system.process.cpu(), rig.driving()
+    found = rig.load(system, scenario.request, path=scenario.path, clients=64, total=total)
+    ours, driving = system.process.cpu() - ours, rig.driving() - driving
+    return {
+        "per_second": total / found["seconds"],
+        "cpu_ms": ours * 1000 / total,
+        "driving_ms": driving * 1000 / total,
+        "cores": (ours + driving) / found["seconds"],
+        "failed": found["failed"],
+    }
 
 
 def latency(rig: Rig, rounds: int) -> Rows:

@@ -15,8 +15,13 @@ def markdown(result: Mapping[str, Any]) -> str:
     rows: Rows = result["rows"]
     cpu = {name: row for name, row in rows.items() if name.startswith("CPU: ")}
     latency = {name: row for name, row in rows.items() if name.startswith("latency: ")}
+    workers = {name: row for name, row in rows.items() if name.startswith("workers: ")}
     others = {name: row for name, row in rows.items() if ": " not in name}
-    tables = [_cpu(cpu) if cpu else (), _latency(latency) if latency else ()]
+    tables = [
+        _cpu(cpu) if cpu else (),
+        _latency(latency) if latency else (),
+        _workers(workers) if workers else (),
+    ]
     return "\n".join(chain(*tables, _others(others) if others else ()))
 
 
@@ -36,6 +41,26 @@ def _latency(rows: Rows) -> Iterator[str]:
     yield "| --- | --: | --: |"
     for name, row in rows.items():
         yield f"| {name[9:]} | {row['relay_added_ms']:.2f} | {row['added_ms']:.2f} |"
+    yield ""
+
+
+def _workers(rows: Rows) -> Iterator[str]:
+    yield (
+        "| closed loop, load and provider on the same cores | workers | requests/s "
+        "| gateway, CPU ms a request | load and provider, CPU ms | cores busy | failed |"
+    )
+    yield "| --- | --: | --: | --: | --: | --: | --: |"
+    for name, row in rows.items():
+        for many in (1, 2):
+            yield (
+                f"| {name[9:]} | {many} | {row[f'per_second_{many}']:,.0f} "
+                f"| {row[f'cpu_ms_{many}']:.3f} | {row[f'driving_ms_{many}']:.3f} "
+                f"| {row[f'cores_{many}']:.2f} | {row[f'failed_{many}']:g} |"
+            )
+        yield (
+            f"| … the second worker adds | | {row['gain'] - 1:+.0%} here; "
+            f"{row['gain_without_load'] - 1:+.0%} with the load elsewhere | | | | |"
+        )
     yield ""
 
 

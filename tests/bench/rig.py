@@ -12,11 +12,11 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from llm_gateway_testkit import servers
 from scenarios import ADMIN_KEY, BASE, CORE, KEY, merged
@@ -33,11 +33,29 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def seconds_of(pid: int) -> float:
+    """Seconds of CPU, to the nanosecond, that all threads of `pid` and of its children used."""
+    total = 0.0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            total += int((task / "schedstat").read_text().split()[0]) / 1e9
+            children = (task / "children").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended
+            continue
+        total += sum(seconds_of(int(each)) for each in children)
+    return total
+
+
 class Process:
-    """A child pinned to `core`, with its CPU time and memory."""
+    """A child pinned to `cores`, with its CPU time and memory."""
 
     def __init__(
-        self, stack: ExitStack, *command: str, core: int, piped: bool = False, **env: str
+        self,
+        stack: ExitStack,
+        *command: str,
+        cores: Collection[int],
+        piped: bool = False,
+        **env: str,
     ) -> None:
         # the log lines go to a file, as they would
         self._said: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
@@ -47,7 +65,7 @@ class Process:
             stdout=subprocess.PIPE if piped else self._said,
             stderr=self._said,
             env={**os.environ, **env},
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
         stack.callback(self.stop)
 
@@ -60,9 +78,8 @@ class Process:
             self.process.wait()
 
     def cpu(self) -> float:
-        """Seconds of CPU that all threads have used, to the nanosecond."""
-        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+        """Seconds of CPU that it has used, its workers with it."""
+        return seconds_of(self.process.pid)
 
     def rss(self) -> float:
         """Resident memory in MB."""
@@ -115,18 +132,18 @@ class Rig:
         self._stack = stack
         self._directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         self._gateways: dict[str, System] = {}
-        self._redis_server: servers.Server | None = None
+        self._servers: dict[str, servers.Server] = {}
         python, port = sys.executable, free_port()
-        mock = Process(stack, python, str(HERE / "mock.py"), str(port), core=LOADING)
+        mock = Process(stack, python, str(HERE / "mock.py"), str(port), cores={LOADING})
         mock.wait_for(port)
         self.direct = System("direct", mock, port)
         port = free_port()
         upstream = f"http://127.0.0.1:{self.direct.port}"
-        relay = Process(stack, python, str(HERE / "relay.py"), str(port), upstream, core=TESTED)
+        relay = Process(stack, python, str(HERE / "relay.py"), str(port), upstream, cores={TESTED})
         relay.wait_for(port)
         self.relay = System("bare relay", relay, port)
-        load = Process(stack, python, str(HERE / "load.py"), core=LOADING, piped=True)
-        self._load = load.process
+        self._loader = Process(stack, python, str(HERE / "load.py"), cores={LOADING}, piped=True)
+        self._load = self._loader.process
         self._result = self._directory / "result.json"
 
     def gateway(
@@ -145,6 +162,9 @@ class Rig:
         stack: ExitStack,
         config: Mapping[str, Any] = NOTHING,
         plugins: frozenset[str] | None = CORE,
+        *,
+        workers: int = 1,
+        cores: Collection[int] = (TESTED,),
     ) -> tuple[System, Process]:
         """A fresh gateway that need not be up yet."""
         installed = {each.name for each in entry_points(group="llm_gateway.plugins")}
@@ -154,19 +174,38 @@ class Rig:
         parts = {"server": server, "plugins": {"disabled": disabled}}
         text = json.dumps(merged(merged(BASE, config), parts))
         file = self._directory / f"{port}.yaml"
-        if "{redis}" in text:
-            text = text.replace("{redis}", self._redis())
+        names: tuple[Literal["redis", "postgres"], ...] = ("redis", "postgres")
+        for name in names:
+            if f"{{{name}}}" in text:
+                text = text.replace(f"{{{name}}}", self.server(name).partition("://")[2])
         file.write_text(text.replace("{mock}", str(self.direct.port)))
-        command = (sys.executable, "-m", "llm_gateway", "start", "-c", str(file))
+        start = ("-m", "llm_gateway", "start", "-c", str(file), "--workers", str(workers))
         data = str(self._directory / f"data-{port}")
-        process = Process(stack, *command, core=TESTED, LLM_GATEWAY_DATA_DIR=data)
+        process = Process(stack, sys.executable, *start, cores=cores, LLM_GATEWAY_DATA_DIR=data)
         return System("gateway", process, port, metrics_port), process
 
-    def _redis(self) -> str:
-        """The address of a Redis, started when first asked for."""
-        if self._redis_server is None:
-            self._redis_server = self._stack.enter_context(servers.redis())
-        return self._redis_server.url.partition("://")[2]
+    @contextmanager
+    def unpinned(self) -> Iterator[None]:
+        """Let the load and the provider run on any core, where there is none to spare."""
+        pids = [each.process.pid for each in (self._loader, self.direct.process)]
+        for pid in pids:
+            os.sched_setaffinity(pid, CORES)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.sched_setaffinity(pid, {LOADING})
+
+    def driving(self) -> float:
+        """Seconds of CPU that the load and the provider have used."""
+        return self._loader.cpu() + self.direct.process.cpu()
+
+    def server(self, name: Literal["redis", "postgres"]) -> str:
+        """The URL of a Redis or PostgreSQL, started when first asked for."""
+        if name not in self._servers:
+            started = servers.redis() if name == "redis" else servers.postgres()
+            self._servers[name] = self._stack.enter_context(started)
+        return self._servers[name].url
 
     def start(self, system: System, bodies: Sequence[object], path: str, **job: Any) -> None:
         """Begin a job of `load.py`."""

@@ -14,12 +14,13 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import measure
 from report import markdown, worse
 from rig import CORES, Rig
-from scenarios import SCENARIOS
+from scenarios import SCALED, SCENARIOS
 
 BASELINE = Path(__file__).parent / "baseline.json"
 
@@ -28,12 +29,17 @@ def parts(rig: Rig, rounds: int) -> dict[str, Callable[[], measure.Rows]]:
     """Everything that is measured, by the name that `--only` takes."""
     few = max(2, rounds // 2)
     return {
-        **{each.name: lambda each=each: measure.cpu(rig, each, rounds) for each in SCENARIOS},
+        **{each.name: partial(measure.cpu, rig, each, rounds) for each in SCENARIOS},
         "latency": lambda: measure.latency(rig, few),
         "full rate": lambda: measure.at_full_rate(rig, few),
         "memory": lambda: measure.memory(rig),
         "start": lambda: measure.starting(rig),
         "scrape": lambda: measure.scrape(rig),
+        **{
+            f"workers, {each.name}": partial(measure.workers, rig, each, rounds)
+            for each in SCENARIOS
+            if each.name in SCALED
+        },
     }
 
 
@@ -50,7 +56,9 @@ def main() -> int:
     rows: measure.Rows = {}
     with ExitStack() as stack:
         for name, part in parts(Rig(stack), chosen.rounds).items():
-            if chosen.only and name not in chosen.only:
+            if chosen.only and not {name, name.split(", ")[0] * (name[:7] == "workers")} & {
+                *chosen.only
+            }:
                 continue
             rows |= measure.rounded(part())
             print(f"{time.perf_counter() - started:6.1f} s  {name}", file=sys.stderr)

@@ -12,6 +12,7 @@ KEY = "bench-key-0123456789abcdef"
 ADMIN_KEY = "bench-admin-0123456789abcdef"
 MOCK = "http://127.0.0.1:{mock}"  # filled in when the mock has its port
 REDIS = "redis://{redis}"  # likewise; a server is started when a scenario names it
+POSTGRES = "postgresql://{postgres}"
 
 # What takes part unless a scenario says otherwise; other installed plugins are disabled.
 CORE = frozenset(
@@ -162,6 +163,14 @@ ACCOUNTED = CORE | {
     "state_redis",
     "store_sqlite",
 }
+# The same as one of many hosts.
+FLEET = ACCOUNTED - {"store_sqlite"} | {
+    "audit_log",
+    "guard_circuit_breaker",
+    "guard_provider_limits",
+    "routing_health",
+    "store_postgres",
+}
 LIMIT = 1_000_000_000  # that nobody reaches
 TENANT: Mapping[str, Any] = {
     "id": "bench",
@@ -172,6 +181,15 @@ TENANT: Mapping[str, Any] = {
     },
 }
 BUDGET: Mapping[str, Any] = {"amount_usd": 1_000_000, "period": "month"}
+
+
+ON_SERVERS: Mapping[str, Any] = {
+    "security": {"auth": {"admin_key": ADMIN_KEY}},
+    "state": {"backend": "redis", "redis_url": REDIS},
+    "database": {"url": POSTGRES},
+    "providers": {"bench": {"rate_limit": {"requests_per_minute": LIMIT}}},
+    "routing": {"health_check_interval_seconds": 0},  # probes are reckoned apart
+}
 
 
 def accounted(name: str, target: float | None, **state: str) -> Scenario:
@@ -230,6 +248,9 @@ SCENARIOS = (
     accounted("redis", None, backend="redis", redis_url=REDIS),
     *(each for vendor in VENDORS for each in translated(vendor)),
 )
+
+# Measured with one worker and with two as well.
+SCALED = frozenset({"plain", "plain, stored keys, limits, budget and ledger: host"})
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
