@@ -271,6 +271,20 @@ async def test_a_model_with_a_slash_in_its_name_is_found_by_the_sdk(
         await client.models.retrieve("vendor/family-2")
 
 
+async def test_a_client_with_another_base_url_is_told_which_route_it_meant(
+    client: sdk.AsyncOpenAI,
+) -> None:
+    """The version's part is missing, or there twice."""
+    bare = client.with_options(base_url=str(client.base_url).replace("/v1", ""))
+    twice = client.with_options(base_url=f"{client.base_url}v1/")
+
+    for each in (bare, twice):
+        with pytest.raises(sdk.NotFoundError, match="did you mean /v1/chat/completions"):
+            await each.chat.completions.create(model="m", messages=[])
+    with pytest.raises(sdk.NotFoundError, match=r"GET /openapi\.json lists them"):
+        await client.images.generate(model="m", prompt="low tide")
+
+
 @pytest.mark.parametrize("model", ["relayed/gpt-x", "translated/gpt-x"])
 async def test_headers_of_the_vendor_stay_behind(
     provider: ScriptedProvider, client: sdk.AsyncOpenAI, model: str

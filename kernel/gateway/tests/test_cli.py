@@ -60,12 +60,20 @@ def test_validate_refuses_what_start_would(tmp_path: Path, monkeypatch: pytest.M
     exposed = run("validate", str(path), "--json")
     path.write_text("routing: {strategy: nobodys}")
     strategy = run("config", "validate", str(path))
+    path.write_text("server: {tls: {cert_file: /no/such.pem, key_file: /no/such.pem}}")
+    certificate = run("validate", str(path))
+    path.write_text(f"server: {{tls: {{cert_file: {path}, key_file: {path}}}}}")
+    no_certificate = run("validate", str(path))
+    absent = run("validate", str(tmp_path / "absent.yaml"))
     path.write_text("server: {port: 1}")
     good = run("config", "validate", str(path))
 
     assert (exposed.exit_code, strategy.exit_code, good.exit_code) == (1, 1, 0)
     assert "not loopback" in json.loads(exposed.stdout)["problems"][0]["message"]
     assert "'nobodys'" in strategy.stderr
+    assert "server.tls.cert_file: /no/such.pem: No such file" in certificate.stderr
+    assert "no certificate in PEM" in no_certificate.stderr
+    assert absent.stderr == f"{tmp_path}/absent.yaml: No such file or directory\n"
     assert not (tmp_path / "data").exists()
 
 

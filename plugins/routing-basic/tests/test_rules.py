@@ -81,6 +81,7 @@ def test_missing(field: str, comparison: str) -> None:
         ("model ==", (1, 9), "too early"),
         ("(model == 'a'", (1, 14), "too early"),
         ("model == 'a' 'b'", (1, 14), "did not expect"),
+        ("model startswith 'a'", (1, 7), "the operators are .* starts_with"),
         ("", (1, 1), "empty"),
         ("prompt_size > 'a'", (1, 15), "a number"),
         ("model > 'a'", (1, 7), "compares numbers"),

@@ -49,5 +49,12 @@ def test_what_is_no_address_of_otlp_over_http_is_refused() -> None:
         TracingSettings(otlp_endpoint="jaeger:4317")
 
 
+def test_the_port_of_grpc_is_taken_with_a_warning() -> None:
+    url, warning = target(TracingSettings(otlp_endpoint="http://jaeger:4317"))
+
+    assert url == "http://jaeger:4317/v1/traces"
+    assert warning is not None and "4318" in warning
+
+
 def test_without_an_endpoint_nothing_is_made() -> None:
     assert make(TracingSettings()) is None

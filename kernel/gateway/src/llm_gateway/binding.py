@@ -304,11 +304,13 @@ class Binder:
     def _limiters(self) -> tuple[tuple[str, Any, Any], ...]:
         """Those of the section `security` are off with it."""
         on = self.settings.security.enabled
-        return tuple(
+        made = tuple(
             (spec.name, made, spec.fail)
             for spec, made in self.all("limiters")
             if on or not (spec.settings or "").startswith("security.")
         )
+        self.armed.extend(("limiter", name, "", f"fails {fail}") for name, _, fail in made)
+        return made
 
     def _check_exposure(self, identified: bool) -> None:
         host = self.settings.server.host
@@ -360,7 +362,11 @@ class Binder:
                 if made is not None:
                     (semantic if spec.semantic else exact).append((spec.name, made))
         if not exact:
-            raise ConfigurationError(f"cache.backend: no installed plugin brings {backend!r}.")
+            exacts = (s for _, s in self.plugins.declared("cache_backends") if not s.semantic)
+            known = ", ".join(sorted(s.name for s in exacts))
+            raise ConfigurationError(
+                f"cache.backend: no installed plugin brings {backend!r} ({known})."
+            )
         return exact + sorted(semantic, key=lambda pair: pair[0])
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from llm_gateway.binding import Generation
     from llm_gateway.plugins import Plugins
 
+LISTING = "/openapi.json"
 ROLES = {"user": 0, "operator": 1, "admin": 2}
 Found = tuple[EndpointSpec, Any, Mapping[str, str]]
 
@@ -42,7 +43,17 @@ def found(generation: "Generation", method: str, path: str, listener: str) -> Fo
         allowed.add(spec.method)
     if allowed:
         raise MethodNotAllowedError(f"{path} takes {', '.join(sorted(allowed))}.")
-    raise NotFoundError("There is no such route; the documentation lists them.")
+    raise NotFoundError(f"There is no such route; {_hint(generation, path, listener)}")
+
+
+def _hint(generation: "Generation", path: str, listener: str) -> str:
+    """What a client may have meant whose base URL has the version's part twice, or lacks it."""
+    known = {spec.path for spec, _ in generation.endpoints if spec.listener == listener}
+    known.update(each for _, each in generation.frontends if listener == "main")
+    for meant in (f"/v1{path}", path.removeprefix("/v1")):
+        if meant != path and meant in known:
+            return f"did you mean {meant}? Look at the client's base URL."
+    return f"GET {LISTING} lists them." if LISTING in known else "the documentation lists them."
 
 
 def matched(pattern: str, path: str) -> Mapping[str, str] | None:

@@ -7,6 +7,7 @@ another one, where a socket of the worker's own would be closed and its queue re
 """
 
 import asyncio
+import errno
 import functools
 import ipaddress
 import logging
@@ -22,6 +23,11 @@ from llm_gateway.connection import HttpServer
 log = logging.getLogger("llm_gateway.sockets")
 BACKLOG = 4096
 EXHAUSTED_SECONDS = 1.0  # until connections are taken again
+_MENDS = {
+    errno.EADDRINUSE: "; end what listens there, or take another with --port and --metrics-port",
+    errno.EACCES: "; a port below 1024 takes the capability CAP_NET_BIND_SERVICE",
+    errno.EADDRNOTAVAIL: "; this machine does not have that address",
+}
 FIRST_PASSED = 3  # sd_listen_fds(3): descriptors handed over begin here
 
 
@@ -101,7 +107,9 @@ def bound(host: str, port: int, workers: int) -> list[list[socket.socket]]:
                 group.append(_listening(family, actual, workers > 1))
     except OSError as error:
         Sockets(groups, ()).close()
-        raise OSError(error.errno, f"{host}:{port} cannot be listened on: {error}") from error
+        mend = _MENDS.get(error.errno or 0, "")
+        why = f"{host}:{port} cannot be listened on: {error.strerror}{mend}"
+        raise OSError(why) from error
     return groups
 
 

@@ -92,6 +92,7 @@ class Combination:
 
 
 Node: TypeAlias = Comparison | Combination
+_OPERATORS = "== != < <= > >= in starts_with ends_with contains matches"
 _WORDS = {"any": "or", "all": "and", "negation": "not"}
 
 
@@ -122,7 +123,10 @@ def _at_fault(text: str, error: UnexpectedInput) -> ConditionError:
     if not isinstance(token, Token) or token.type == "$END":
         lines = text.rstrip().split("\n")
         return ConditionError("the condition ends too early", len(lines), len(lines[-1]) + 1)
-    return ConditionError(f"did not expect {str(token)!r} here", token.line or 1, token.column or 1)
+    what = f"did not expect {str(token)!r} here"
+    if "STARTS_WITH" in getattr(error, "expected", ()):
+        what += f"; the operators are {_OPERATORS}"
+    return ConditionError(what, token.line or 1, token.column or 1)
 
 
 def _node(tree: Tree[Token], depth: int) -> Node:

@@ -10,7 +10,9 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 OLD_ENDPOINT = "OTEL_EXPORTER_JAEGER_ENDPOINT"
 SERVICE = "OTEL_SERVICE_NAME"
 OTLP_PORT = 4318
+GRPC_PORT = 4317
 TRACES = "/v1/traces"
+_GRPC = "traces go over HTTP, and port 4317 is that of OTLP over gRPC; the one for HTTP is 4318"
 
 
 class TracingSettings(Section):
@@ -51,7 +53,7 @@ def target(settings: TracingSettings) -> tuple[str | None, str | None]:
         None if settings.jaeger_endpoint else os.environ.get(ENDPOINT)
     )
     if current:
-        return _with_path(current), None
+        return _with_path(current), _GRPC if urlsplit(current).port == GRPC_PORT else None
     for name, old in (
         ("telemetry.tracing.jaeger_endpoint", settings.jaeger_endpoint),
         (OLD_ENDPOINT, os.environ.get(OLD_ENDPOINT)),

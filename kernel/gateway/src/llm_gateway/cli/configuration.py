@@ -105,7 +105,7 @@ def _check(ctx: click.Context, file: str, strict: bool) -> None:
         print_json({"valid": valid, "problems": problems, "warnings": warnings})
     else:
         for text in (*map(str, found), *filter(None, [refusal])):
-            click.echo(f"{file}: {text}", err=True)
+            click.echo(f"{file}: {text.removeprefix(f'{file}: ')}", err=True)
         for warning in warnings:
             click.echo(f"warning: {warning}", err=True)
         click.echo(f"{file} is valid" if valid else f"{file} is not valid")

@@ -67,6 +67,7 @@ def tried(settings: "Settings", plugins: "Plugins") -> str | None:
 
     from llm_gateway_api.errors import ConfigurationError
 
+    from llm_gateway import tls
     from llm_gateway.app import data_dir
     from llm_gateway.binding import new_kernel
     from llm_gateway.generations import bind
@@ -75,6 +76,7 @@ def tried(settings: "Settings", plugins: "Plugins") -> str | None:
     async def attempt() -> None:
         generation = bind(settings, plugins, new_kernel(data_dir(os.environ), dict, present), 0)
         generation.close()
+        tls.context(settings.server.tls)
 
     def nothing() -> Any:
         raise AssertionError("what is only tried serves nobody")

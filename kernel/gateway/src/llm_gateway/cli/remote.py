@@ -80,7 +80,10 @@ def _refused(error: HTTPError) -> str:
         message = error.reason
     hint = ""
     if error.code in (401, 403):
-        hint = " Give the admin key with -k or LLM_GATEWAY_API_KEY."
+        hint = (
+            " Give the admin key (LLM_GATEWAY_ADMIN_KEY of the gateway) with -k or"
+            " LLM_GATEWAY_API_KEY."
+        )
     if error.code == 404:
         hint = " Is the plugin that brings this installed in the gateway, and its admin key set?"
     return f"{error.code}: {message}{hint}"
