@@ -150,9 +150,26 @@ async def test_tls(tmp_path: Path) -> None:
         writer.write(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         writer.close()
+        asked = [sys.executable, "-m", "llm_gateway", "-u", f"https://localhost:{port}", "health"]
+        strange = await finished(*asked)
+        known = await finished(*asked, SSL_CERT_FILE=str(certificate))
+        assert strange[0] == 1 and "SSL_CERT_FILE" in strange[1], strange
+        assert known == (0, "The gateway is well (ok).\n")
     finally:
         served.terminate()
         await served.wait()
+
+
+async def finished(*command: str, **environment: str) -> tuple[int | None, str]:
+    """The exit code and all that was said."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env={"PATH": "/usr/bin:/bin", **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    told = (await process.communicate())[0].decode()
+    return process.returncode, told
 
 
 def write_tls(folder: Path) -> Path:

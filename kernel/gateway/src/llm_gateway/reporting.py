@@ -11,8 +11,11 @@ log = logging.getLogger("llm_gateway.app")
 def started(generation: Generation, plugins: Plugins) -> None:
     for warning in generation.settings.warnings:
         log.warning("%s", warning)
-    active = sum(each.state == "active" for each in plugins.plugins)
+    others = [each for each in plugins.plugins if each.state != "active"]
+    active = len(plugins.plugins) - len(others)
     log.info("plugins.active %d; `llm-gateway plugins list` names them", active)
+    for each in others:
+        log.info("plugin    %-24s %-10s %s", each.name, each.version, each.state)
     for each in plugins.set_aside_ones:
         log.error("plugin.set_aside %s", told(each))
     for what, name, detail, policy in generation.armed:

@@ -77,7 +77,9 @@ class AsyncClient:
         self._signing = httpx.USE_CLIENT_DEFAULT if signing is None else signing
         limits = httpx.Limits(max_connections=max_connections)
         proxied = wire.uses_proxy(self._options.base)
-        self._http = http or httpx.AsyncClient(limits=limits, trust_env=proxied)
+        self._http = http or httpx.AsyncClient(
+            limits=limits, trust_env=proxied, verify=wire.certificates()
+        )
 
     async def chat(self, request: ChatRequest, *, timeout: float | None = None) -> ChatResponse:
         """The whole answer."""

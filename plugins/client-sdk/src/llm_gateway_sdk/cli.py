@@ -5,6 +5,7 @@ exit code is 1 where the answer is bad news.
 """
 
 import os
+import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,10 +120,16 @@ def _asking(ctx: click.Context, timeout: float) -> Iterator[Client]:
 
 def _advice(error: GatewayError, url: str, key: str | None, timeout: float) -> str:
     if isinstance(error, ConnectionFailedError):
-        return (
+        advice = (
             f"The gateway at {url} is not reachable. Start it with 'llm-gateway start', or name"
             " another one with --url or LLM_GATEWAY_URL."
         )
+        if isinstance(_root(error), ssl.SSLCertVerificationError):
+            advice = (
+                f"The certificate of {url} is not trusted here: name the one of its authority"
+                " with SSL_CERT_FILE."
+            )
+        return f"{advice} ({_root(error)})"
     if isinstance(error, TimedOutError):
         return f"The gateway at {url} did not answer within {timeout:g} seconds."
     if error.status == 401 and not key:
@@ -130,6 +137,13 @@ def _advice(error: GatewayError, url: str, key: str | None, timeout: float) -> s
     if error.status == 401:
         return f"The gateway does not accept this API key: {error}"
     return str(error)
+
+
+def _root(error: BaseException) -> BaseException:
+    """What began it."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
 
 
 def _fail(ctx: click.Context, error: GatewayError, message: str) -> NoReturn:

@@ -1,5 +1,6 @@
 """Requests and answers as bytes, for both clients. Opens nothing and waits for nothing."""
 
+import ssl
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
@@ -37,6 +38,11 @@ def base_of(url: str) -> str:
 def uses_proxy(base: str) -> bool:
     """Whether the environment's proxy is for `base`: never for this machine."""
     return not on_this_machine(base)
+
+
+def certificates() -> ssl.SSLContext:
+    """What a server's certificate is held against; SSL_CERT_FILE counts on this machine too."""
+    return httpx.create_ssl_context()
 
 
 def headers(api_key: str | None) -> dict[str, str]:
