@@ -84,6 +84,6 @@ def _refused(error: HTTPError) -> str:
             " Give the admin key (LLM_GATEWAY_ADMIN_KEY of the gateway) with -k or"
             " LLM_GATEWAY_API_KEY."
         )
-    if error.code == 404:
+    if error.code == 404 and "no such route" in str(message):
         hint = " Is the plugin that brings this installed in the gateway, and its admin key set?"
     return f"{error.code}: {message}{hint}"
