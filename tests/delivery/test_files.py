@@ -12,8 +12,22 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
-DECLARED = re.compile(r'"(gateway_[a-z_]+)"')
 USED = re.compile(r"\bgateway_[a-z_]+")
+# Documented metrics that no panel shows: of plugins that wait for their configuration, or finer
+# than what a panel asks for.
+NO_PANEL = set(
+    """gateway_audit_log_records_total gateway_cache_memory_refused_total
+    gateway_cache_redis_breaker_open gateway_cache_redis_refused_total
+    gateway_cache_redis_skipped_total gateway_cache_semantic_breaker_open
+    gateway_deployment_attempts_total gateway_deployment_seconds_total
+    gateway_filter_guardrail_failures_total gateway_filter_identity_keys
+    gateway_filter_load_shedding_refused_total gateway_guard_adaptive_concurrency_limit
+    gateway_guard_adaptive_concurrency_refused_total gateway_ledger_store_shipped_total
+    gateway_limit_budget_webhook_errors_total
+    gateway_policy_hedging_withheld_total gateway_secrets_store_old_key
+    gateway_secrets_store_rotated_total gateway_secrets_vault_renewal_failures_total
+    gateway_secrets_vault_token_seconds""".split()  # noqa: SIM905 - twenty lines otherwise
+)
 
 
 def load(path: Path) -> Any:
@@ -84,17 +98,25 @@ def test_the_compose_gateway_writes_to_its_data_directory_only(charts: Path) -> 
     assert writable == ["gateway-data:/var/lib/llm-gateway"]
 
 
-def declared_metrics() -> set[str]:
-    sources = [*REPOSITORY.glob("kernel/*/src/**/*.py"), *REPOSITORY.glob("plugins/*/src/**/*.py")]
-    return {name for each in sources for name in DECLARED.findall(each.read_text())}
+def documented_metrics() -> set[str]:
+    """Those of the kernel's page and of the packages' READMEs."""
+    texts = [(REPOSITORY / "kernel/gateway/docs/metrics.md").read_text()]
+    for folder in ("plugins", "contrib-providers"):
+        for each in REPOSITORY.glob(f"{folder}/*/README.md"):
+            texts += re.findall(r"^\*\*Metrics\*\*.*?(?=\n\n|\Z)", each.read_text(), re.M | re.S)
+    return {name for text in texts for name in re.findall(r"`(gateway_[a-z_]+[a-z])\b", text)}
 
 
 def base_name(series: str) -> str:
     return re.sub(r"_(bucket|sum|count)$", "", series)
 
 
+def dashboard(charts: Path) -> Any:
+    return json.loads((charts / "llm-gateway/files/dashboard.json").read_text())
+
+
 def dashboard_queries(charts: Path) -> list[str]:
-    panels = json.loads((charts / "llm-gateway/files/dashboard.json").read_text())["panels"]
+    panels = dashboard(charts)["panels"]
     return [target["expr"] for panel in panels for target in panel.get("targets", ())]
 
 
@@ -106,7 +128,61 @@ def alert_queries(charts: Path) -> list[str]:
 def test_dashboard_and_alerts_ask_only_for_metrics_that_the_gateway_has(charts: Path) -> None:
     queries = dashboard_queries(charts) + alert_queries(charts)
     asked = {base_name(name) for query in queries for name in USED.findall(query)}
-    assert asked and asked <= declared_metrics()
+    assert asked and asked <= documented_metrics()
+
+
+def test_every_documented_metric_has_a_panel_or_is_known_to_have_none(charts: Path) -> None:
+    shown = {base_name(name) for query in dashboard_queries(charts) for name in USED.findall(query)}
+    documented = documented_metrics() - {"gateway_provider"}  # the beginning of several
+    assert documented - shown - NO_PANEL == set(), "has no panel"
+    assert NO_PANEL - documented | NO_PANEL & shown == set(), "is not without one any more"
+
+
+def test_the_dashboard_is_one_that_grafana_provisions(charts: Path) -> None:
+    """Its panels have ids of their own, places that do not overlap in 24 columns, and the data
+    source that the page's variable names; a legend has only labels that its query keeps."""
+    found = dashboard(charts)
+    (variable,) = found["templating"]["list"]
+    assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
+    source = {"type": "prometheus", "uid": f"${{{variable['name']}}}"}
+    panels = found["panels"]
+    assert len({each["id"] for each in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {
+            (place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])
+        }
+        assert not cells & taken and place["x"] + place["w"] <= 24, panel["title"]
+        taken |= cells
+        assert panel["type"] in ("row", "timeseries")
+        if panel["type"] == "timeseries":
+            assert panel["datasource"] == source and panel["targets"], panel["title"]
+        letters = [target["refId"] for target in panel.get("targets", ())]
+        assert len(set(letters)) == len(letters)
+        for target in panel.get("targets", ()):
+            kept = re.findall(r"by \(([^)]*)\)", target["expr"])
+            labels = {name.strip() for group in kept for name in group.split(",")}
+            assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) == labels - {"le"}
+
+
+def test_the_compose_set_provisions_dashboard_and_data_sources(charts: Path) -> None:
+    services = load(charts / "docker/compose.yaml")["services"]
+    (provider,) = load(charts / "docker/grafana/dashboards/llm-gateway.yaml")["providers"]
+    mounted = [each.split(":") for each in services["grafana"]["volumes"]]
+    dashboards = [into for source, into, *_ in mounted if source.endswith("dashboard.json")]
+    assert [str(Path(each).parent) for each in dashboards] == [provider["options"]["path"]]
+    sources = load(charts / "docker/grafana/datasources/prometheus.yaml")["datasources"]
+    for each in sources:
+        assert each["type"] in services and each["url"].startswith(f"http://{each['type']}:")
+    assert [each["type"] for each in sources if each.get("isDefault")] == ["prometheus"]
+
+
+def test_foreign_images_of_the_compose_set_have_their_versions(charts: Path) -> None:
+    services = load(charts / "docker/compose.yaml")["services"]
+    for name, service in services.items():
+        if "build" not in service:
+            assert re.search(r":v?\d+(\.\d+)*(-alpine)?$", service["image"]), name
 
 
 def test_the_dashboard_shows_every_metric_that_the_product_names(charts: Path) -> None:
@@ -115,7 +191,8 @@ def test_the_dashboard_shows_every_metric_that_the_product_names(charts: Path) -
         provider_requests_total provider_errors_total provider_latency_seconds
         circuit_breaker_state retry_attempts_total rate_limit_exceeded_total cache_hits_total
         cache_misses_total cache_size_bytes time_to_first_token_seconds tokens_per_second
-        requests_in_flight cost_usd_total fallbacks_total overhead_seconds"""
+        requests_in_flight streams_open guard_bulkhead_queue_depth cost_usd_total fallbacks_total
+        overhead_seconds"""
     assert {f"gateway_{each}" for each in promised.split()} <= shown
 
 
