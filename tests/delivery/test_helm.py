@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from llm_gateway.sections import Server
+from llm_gateway.supervisor import STOP_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +69,7 @@ def configuration(documents: list[Document]) -> str:
     return found
 
 
-@pytest.mark.parametrize("values", [{}, SHARED, EVERYTHING, "production"])
+@pytest.mark.parametrize("values", [{}, SHARED, EVERYTHING, {"workers": 4}, "production"])
 def test_helm_finds_nothing_to_say_and_kubernetes_takes_every_document(
     values: Any, charts: Path, helm: Any, render: Render, accepted: Any
 ) -> None:
@@ -150,6 +152,32 @@ def test_a_pod_may_drain_before_it_is_killed(render: Render) -> None:
     assert pod["terminationGracePeriodSeconds"] > 107
 
 
+def test_one_worker_is_a_plain_process(render: Render) -> None:
+    gateway = container(render())
+    assert gateway["args"] == ["start", "--config", "/etc/llm-gateway/config.yaml"]
+    assert gateway["resources"] == {
+        "requests": {"cpu": "500m", "memory": "256Mi"},
+        "limits": {"memory": "1Gi"},
+    }
+
+
+def test_a_pod_of_several_workers_asks_for_the_room_and_the_time_of_all(render: Render) -> None:
+    """A core's share and memory for each, and at the end what their supervisor waits for them."""
+    values = {**EVERYTHING, "workers": 4, "resources": {"limits": {"cpu": "4"}}}
+    documents = render(values)
+    gateway = container(documents)
+    assert gateway["args"][-2:] == ["--workers", "4"]
+    assert gateway["resources"] == {
+        "requests": {"cpu": "2000m", "memory": "1024Mi"},
+        "limits": {"cpu": "4", "memory": "4Gi"},
+    }
+    pod = of_kind(documents, "Deployment")[0]["spec"]["template"]["spec"]
+    defaults = Server()
+    assert pod["terminationGracePeriodSeconds"] > defaults.drain_seconds + 5 + STOP_SECONDS
+    (scaler,) = of_kind(documents, "HorizontalPodAutoscaler")
+    assert scaler["spec"]["metrics"][1]["pods"]["target"]["averageValue"] == "1200"
+
+
 def test_tables_are_migrated_before_pods_that_do_not_migrate_themselves(render: Render) -> None:
     documents = render(SHARED)
     (job,) = of_kind(documents, "Job")
@@ -174,6 +202,12 @@ def test_scaling_looks_at_cpu_and_at_requests_in_flight(render: Render) -> None:
     [
         ({"replicaCount": 2}, "secrets.databaseUrl"),
         ({**SHARED, "replicaCount": 2, "persistence": {"enabled": True}}, "ReadWriteOnce"),
+        ({"workers": 17}, "workers"),
+        ({"workers": 0}, "workers"),
+        (
+            {"workers": 2, "persistence": {"enabled": True, "accessMode": "ReadWriteMany"}},
+            "workers=1",
+        ),
         ({"autoscalling": {"enabled": True}}, "autoscalling"),
         ({"providers": {"openai": {"api_key": "sk-plain"}}}, "openai"),
         ({"image": {"digest": "latest"}}, "digest"),

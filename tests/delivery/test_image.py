@@ -6,6 +6,7 @@ asked; what the image installs comes from PyPI, by hash.
 
 import asyncio
 import base64
+import json
 import os
 import shutil
 import subprocess
@@ -157,23 +158,29 @@ async def test_the_image_serves_by_its_environment_alone(
     assert wrong.status == 401
 
 
-@pytest.mark.parametrize("given", ["values", "secret"])
+@pytest.mark.parametrize(("given", "workers"), [("values", 1), ("secret", 1), ("secret", 3)])
 async def test_helms_form_serves(
     given: str,
+    workers: int,
     images: Images,
     vendor: ScriptedProvider,
     render: Callable[..., list[Document]],
     tmp_path: Path,
 ) -> None:
-    """With the key among the values, and with the Secret made beside the chart."""
+    """With the key among the values, and with the Secret made beside the chart; by as many
+    processes as it was told."""
     openai_values = {"base_url": f"{vendor.url}/v1"}
     if given == "values":
         openai_values["apiKey"] = VENDOR_KEY
-    documents = render({"providers": {"openai": openai_values}, "secrets": {"apiKeys": CALLER_KEY}})
+    values: Document = {"providers": {"openai": openai_values}, "workers": workers}
+    documents = render({**values, "secrets": {"apiKeys": CALLER_KEY}})
     secrets = {"llm-provider-secrets": {"openai-api-key": VENDOR_KEY}} if given == "secret" else {}
     environment, args = deployed(documents, secrets, tmp_path)
     async with serving(images, environment, *args, files=tmp_path) as (origin, _):
         await answered(origin, vendor)
+        health = await call(f"{origin}/health?detailed=true", key=CALLER_KEY)
+
+    assert json.loads(health.body)["workers"]["of"] == workers
 
 
 async def test_kustomizes_form_serves(

@@ -97,6 +97,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- toYaml $config -}}
 {{- end -}}
 
+{{- /* What a pod of so many workers asks for, under what the values say. */ -}}
+{{- define "gw.resources" -}}
+{{- $workers := int .Values.workers -}}
+{{- $requests := dict "cpu" (printf "%dm" (mul 500 $workers)) "memory" (printf "%dMi" (mul 256 $workers)) -}}
+{{- $limits := dict "memory" (printf "%dGi" $workers) -}}
+{{- toYaml (mergeOverwrite (dict "requests" $requests "limits" $limits) (deepCopy .Values.resources)) -}}
+{{- end -}}
+
 {{- define "gw.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
