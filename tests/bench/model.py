@@ -31,11 +31,12 @@ class Fleet:
     rate: float  # requests/s for each host
     workers: int = 4
     providers: int = 10
+    budgets: int = 200  # that every worker meets
     key_changes: float = 1 / 60  # a second
     scrape_seconds: float = 15.0
     planned: float = 0.6
     postgres_cores: float = 8.0
-    postgres_connections: float = 5000.0
+    postgres_connections: float = 1000.0
     log_mb: float = 100.0  # a second, of the database's disk
     disk_tb: float = 10.0
     samples: float = 200_000.0  # a second, of one Prometheus
@@ -64,18 +65,30 @@ class Part:
 TOGETHER = 500.0
 
 
+def busy(costs: Costs) -> float:
+    """Of what a question costs a Redis that has nothing else to do and is woken for it, what it
+    costs one that has others to answer."""
+    alone, apart = (costs[f"redis_take_and_settle_{each}_us"] for each in ("alone", "apart"))
+    return min(1.0, apart / alone)
+
+
+def request_redis_us(costs: Costs, rate: float) -> float:
+    """By request, of a worker with so many a second."""
+    if rate >= TOGETHER:
+        return costs["request_together_redis_cpu_us"]
+    return costs["request_alone_redis_cpu_us"] * busy(costs)
+
+
 def redis_cores(costs: Costs, fleet: Fleet) -> float:
-    # one question at a time finds a Redis that has others to answer, and need not be woken
-    busy = costs["redis_take_and_settle_apart_us"] / costs["redis_take_and_settle_alone_us"]
-    request = costs["request_alone_redis_cpu_us"] * min(1.0, busy)
-    if fleet.rate / fleet.workers >= TOGETHER:
-        request = costs["request_together_redis_cpu_us"]
+    """Requests; and of every worker: its rest, its looks at providers' limits, and whether it
+    is the one to probe a provider, or to compare a budget with the ledger."""
     everybody = fleet.all_workers
+    claims = fleet.providers / PROBE_SECONDS + fleet.budgets / TRUE_SECONDS
     return (
-        fleet.requests * request
+        fleet.requests * request_redis_us(costs, fleet.rate / fleet.workers)
         + everybody * costs["rest_redis_cpu_us"]
-        + everybody / limits_pause(everybody) * costs["redis_sums_us"] * min(1.0, busy)
-        + everybody * fleet.providers / PROBE_SECONDS * costs["redis_claim_us"]
+        + everybody / limits_pause(everybody) * costs["redis_sums_us"] * busy(costs)
+        + everybody * claims * costs["redis_claim_us"] * busy(costs)
         + news(costs, fleet) * costs["redis_delivery_us"]
     ) / 1e6
 
@@ -120,21 +133,22 @@ PARTS: Sequence[Part] = (
         "cores",
         redis_cores,
         lambda fleet: 1.0,
-        "several fleets, each with some of the tenants and a Redis of its own",
+        "several fleets, each with some of the tenants and a Redis of its own; "
+        "limits and budgets only where they are wanted",
     ),
     Part(
         "PostgreSQL: records",
         "cores",
         ledger_cores,
         lambda fleet: fleet.postgres_cores,
-        "more cores; `plugins.ledger_store.ship_seconds` up where batches are small",
+        "more cores; `plugins.ledger_store.ship_seconds` up where a worker ships few at a time",
     ),
     Part(
         "PostgreSQL: budgets compared with the ledger",
         "cores",
         summing_cores,
         lambda fleet: fleet.postgres_cores,
-        "budgets by day or week; several fleets",
+        "budgets by day: a thirtieth of the records; fewer budgets",
     ),
     Part(
         "PostgreSQL: workers looking for changes",
@@ -148,7 +162,8 @@ PARTS: Sequence[Part] = (
         "",
         lambda costs, fleet: fleet.all_workers * costs["rest_pg_connections"],
         lambda fleet: fleet.postgres_connections,
-        "`database.min_connections: 1`; `max_connections` of the server up",
+        "`database.min_connections: 1`, which leaves two a worker; more on the server; "
+        "several fleets, each with a database of its own",
     ),
     Part(
         "PostgreSQL: log of changes",
@@ -208,11 +223,11 @@ def table(costs: Costs, make: Callable[[float], Fleet]) -> Iterator[str]:
     )
     yield f"| --- |{' --: |' * (len(HOSTS) + 3)}"
     for hosts, part in found:
-        loads = [_amount(part.load(costs, make(each))) for each in HOSTS]
-        limit = f"{_amount(part.limit(one))} {part.unit}".strip()
+        loads = [amount(part.load(costs, make(each))) for each in HOSTS]
+        limit = f"{amount(part.limit(one))} {part.unit}".strip()
         cells = ["never", ""]
         if hosts != float("inf"):
-            cells = [f"{_amount(hosts)} hosts", f"{_amount(hosts * one.rate)} requests/s"]
+            cells = [f"{amount(hosts)} hosts", f"{amount(hosts * one.rate)} requests/s"]
         yield f"| {' | '.join([part.name, *loads, limit, *cells])} |"
     yield ""
     yield f"First: {found[0][1].name}."
@@ -226,7 +241,7 @@ def remedies() -> Iterator[str]:
         yield f"| {part.name} | {part.then} |"
 
 
-def _amount(value: float) -> str:
+def amount(value: float) -> str:
     """Three digits are more than a model knows."""
     if value >= 100:
         return f"{float(f'{value:.3g}'):,.0f}"
