@@ -12,12 +12,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis.asyncio
 from aiohttp import web
 from click.testing import CliRunner
 from llm_gateway.cli import cli
+from llm_gateway_sdk import RequestSigning
 from llm_gateway_testkit import openai_dialect as openai
 from llm_gateway_testkit import servers
 from llm_gateway_testkit.gateway import Gateway, free_ports, running_gateway
@@ -133,7 +135,7 @@ FAULTS: Mapping[str, tuple[Script, Mapping[str, Any]]] = {
     "echo in a stream": (echo_in_stream, {"stream": True}),
     "echo as garbage": (echo_as_garbage, {}),
     "echo as a page": (echo_as_page, {}),
-    "cut": (Cut("in_body", 3, openai.chat_answer("fine")), {}),
+    "cut": (Cut("mid_body", 0, openai.chat_answer("fine")), {}),
     "nothing listens": (Cut(), {"model": "nobody/m"}),
     "a dead proxy": (Cut(), {"model": "proxied/m"}),
     "another dialect": (echo(401), {"model": "other/claude"}),
@@ -192,10 +194,40 @@ class Searched:
         ]
 
 
+class Sender:
+    """Sends what `call` sends, signed with the canary where that is asked for; sometimes with
+    a signature that is not good, whose refusal is searched too."""
+
+    def __init__(self, signed: bool) -> None:
+        self._signing = RequestSigning(CANARIES["signing secret"], "k1") if signed else None
+
+    async def __call__(
+        self,
+        url: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        method: str | None = None,
+    ) -> Reply:
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        given = dict(headers or {})
+        if self._signing is not None:
+            verb = method or ("GET" if body is None else "POST")
+            parts = urlsplit(url)
+            made = self._signing.signature(verb, parts.path, parts.query, data or b"")
+            given["x-signature"] = made
+        return await call(url, data, key=key, headers=given, method=method)
+
+
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
 async def test_no_secret_is_seen_anywhere(
-    tmp_path: Path, stores: tuple[servers.Server, servers.Server]
+    tmp_path: Path, stores: tuple[servers.Server, servers.Server], signed: bool
 ) -> None:
+    """With requests that are signed and without; signed ones are refused while the state is
+    gone that tells replays apart."""
+    sender = Sender(signed)
     database, state = stores
     folder = tmp_path / "data"
     searched = Searched()
@@ -213,13 +245,17 @@ async def test_no_secret_is_seen_anywhere(
     }
     async with collector() as (url, exported), ScriptedProvider() as provider:
         given = config(provider.url, url)
+        given["security"]["request_signing"]["enabled"] = signed
         async with running_gateway(given, env) as gateway:
-            await asked(gateway, provider, searched, FAULTS)
-            await administered(gateway, searched)
+            await asked(gateway, provider, searched, sender, FAULTS)
+            await administered(gateway, searched, sender)
+            if signed:
+                await missigned(gateway, searched, sender)
             database.stop()
             state.stop()
-            await asked(gateway, provider, searched, ("echo 401", "a referenced secret"))
-            await administered(gateway, searched)
+            faults = ("echo 401", "a referenced secret")
+            await asked(gateway, provider, searched, sender, faults)
+            await administered(gateway, searched, sender)
             limits = Path(f"/proc/{gateway.process.pid}/limits").read_text()
             await wait_for(lambda: bool(exported))
             os.kill(gateway.process.pid, signal.SIGABRT)
@@ -240,18 +276,22 @@ async def test_no_secret_is_seen_anywhere(
 
 
 async def asked(
-    gateway: Gateway, provider: ScriptedProvider, searched: Searched, faults: Iterable[str]
+    gateway: Gateway,
+    provider: ScriptedProvider,
+    searched: Searched,
+    sender: "Sender",
+    faults: Iterable[str],
 ) -> None:
     """Model requests, each of the faults, and callers who are refused."""
     url = f"{gateway.url}/v1/chat/completions"
     provider.reset()
     provider.enqueue(openai.chat_answer("fine"))
-    searched.reply("an answer", await call(url, {"model": "up/m", **HELLO}, key=CLIENT))
+    searched.reply("an answer", await sender(url, {"model": "up/m", **HELLO}, key=CLIENT))
     for name in faults:
         script, members = FAULTS[name]
         provider.reset()
         provider.default = script
-        reply = await call(url, {"model": "up/m", **HELLO, **members}, key=CLIENT)
+        reply = await sender(url, {"model": "up/m", **HELLO, **members}, key=CLIENT)
         searched.reply(f"fault: {name}", reply)
     wrong = CANARIES["wrong client key"]
     for headers in (
@@ -259,12 +299,12 @@ async def asked(
         {"x-api-key": wrong},
         {"authorization": wrong},
     ):
-        searched.reply("a refused caller", await call(url, {**HELLO}, headers=headers))
-    searched.reply("no JSON", await call(url, b'{"model": ', key=CLIENT))
-    searched.reply("models", await call(f"{gateway.url}/v1/models", key=CLIENT))
+        searched.reply("a refused caller", await sender(url, {**HELLO}, headers=headers))
+    searched.reply("no JSON", await sender(url, b'{"model": ', key=CLIENT))
+    searched.reply("models", await sender(f"{gateway.url}/v1/models", key=CLIENT))
 
 
-async def administered(gateway: Gateway, searched: Searched) -> None:
+async def administered(gateway: Gateway, searched: Searched, sender: "Sender") -> None:
     """Everything that may be read or changed; a stored secret and a rotation too."""
     stored = {"value": CANARIES["stored secret"]}
     for method, path, body in (
@@ -276,9 +316,9 @@ async def administered(gateway: Gateway, searched: Searched) -> None:
         ("GET", "/health?detailed=true", None),
     ):
         searched.reply(
-            f"{method} {path}", await call(f"{gateway.url}{path}", body, key=ADMIN, method=method)
+            f"{method} {path}", await sender(f"{gateway.url}{path}", body, key=ADMIN, method=method)
         )
-    page = (await call(f"{gateway.url}/openapi.json")).json
+    page = (await sender(f"{gateway.url}/openapi.json")).json
     plain = {"{id}": "x", "{kind}": "usage", "{name}": "kept"}
     paths = {
         path: re.sub("{.*?}", lambda found: plain[found[0]], path)
@@ -286,11 +326,24 @@ async def administered(gateway: Gateway, searched: Searched) -> None:
         if path.startswith("/admin/v1/") and "get" in methods
     }
     replies = await asyncio.gather(
-        *(call(f"{gateway.url}{each}", key=ADMIN) for each in paths.values())
+        *(sender(f"{gateway.url}{each}", key=ADMIN) for each in paths.values())
     )
     for path, reply in zip(paths, replies, strict=True):
         searched.reply(f"GET {path}", reply)
-    searched.reply("metrics", await call(f"{gateway.metrics_url}/metrics"))
+    searched.reply("metrics", await sender(f"{gateway.metrics_url}/metrics"))
+
+
+async def missigned(gateway: Gateway, searched: Searched, sender: Sender) -> None:
+    """Without a signature, with a stranger's, and with one that has been taken."""
+    url = f"{gateway.url}/v1/models"
+    signer = RequestSigning(CANARIES["signing secret"], "k1")
+    good = signer.signature("GET", "/v1/models", "", b"")
+    other = RequestSigning("x" * 40, "k1").signature("GET", "/v1/models", "", b"")
+    secret = CANARIES["signing secret"]
+    for value in (good, good, other, secret, f"k1:{secret}", ""):
+        reply = await call(url, key=CLIENT, headers={"x-signature": value} if value else {})
+        searched.reply("a refused signature", reply)
+    assert b"request_replayed" in searched.said["a refused signature"]
 
 
 async def wait_for(holds: Callable[[], bool]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +14,12 @@ from typing import Any
 from llm_gateway_testkit import openai_dialect as openai
 from llm_gateway_testkit.gateway import API_KEY, Gateway, running_gateway
 from llm_gateway_testkit.rawclient import Reply, call
-from llm_gateway_testkit.scripted import ScriptedProvider
+from llm_gateway_testkit.scripted import Answer, Received, ScriptedProvider
 
 ADMIN = "admin-key-0123456789abcdef"
 CANARY = "canary-5f0c1d2e3b4a69788796a5b4c3d2e1f0"
 NEXT = "canary-second-0a1b2c3d4e5f60718293a4b5c6"
+SECONDS = 60.0
 SECRETS = "/admin/v1/secrets"
 BODY = {"model": "vendor/gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
 SIMULATED = {"providers": {"sim": {"kind": "simulated"}}}
@@ -212,6 +214,94 @@ async def test_the_master_key_is_replaced_while_requests_go_on(tmp_path: Path) -
 
     assert {reply.status for reply in replies} == {200}
     assert row["current_key"]
+
+
+async def test_rotation_under_load_drops_nothing(tmp_path: Path) -> None:
+    """Two workers serve without a pause while the encryption is renewed, the master key is
+    exchanged over a reload, and the secret itself gets new versions. Each request goes out with
+    a version that was in force, and in the end with the newest."""
+    old, new = new_key(), new_key()
+    await kept(tmp_path, old, vendor_key=CANARY)
+    versions = [CANARY, *(f"{NEXT}-{number}" for number in range(3))]
+
+    def known(received: Received) -> Answer | None:
+        given = received.headers["authorization"].removeprefix("Bearer ")
+        return None if given in versions else openai.error_answer(401)
+
+    async with ScriptedProvider(validator=known) as provider:
+        provider.default = openai.chat_answer("fine")
+        given = env(tmp_path, f"{new},{old}")
+        async with running_gateway(vendor(provider.url), given, args=("--workers", "2")) as gateway:
+            workers = await gateway.serving(2)
+            stopping = asyncio.Event()
+            asking = [asyncio.create_task(load(gateway, stopping)) for _ in range(4)]
+            done = []
+            for value in versions[1:]:
+                done.append(await secrets(gateway, "rotate"))
+                done.append(await secrets(gateway, "set", "vendor-key", given=value))
+                os.kill(gateway.process.pid, signal.SIGHUP)
+                await sent_by(provider, value)
+                done.append(await secrets(gateway, "rotate", "vendor-key"))
+            while any(
+                each.headers["authorization"][7:] != value for each in provider.received[-8:]
+            ):
+                await provider.wait_received(len(provider.received) + 1, SECONDS)
+            stopping.set()
+            statuses = [status for each in await asyncio.gather(*asking) for status in each]
+            same = await gateway.serving(2)
+            _, (row,) = await secrets(gateway, "list")
+    used = {each.headers["authorization"].removeprefix("Bearer ") for each in provider.received}
+
+    assert [code for code, _ in done] == [0] * len(done), done
+    assert set(statuses) == {200}
+    assert len(statuses) == len(provider.received) > 20
+    assert used == set(versions)
+    assert row["current_key"]
+    assert same == workers
+
+
+async def load(gateway: Gateway, stopping: asyncio.Event) -> list[int]:
+    """Ask without a pause until told to stop; the statuses."""
+    statuses = []
+    while not stopping.is_set():
+        statuses.append((await chat(gateway)).status)
+    return statuses
+
+
+async def sent_by(provider: ScriptedProvider, value: str) -> None:
+    """Wait until a request has come with `value`."""
+    async with asyncio.timeout(SECONDS):
+        while not any(value in each.headers["authorization"] for each in provider.received[-50:]):
+            await provider.wait_received(len(provider.received) + 1, SECONDS)
+
+
+async def test_a_stolen_data_folder_yields_nothing(tmp_path: Path) -> None:
+    """Database, its log, snapshots and spool are copied from under the running gateway: neither
+    the value nor a form of it is in any file, and the copy serves nobody without the key."""
+    keys, stolen = new_key(), tmp_path / "stolen"
+    await kept(tmp_path / "data", keys, vendor_key=CANARY)
+    async with ScriptedProvider(validator=openai.strict(CANARY)) as provider:
+        provider.default = openai.chat_answer("fine")
+        file = tmp_path / "gateway.yaml"
+        file.write_text(json.dumps(vendor(provider.url)))
+        async with running_gateway(vendor(provider.url), env(tmp_path / "data", keys)) as gateway:
+            assert (await chat(gateway)).status == 200
+            shutil.copytree(tmp_path / "data", stolen)
+        starts = [
+            await command("start", "-c", str(file), "-p", "0", **env(stolen, key))
+            for key in ("", new_key())
+        ]
+        asked = len(provider.received)
+    value = CANARY.encode()
+    forms = (value, base64.b64encode(value).rstrip(b"="), value.hex().encode(), value[::-1])
+    read = {each.name: each.read_bytes() for each in stolen.rglob("*") if each.is_file()}
+
+    assert any("gateway.db" in name for name in read)
+    assert [name for name, data in read.items() if any(form in data for form in forms)] == []
+    assert [name for name, data in read.items() if keys.encode() in data] == []
+    assert [code for code, _ in starts] == [78, 78]
+    assert [text for _, text in starts if CANARY in text] == []
+    assert asked == 1
 
 
 async def test_without_its_master_key_a_store_yields_nothing_and_loses_nothing(
