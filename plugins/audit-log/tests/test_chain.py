@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from llm_gateway_api import AuditEvent
 from llm_gateway_audit_log import chain, files
 from llm_gateway_audit_log.chain import Broken
@@ -65,7 +68,7 @@ def test_one_changed_byte_anywhere_is_found_and_located(tmp_path: Path) -> None:
         where = 0
         for line in whole.splitlines(keepends=True):
             seq += 1
-            for at in range(where, where + len(line), 5):
+            for at in range(where, where + len(line)):
                 path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
                 found = broken(tmp_path)
                 assert found, f"byte {at} of {path.name}"
@@ -73,6 +76,29 @@ def test_one_changed_byte_anywhere_is_found_and_located(tmp_path: Path) -> None:
                 assert any(each.where in ("", path.name) for each in found)
             where += len(line)
         path.write_bytes(whole)
+
+
+@given(st.data())
+def test_any_other_byte_put_in_or_taken_out_is_found_and_located(data: st.DataObject) -> None:
+    """By whatever value, in any of several files."""
+    with tempfile.TemporaryDirectory() as folder:
+        written(Path(folder), 7, size=1200).close()
+        paths = everything(Path(folder))
+        path = data.draw(st.sampled_from(paths))
+        whole = path.read_bytes()
+        at = data.draw(st.integers(0, len(whole) - 1))
+        new = bytes([data.draw(st.integers(0, 255))])
+        kind = data.draw(st.sampled_from(["exchanged", "added", "removed"]))
+        put = {"exchanged": new, "added": new + whole[at : at + 1], "removed": b""}[kind]
+        assume(put != whole[at : at + 1])
+        path.write_bytes(whole[:at] + put + whole[at + 1 :])
+        before = sum(each.read_bytes().count(b"\n") for each in paths[: paths.index(path)])
+        seq = before + whole[:at].count(b"\n") + 1
+        found = broken(Path(folder))
+
+        assert len(paths) > 2
+        assert found
+        assert min(abs(each.seq - seq) for each in found) <= 1
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 1), (2, 3), (2, 5)])

@@ -116,9 +116,7 @@ class AuditLog:
 
     async def _retire(self) -> None:
         """Delete what is too old: rows in pieces, files as a whole."""
-        days = self._settings.retention_days
-        assert days is not None
-        before = int(time() * 1000) - days * DAY_MS
+        before = kept_from(self._settings)
         await asyncio.to_thread(self._retire_files, before)
         deleted = PIECE if self._store is not None else 0
         while deleted == PIECE and self._store is not None:
@@ -160,6 +158,12 @@ def retire(
         for path in old:
             path.unlink()
     return old
+
+
+def kept_from(settings: AuditSettings) -> int:
+    """Unix milliseconds before which nothing need be there."""
+    days = settings.retention_days
+    return int(time() * 1000) - days * DAY_MS if days is not None else 0
 
 
 def folder_in(data_dir: Path) -> Path:

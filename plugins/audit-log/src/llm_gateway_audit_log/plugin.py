@@ -149,10 +149,10 @@ def verifying(
     async def handle(request: gw.EndpointRequest) -> gw.EndpointResponse:
         from msgspec.json import encode
 
-        from llm_gateway_audit_log.log import folder_in, key_of
+        from llm_gateway_audit_log.log import folder_in, kept_from, key_of
         from llm_gateway_audit_log.verifying import shown, verified
 
-        broken = await verified(key_of(settings), store, folder_in(data_dir))
+        broken = await verified(key_of(settings), store, folder_in(data_dir), kept_from(settings))
         return gw.EndpointResponse(200, encode({"broken": shown(broken)}))
 
     return handle

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -34,6 +35,7 @@ INSERT = (
     f"VALUES ({', '.join(':' + each for each in COLUMNS)}) ON CONFLICT (chain, seq) DO NOTHING"
 )
 BATCH = 500
+MARK = "shipped"  # how far the store was once, in the folder of the files
 
 
 class Shipping:
@@ -68,6 +70,7 @@ class Shipping:
             if fresh:
                 await self._store.execute_many(INSERT, [row_of(each) for each in fresh])
                 self._shipped = fresh[-1].seq
+                await asyncio.to_thread(_mark, self._folder, self._chain, self._shipped)
             self._at, self._read = place, records[-1].seq
             count += len(fresh)
         return count
@@ -78,6 +81,9 @@ class Shipping:
         self._past.add(self._chain)
         self._chain = chain
         self._shipped = int(str(found)) if found is not None else 0
+        marked, most = await asyncio.to_thread(mark, self._folder)
+        if marked == chain and most > self._shipped:
+            log.warning("audit.store_lacks from=%d to=%d", self._shipped + 1, most)
 
     def _next(self) -> tuple[Sequence[Record], tuple[int, int]] | None:
         """The next records of one chain, and where those after them begin."""
@@ -102,6 +108,23 @@ class Shipping:
         """Whether there may be records that the store lacks; all files were read till then."""
         newest = next((r for p in reversed(paths) if (r := files.newest_of(p))), None)
         return newest is not None and not self.has(newest)
+
+
+def mark(folder: Path) -> tuple[str, int]:
+    """The chain that was shipped last, and how much of it the store has had."""
+    try:
+        chain, _, seq = (folder / MARK).read_text().partition(" ")
+        return chain, int(seq)
+    except (OSError, ValueError):
+        return "", 0
+
+
+def _mark(folder: Path, chain: str, seq: int) -> None:
+    """A crash before it leaves an older one, which says less."""
+    made = folder / f"{MARK}.new"
+    made.touch(0o600)
+    made.write_text(f"{chain} {seq}")
+    os.replace(made, folder / MARK)
 
 
 def _some(paths: Sequence[Path], place: int) -> tuple[Sequence[Record], tuple[int, int]] | None:
