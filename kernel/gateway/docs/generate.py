@@ -8,16 +8,19 @@ would write.
 """
 
 import ast
+import dataclasses
 import inspect
 import json
 import re
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import llm_gateway
 import llm_gateway_api
+import llm_gateway_api.contracts as contracts
 import llm_gateway_api.errors as errors
 import llm_gateway_api.hookspecs as hookspecs
 from llm_gateway.observe import Counts
@@ -88,16 +91,79 @@ def metrics() -> str:
     return text
 
 
+# Where the object that `make` returns is not called as its spec is.
+OBJECTS = {"Catalog": "ModelCatalog", "Endpoint": "EndpointHandler", "Settings": "Section"}
+
+
 def hooks() -> str:
-    """Every hook with its contract."""
-    text = f"# Hooks\n\n{MADE}\n" + inspect.cleandoc(hookspecs.__doc__ or "") + "\n"
+    """Every hook with its contract, what it declares, and who implements it."""
+    rules = (contracts.__doc__ or "").partition("\n\n")[2]
+    text = f"# Hooks\n\n{MADE}\n{hookspecs.__doc__}\n{rules}"
     for name, each in sorted(inspect.getmembers(hookspecs, inspect.isfunction)):
         if name.startswith("llm_gateway_"):
             returns = str(each.__annotations__["return"]).replace("specs.", "")
             about = re.sub(r"(?m)^(Returns|Raises):$", r"**\1**\n", inspect.getdoc(each) or "")
             about = re.sub(r"(?m)^    ", "", about)
             text += f"\n## `{name}`\n\n`{returns}`\n\n{about}\n"
+            text += _declared(returns.removeprefix("Iterable[").removesuffix("]"))
+            text += f"\n**Examples**: {', '.join(_examples(name))}\n"
     return text
+
+
+def _declared(name: str) -> str:
+    """The spec with its members, and what its `make` returns with its methods."""
+    spec = getattr(llm_gateway_api, name)
+    text = f"\n**`{name}`**: {_members(spec)}\n{_told(spec)}"
+    kind = name.removesuffix("Spec")
+    made = getattr(llm_gateway_api, OBJECTS.get(kind, kind), None)
+    if made is None:
+        return text
+    text += f"\n**`{made.__name__}`**\n{_told(made)}"
+    if not issubclass(made, Protocol):
+        return text
+    lines = []
+    for word, each in vars(made).items():
+        if inspect.isfunction(each) and (word == "__call__" or not word.startswith("_")):
+            about = " ".join(inspect.cleandoc(each.__doc__ or "").split("\n\n")[0].split())
+            kind = "async " if inspect.iscoroutinefunction(each) else ""
+            lines.append(
+                f"- `{kind}{word}{_signature(each)}`" + (f": {about}\n" if about else "\n")
+            )
+    return text + "\n" + "".join(lines)
+
+
+def _members(spec: type) -> str:
+    shown = []
+    for each in dataclasses.fields(spec):
+        optional = each.default is not dataclasses.MISSING
+        optional = optional or each.default_factory is not dataclasses.MISSING
+        shown.append(f"`{each.name}`" + ("" if optional else " (required)"))
+    return ", ".join(shown)
+
+
+def _told(each: type) -> str:
+    """The docstring, where somebody wrote one."""
+    about = inspect.getdoc(each) or ""
+    return "" if about.startswith(f"{each.__name__}(") or not each.__doc__ else f"\n{about}\n"
+
+
+def _signature(each: Any) -> str:
+    """As it is written, without `self`."""
+    node = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
+    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None
+    arguments = re.sub(r"^self(, )?", "", ast.unparse(node.args))
+    return f"({arguments}) -> {ast.unparse(node.returns)}".replace("'", "")
+
+
+def _examples(hook: str) -> Iterator[str]:
+    """The plugins of this repository that implement a hook, and the tests' own, which has all."""
+    root = FOLDER.parents[2]
+    for top in ("plugins", "migrations"):
+        for folder in sorted({each.parent for each in root.glob(f"{top}/**/pyproject.toml")}):
+            sources = folder.glob("src/**/*.py")
+            if any(f"def {hook}(" in each.read_text(encoding="utf-8") for each in sources):
+                yield f"[{folder.name}](../../../{folder.relative_to(root)})"
+    yield "[acme](../../../tests/hooks/acme/src/acme_gateway)"
 
 
 def error_page() -> str:

@@ -47,3 +47,11 @@ def test_every_setting_says_what_it_means() -> None:
     lines = generator().settings().splitlines()
 
     assert [line for line in lines if line.startswith("| `") and line.endswith("|  |")] == []
+
+
+def test_every_hook_is_shown_by_a_plugin_of_this_repository() -> None:
+    page = generator().hooks()
+
+    examples = [line for line in page.splitlines() if line.startswith("**Examples**")]
+    assert len(examples) == page.count("\n## ") > 20
+    assert [line for line in examples if line.count("](") < 2] == []

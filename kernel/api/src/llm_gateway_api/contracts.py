@@ -1,7 +1,22 @@
 """The contracts between the kernel and a plugin's objects; each says what a failure means.
 
-What is not marked async is a plain call on the event loop: it must not block. Objects
-are made once per configuration generation and shared by all requests.
+What holds for every object that a plugin makes, and for the hooks that declare them:
+
+- **Errors.** A hook, a `make` or an `open` that raises sets its plugin aside, and the gateway
+  serves without it; it refuses the start where the configuration names the plugin's section, or
+  where the error is a `ConfigurationError`. What an exception at a request means, each object's
+  contract says: fails open, fails closed, or the next target. A `GatewayError` is told to the
+  client with its status and code; any other is a bug of the plugin, logged with its cause.
+- **Time.** Importing the module opens nothing and starts nothing. What is not ``async`` runs on
+  the event loop and must not block: no I/O, no sleep, no regular expression that backtracks.
+  What is ``async`` waits under the request's deadline and may be cancelled at each ``await``.
+- **Threads.** All is called on the one thread of its worker's event loop, but for what says
+  otherwise; work that blocks goes to ``asyncio.to_thread``. An object is made once for a
+  configuration and shared by all requests, so what belongs to a request is not kept on it. Each
+  worker process makes its own: what they share is `StateBackend`.
+- **Versions.** A plugin depends on ``llm-gateway-api>=0.1,<0.2`` and never on the server or on
+  another plugin; one whose range does not fit is set aside. What goes is marked a release before it
+  warns (see upgrading), and new members of specs have defaults.
 """
 
 from asyncio import Future

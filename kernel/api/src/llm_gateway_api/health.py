@@ -57,7 +57,8 @@ class DeploymentHealth(msgspec.Struct, frozen=True):
 
 
 class HealthMonitor(Protocol):
-    """Judges deployments from traffic and probes."""
+    """Judges deployments from traffic and probes. Plain calls on what is known; neither may
+    raise: the page or explanation that asks would answer 500."""
 
     def health(self, target: Target) -> DeploymentHealth: ...
 
