@@ -99,6 +99,7 @@ async def test_the_readmes_first_steps(tmp_path: Path) -> None:
 
     told = await run(page.replace(shown, kept), tmp_path)
 
+    assert "no provider is configured" in (tmp_path / "gateway.log").read_text()
     assert told.count('You said: \\"Hello\\"') == 1 and told.count('You said: "Hello"') == 1
 
 

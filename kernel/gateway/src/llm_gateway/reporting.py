@@ -4,6 +4,7 @@ import logging
 
 from llm_gateway.binding import Generation
 from llm_gateway.plugins import Plugin, Plugins
+from llm_gateway.settings import Settings
 
 log = logging.getLogger("llm_gateway.app")
 
@@ -11,6 +12,8 @@ log = logging.getLogger("llm_gateway.app")
 def started(generation: Generation, plugins: Plugins) -> None:
     for warning in generation.settings.warnings:
         log.warning("%s", warning)
+    if (alone := _stand_ins(generation.settings, plugins)) is not None:
+        log.warning("%s", alone)
     others = [each for each in plugins.plugins if each.state != "active"]
     active = len(plugins.plugins) - len(others)
     log.info("plugins.active %d; `llm-gateway plugins list` names them", active)
@@ -20,6 +23,19 @@ def started(generation: Generation, plugins: Plugins) -> None:
         log.error("plugin.set_aside %s", told(each))
     for what, name, detail, policy in generation.armed:
         log.info("armed %-9s %-20s %s %s", what, name, detail, policy)
+
+
+def _stand_ins(settings: Settings, plugins: Plugins) -> str | None:
+    """Where nobody named a provider and no vendor's variable is set: what to set."""
+    specs = {spec.kind: spec for _, spec in plugins.declared("providers")}
+    kinds = {specs[each.kind or name].standalone for name, each in settings.providers.items()}
+    if kinds != {True} or any(path.split(".")[0] == "providers" for path in settings.named):
+        return None
+    variables = ", ".join(sorted(spec.env for spec in specs.values() if spec.env))
+    return (
+        f"no provider is configured: {', '.join(sorted(settings.providers))} serves, which asks no"
+        f" vendor. Name `providers`, or set a variable of those installed: {variables}"
+    )
 
 
 def told(plugin: Plugin) -> str:
