@@ -101,6 +101,8 @@ def checked(document: Mapping[str, Any], kind: type[T]) -> T:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
         text, _, path = str(error).partition(" - at `$")
+        if "matching regex" in text:
+            text = "An id has 1 to 64 lower-case letters, digits, '.', '_' and '-', no sign first"
         field = path.rstrip("`").lstrip(".") or None
         where = f" ({field})" if field else ""
         raise MalformedBodyError(f"{text}{where}.", param=field) from error
