@@ -250,9 +250,9 @@ def found(
         request = frontend.request(head)
     except gw.ClientError:
         return None
-    call = SimpleNamespace(arrival=arrival, head=head, canonical=lambda: request)
+    call = SimpleNamespace(arrival=arrival, head=head, canonical=lambda: request, considered=None)
     nothing = cast(Any, None)
-    caching = Caching((), 60.0, "p=1", nothing, nothing, nothing, nothing, semantic=True)
+    caching = Caching((), 60.0, "p=1", nothing, nothing, nothing, semantic=True)
     lookup = caching.lookup(cast(Any, call))
     return None if lookup is None else (lookup, request)
 

@@ -260,7 +260,7 @@ class World:
         self.most_retrying = max(self.most_retrying, self.onward.retrying - max(10, active * 0.2))
         await self.deployments[target.provider].answer(self.clock)
 
-    def keep(self, call: Call, seen: gw.Asked) -> None:
+    def keep(self, call: Call) -> None:
         """No cache here."""
 
     async def cover(self, reserved: object, target: gw.Target) -> None:
@@ -277,7 +277,8 @@ class World:
         self.counts.in_flight.inc()
         started = self.clock.now
         try:
-            await self.pipeline._answer(call, asked(call.arrival, call.head, looked_into=False))
+            seen = asked(call.arrival, call.head, looked_into=False)
+            await self.pipeline._answer(call, self.pipeline.router.considered(seen))
         except gw.GatewayError as error:
             self.failed.append((started, error))
         finally:

@@ -46,6 +46,8 @@ class Frontend:
 class FakeCall:
     """As much of a call as a key is made of."""
 
+    considered = None
+
     def __init__(self, request: gw.CanonicalRequest, principal: gw.Principal, **head: Any) -> None:
         self.read = request
         self.arrival = gw.Arrival("r", "POST", "/", "", {}, "", 0.0, principal)
@@ -60,7 +62,7 @@ class FakeCall:
 
 def caching_of(salt: str = "p=1", semantic: bool = True) -> Caching:
     nothing: Any = None
-    return Caching((), 60.0, salt, nothing, nothing, nothing, nothing, semantic=semantic)
+    return Caching((), 60.0, salt, nothing, nothing, nothing, semantic=semantic)
 
 
 def found(

@@ -162,13 +162,13 @@ class World:
         finally:
             self.running.discard(name)
 
-    def keep(self, call: Call, seen: gw.Asked) -> None:
+    def keep(self, call: Call) -> None:
         """No cache here."""
 
     async def request(self) -> gw.GatewayError | None:
         seen = asked(self.call.arrival, self.call.head, looked_into=False)
         try:
-            await self.pipeline._answer(self.call, seen)
+            await self.pipeline._answer(self.call, self.pipeline.router.considered(seen))
         except gw.GatewayError as error:
             return error
         return None

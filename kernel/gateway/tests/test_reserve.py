@@ -1,10 +1,11 @@
 """What limiters took, before an attempt at a deployment that nobody foresaw."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import pytest
 from llm_gateway.reserve import Reserved, Reserving, Scope
-from llm_gateway_api import Arrival, Refusal, RequestHead, Reservation, Settlement, Target
+from llm_gateway_api import Asked, Refusal, RequestHead, Reservation, Settlement, Target
 
 TARGET = Target("p", "dear")
 FIRST, SECOND = Reservation("first"), Reservation("second")
@@ -13,7 +14,9 @@ FIRST, SECOND = Reservation("first"), Reservation("second")
 class Plain:
     """A limiter that does not care who answers."""
 
-    async def reserve(self, arrival: Arrival, head: RequestHead) -> Reservation | Refusal:
+    async def reserve(
+        self, asked: Asked, head: RequestHead, candidates: Sequence[Target]
+    ) -> Reservation | Refusal:
         return FIRST
 
     async def settle(self, reservation: Reservation, settlement: Settlement) -> None: ...

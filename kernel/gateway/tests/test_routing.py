@@ -142,7 +142,7 @@ def test_a_rule_narrows() -> None:
     """To its provider's deployments of the entry; the decision says by which rule."""
     decision = router(Turns(), rules=(Rule(),)).decide(ask("ruled"))
 
-    assert (decision.by, decision.rule) == ("rule", "to-two")
+    assert (decision.considered.by, decision.considered.rule) == ("rule", "to-two")
     assert decision.ranking is not None and names(decision.ranking) == "bc"
 
 
@@ -154,7 +154,7 @@ def test_providers_of_the_key() -> None:
     decision = router(Turns()).decide(ask(providers=frozenset({"two"})))
 
     assert decision.ranking is not None and names(decision.ranking) == "bc"
-    assert ("one/a", "not allowed for this key") in decision.removed
+    assert ("one/a", "not allowed for this key") in decision.considered.removed
 
 
 class Few:
@@ -187,4 +187,4 @@ def test_a_filter_that_does_not_apply_costs_nothing_and_one_that_does_is_asked_e
 @pytest.mark.parametrize("filters", [(), (("few", Few()),)])
 def test_who_takes_no_traffic_is_told_on_the_quick_way_too(filters: Any) -> None:
     """Explaining says the same whatever is installed."""
-    assert router(filters=filters).decide(ask()).removed == [("one/off", "weight 0")]
+    assert router(filters=filters).decide(ask()).considered.removed == [("one/off", "weight 0")]

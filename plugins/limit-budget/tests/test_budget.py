@@ -38,7 +38,7 @@ class Offers:
     def __init__(self, *prices: gw.Price | None) -> None:
         self.prices = {f"m{number}": each for number, each in enumerate(prices)}
 
-    def candidates(self, asked: gw.Asked) -> Sequence[gw.Target]:
+    def candidates(self) -> Sequence[gw.Target]:
         return [gw.Target("p", name) for name in self.prices]
 
     def named(self, name: str, asked: gw.Asked) -> Sequence[gw.Target]:
@@ -119,14 +119,25 @@ def answered(cost: str | None, target: gw.Target | None = TARGET, **more: Any) -
     return gw.Settlement(target, usage, None if cost is None else Decimal(cost), **more)
 
 
+async def asking(
+    limiter: BudgetLimiter, *budgets: gw.Budget, **asked: Any
+) -> gw.Reservation | gw.Refusal:
+    """What comes of a request that `asked` describes."""
+    body, offers = head(**asked), limiter._targets
+    assert isinstance(offers, Offers)
+    size = len(body.body)
+    seen = gw.Asked(arrival(*budgets), body.model, "chat", body.stream, size, False, False)
+    return await limiter.reserve(seen, body, offers.candidates())
+
+
 async def reserved(limiter: BudgetLimiter, *budgets: gw.Budget, **asked: Any) -> gw.Reservation:
-    found = await limiter.reserve(arrival(*budgets), head(**asked))
+    found = await asking(limiter, *budgets, **asked)
     assert isinstance(found, gw.Reservation), found
     return found
 
 
 async def refused(limiter: BudgetLimiter, *budgets: gw.Budget, **asked: Any) -> gw.Refusal:
-    found = await limiter.reserve(arrival(*budgets), head(**asked))
+    found = await asking(limiter, *budgets, **asked)
     assert isinstance(found, gw.Refusal), found
     return found
 
@@ -225,8 +236,8 @@ DEAR = gw.Price("v2", {"input": Decimal(1), "output": Decimal(100)})
 class Foreseen(Offers):
     """Only the first is among the candidates; others are what a policy may add."""
 
-    def candidates(self, asked: gw.Asked) -> Sequence[gw.Target]:
-        return super().candidates(asked)[:1]
+    def candidates(self) -> Sequence[gw.Target]:
+        return super().candidates()[:1]
 
 
 async def test_a_fallback_to_a_dearer_model_holds_what_that_may_cost() -> None:
@@ -337,7 +348,7 @@ async def test_a_crowd_on_four_workers_never_spends_more_than_there_is(
             good = 0
             limiter = limiters[number % 4]
             for _ in range(5):
-                found = await limiter.reserve(arrival(*mine), head(max_tokens=400))
+                found = await asking(limiter, *mine, max_tokens=400)
                 if isinstance(found, gw.Refusal):
                     continue
                 under_way += 1
@@ -418,7 +429,7 @@ async def test_without_redis_it_does_what_it_declares(fault: str, fail: Any) -> 
 async def alone(limiter: BudgetLimiter, mine: gw.Budget) -> int:
     """How a request of more than half of this worker's share is answered."""
     try:
-        found = await limiter.reserve(arrival(mine), head(max_tokens=1000))
+        found = await asking(limiter, mine, max_tokens=1000)
     except ConnectionError:
         return 503
     return found.status if isinstance(found, gw.Refusal) else 200
@@ -580,7 +591,7 @@ async def test_without_shared_state_each_worker_has_its_share() -> None:
 
     await reserved(made(Gone(), fail="open"), budget("0"))
     with pytest.raises(ConnectionError):
-        await made(Gone(), fail="closed").reserve(arrival(mine), head())
+        await asking(made(Gone(), fail="closed"), mine)
 
 
 async def test_what_was_last_known_to_be_left_is_shared_out() -> None:

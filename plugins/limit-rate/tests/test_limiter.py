@@ -47,8 +47,15 @@ def settled(usage: gw.Usage | None, target: bool = True) -> gw.Settlement:
     return gw.Settlement(gw.Target("p", "m") if target else None, usage, None)
 
 
+async def asking(
+    limits: RateLimiter, seen: gw.Arrival, body: gw.RequestHead
+) -> gw.Reservation | gw.Refusal:
+    asked = gw.Asked(seen, body.model, "chat", False, len(body.body), False, False)
+    return await limits.reserve(asked, body, ())
+
+
 async def admitted(limiter: RateLimiter, many: int, principal: gw.Principal) -> int:
-    answers = [await limiter.reserve(arrival(principal), head()) for _ in range(many)]
+    answers = [await asking(limiter, arrival(principal), head()) for _ in range(many)]
     return sum(isinstance(each, gw.Reservation) for each in answers)
 
 
@@ -64,8 +71,8 @@ async def test_each_key_has_a_bucket_of_its_own() -> None:
 
 async def test_without_a_key_the_address_counts() -> None:
     limits = limiter(requests_per_minute=60, burst_size=2)
-    here = [await limits.reserve(arrival(), head()) for _ in range(3)]
-    there = await limits.reserve(arrival(peer="2001:db8::1"), head())
+    here = [await asking(limits, arrival(), head()) for _ in range(3)]
+    there = await asking(limits, arrival(peer="2001:db8::1"), head())
 
     assert [isinstance(each, gw.Refusal) for each in here] == [False, False, True]
     assert isinstance(there, gw.Reservation)
@@ -83,7 +90,7 @@ async def test_a_bucket_refills_by_the_minute() -> None:
 async def test_a_refusal_says_what_is_reached_and_when_to_come_back() -> None:
     limits = limiter(requests_per_minute=60, burst_size=1)
     await admitted(limits, 1, KEY)
-    answer = await limits.reserve(arrival(KEY), head())
+    answer = await asking(limits, arrival(KEY), head())
 
     assert isinstance(answer, gw.Refusal)
     assert (answer.status, answer.code, answer.retry_after) == (429, "rate_limit_exceeded", 1.0)
@@ -92,7 +99,7 @@ async def test_a_refusal_says_what_is_reached_and_when_to_come_back() -> None:
 
 
 async def test_zero_blocks_and_null_is_unlimited() -> None:
-    blocked = await limiter(requests_per_minute=0).reserve(arrival(KEY), head())
+    blocked = await asking(limiter(requests_per_minute=0), arrival(KEY), head())
 
     assert isinstance(blocked, gw.Refusal)
     assert blocked.retry_after is None
@@ -101,11 +108,11 @@ async def test_zero_blocks_and_null_is_unlimited() -> None:
 
 async def test_tokens_are_guessed_before_and_counted_after() -> None:
     limits = limiter(requests_per_minute=None, tokens_per_minute=1000)
-    first = await limits.reserve(arrival(KEY), head(max_tokens=100))
+    first = await asking(limits, arrival(KEY), head(max_tokens=100))
     assert isinstance(first, gw.Reservation)
     assert first.headers["x-ratelimit-remaining-tokens"] == "800"
     await limits.settle(first, settled(gw.Usage(input=700, output=250)))
-    second = await limits.reserve(arrival(KEY), head(max_tokens=100))
+    second = await asking(limits, arrival(KEY), head(max_tokens=100))
 
     assert isinstance(second, gw.Refusal)
     assert second.headers["x-ratelimit-remaining-tokens"] == "50"
@@ -114,19 +121,19 @@ async def test_tokens_are_guessed_before_and_counted_after() -> None:
 async def test_what_nobody_answered_costs_no_tokens() -> None:
     limits = limiter(requests_per_minute=None, tokens_per_minute=1000)
     for _ in range(20):
-        answer = await limits.reserve(arrival(KEY), head())
+        answer = await asking(limits, arrival(KEY), head())
         assert isinstance(answer, gw.Reservation)
         await limits.settle(answer, settled(None, target=False))
 
 
 async def test_slots_are_freed_when_the_request_is_settled() -> None:
     limits = limiter(requests_per_minute=None, max_concurrent=2)
-    held = [await limits.reserve(arrival(KEY), head()) for _ in range(2)]
-    assert isinstance(await limits.reserve(arrival(KEY), head()), gw.Refusal)
+    held = [await asking(limits, arrival(KEY), head()) for _ in range(2)]
+    assert isinstance(await asking(limits, arrival(KEY), head()), gw.Refusal)
     assert isinstance(held[0], gw.Reservation)
     await limits.settle(held[0], settled(None))
 
-    assert isinstance(await limits.reserve(arrival(KEY), head()), gw.Reservation)
+    assert isinstance(await asking(limits, arrival(KEY), head()), gw.Reservation)
 
 
 async def test_tenants_and_keys_have_limits_without_the_section() -> None:
@@ -148,12 +155,12 @@ async def test_a_model_may_have_limits_of_its_own() -> None:
 async def test_all_or_nothing() -> None:
     """A refusal by one bucket takes nothing of the others."""
     limits = limiter(requests_per_minute=600, burst_size=10, models={"m": {"max_concurrent": 1}})
-    await limits.reserve(arrival(KEY), head())
+    await asking(limits, arrival(KEY), head())
     for _ in range(20):
-        assert isinstance(await limits.reserve(arrival(KEY), head()), gw.Refusal)
+        assert isinstance(await asking(limits, arrival(KEY), head()), gw.Refusal)
     other = msgspec.structs.replace(head(), model="other")
 
-    answer = await limits.reserve(arrival(KEY), other)
+    answer = await asking(limits, arrival(KEY), other)
     assert isinstance(answer, gw.Reservation)
     assert answer.headers["x-ratelimit-remaining-requests"] == "8"
 
@@ -185,21 +192,21 @@ async def test_other_fail_policies(fail: Any, raises: bool) -> None:
 
     if raises:
         with pytest.raises(gw.GatewayError, match="cannot be counted"):
-            await limits.reserve(arrival(KEY), head())
+            await asking(limits, arrival(KEY), head())
     else:
         assert await admitted(limits, 5, KEY) == 5
 
 
 async def test_many_at_once_get_exactly_the_limit() -> None:
     limits = limiter(requests_per_minute=60, burst_size=50)
-    answers = await asyncio.gather(*(limits.reserve(arrival(KEY), head()) for _ in range(300)))
+    answers = await asyncio.gather(*(asking(limits, arrival(KEY), head()) for _ in range(300)))
 
     assert sum(isinstance(each, gw.Reservation) for each in answers) == 50
 
 
 async def test_anthropics_clients_get_their_own_headers() -> None:
     limits = limiter(requests_per_minute=60, burst_size=5)
-    answer = await limits.reserve(arrival(KEY), head(dialect="anthropic.messages"))
+    answer = await asking(limits, arrival(KEY), head(dialect="anthropic.messages"))
 
     assert isinstance(answer, gw.Reservation)
     assert answer.headers["anthropic-ratelimit-requests-remaining"] == "4"

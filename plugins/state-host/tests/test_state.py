@@ -107,14 +107,14 @@ def test_records_that_say_nothing_are_used_again(
     made = Table(tmp_path)
     with made.locked():
         for number in range(1000):
-            ((place, cell),) = made.find([f"key {number}"], now=float(number))
+            ((place, cell, _),) = made.find([f"key {number}"], (0,), float(number))
             cell.until = number + 10.0
-            made.write([(place, cell)])
+            made.write([(place, cell, True)])
         with pytest.raises(TableFullError):
             for number in range(100):
-                ((place, cell),) = made.find([f"more {number}"], now=1000.0)
+                ((place, cell, _),) = made.find([f"more {number}"], (0,), 1000.0)
                 cell.until = 1e9
-                made.write([(place, cell)])
+                made.write([(place, cell, True)])
     made.close()
 
 
@@ -133,14 +133,14 @@ def test_a_key_whose_record_went_to_another_begins_anew(
     monkeypatch.setattr(table, "RECORDS", 8)
     made = Table(tmp_path)
     with made.locked():
-        ((place, cell),) = made.find(["first"], now=1.0)
+        ((place, cell, _),) = made.find(["first"], (0,), 1.0)
         cell.value, cell.until = 7.0, 2.0
-        made.write([(place, cell)])
+        made.write([(place, cell, True)])
         for number in range(8):
-            ((other, cell),) = made.find([f"other {number}"], now=3.0)
+            ((other, cell, _),) = made.find([f"other {number}"], (0,), 3.0)
             cell.value, cell.until = 5.0, 9.0 if other == place else 4.0
-            made.write([(other, cell)])
-        ((again, cell),) = made.find(["first"], now=5.0)
+            made.write([(other, cell, True)])
+        ((again, cell, _),) = made.find(["first"], (0,), 5.0)
     made.close()
 
     assert again != place

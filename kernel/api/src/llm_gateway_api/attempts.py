@@ -139,10 +139,6 @@ class Targets(Protocol):
         `default_model`) offers to this caller, best first; empty where there is none, and
         where ``routing.fallback_enabled`` is false."""
 
-    def candidates(self, asked: Asked) -> Sequence[Target]:
-        """The deployments that the request itself may go to, unordered; empty where there is
-        none. What a policy may add after a failure is not among them."""
-
     def exists(self, name: str) -> bool:
         """Whether the configuration has `name`, be its provider in service or not."""
 

@@ -78,6 +78,10 @@ class Take(msgspec.Struct, frozen=True):
     to `limit` and is forgotten `seconds` after its first take; a calendar window has its
     start in the key. ``slots`` are at most `limit` at once, each given back, or lost to its
     holder's death after `seconds`. A `limit` of 0 blocks.
+
+    A window that is `filled` begins with what somebody knows of it: where there is none, nothing
+    is taken, even by force, and the denial is `unfilled`. Whoever is told so takes what was used
+    before by a take that is not `filled`, and asks again: state that was lost is seen so.
     """
 
     key: str
@@ -86,6 +90,7 @@ class Take(msgspec.Struct, frozen=True):
     kind: Literal["bucket", "window", "slots"] = "bucket"
     rate: float = 0.0
     seconds: float = 60.0
+    filled: bool = False
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -98,11 +103,12 @@ class Grant(msgspec.Struct, frozen=True):
 
 class Denial(msgspec.Struct, frozen=True):
     """Nothing was taken, because take number `index` did not fit; it may after
-    `retry_after` seconds."""
+    `retry_after` seconds, or, `unfilled`, has to be filled first."""
 
     index: int
     retry_after: float
     remaining: tuple[int, ...]
+    unfilled: bool = False
 
 
 class Done:
@@ -161,17 +167,17 @@ class Price(msgspec.Struct, frozen=True):
     def cost(self, usage: Usage) -> Decimal | None:
         """USD, exact; None when a meter that was used has no price. `search_units` are a
         meter too, in USD per million of them."""
-        meters = self.rates(usage.input_total)
-        total = self.per_request
+        meters = self.rates(usage.input_total) if self.tiers else self.meters
+        total = _ZERO
         charged = usage.charged
-        for name in (*METERS, "search_units"):
+        for name in _CHARGED:
             used = getattr(charged, name)
             if used:
                 rate = meters.get(name)
                 if rate is None:
                     return None
-                total += rate * used / MILLION
-        return total
+                total += rate * used
+        return self.per_request + total / MILLION
 
     def rates(self, input_tokens: int) -> Mapping[str, Decimal | None]:
         """The meters that hold for a request of so many input tokens."""
@@ -193,6 +199,8 @@ METERS = (
     "reasoning",
     "audio_output",
 )
+_CHARGED = (*METERS, "search_units")
+_ZERO = Decimal(0)
 
 
 class ModelCatalog(Protocol):

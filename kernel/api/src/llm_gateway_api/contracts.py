@@ -312,7 +312,11 @@ class Settlement(msgspec.Struct, frozen=True):
 class Limiter(Protocol):
     """Takes all buckets of a request or none. Raising: its spec's fail policy."""
 
-    async def reserve(self, arrival: Arrival, head: RequestHead) -> Reservation | Refusal: ...
+    async def reserve(
+        self, asked: Asked, head: RequestHead, candidates: Sequence[Target]
+    ) -> Reservation | Refusal:
+        """`candidates` are the deployments that the request itself may go to, in no order, empty
+        where there is none; what a policy may add after a failure is not among them."""
 
     def settle(self, reservation: Reservation, settlement: Settlement) -> Awaitable[None]:
         """The request is over. What there is to wait for (`DONE`: nothing) goes on beside the

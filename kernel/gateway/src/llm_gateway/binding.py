@@ -170,7 +170,7 @@ class Binder:
             screens=screens,
             reserving=Reserving(self._limiters(), kernel.scope),
             accounting=accounting,
-            caching=self._caching(accounting, router, watching),
+            caching=self._caching(accounting, watching),
             router=router,
             guarding=guarding,
             onward=onward,
@@ -330,9 +330,7 @@ class Binder:
         section = self.settings.section("cache")
         return section is not None and bool(getattr(section, "enabled", False))
 
-    def _caching(
-        self, accounting: Accounting, router: Router, watching: Sequence[SupportsWatch]
-    ) -> Caching:
+    def _caching(self, accounting: Accounting, watching: Sequence[SupportsWatch]) -> Caching:
         section: Any = self.settings.section("cache")
         chosen = self._caches(section.backend) if self._caches_declared() else []
         self.maker.offers["caches"] = dict(chosen)
@@ -346,7 +344,6 @@ class Binder:
             self.kernel.scope,
             self.kernel.counts,
             accounting,
-            router,
             watching,
             semantic=len(chosen) > 1,
             coalesce=section is not None and section.coalesce,

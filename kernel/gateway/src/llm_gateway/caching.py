@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from llm_gateway_api import (
-    Asked,
     Cache,
     CachedAnswer,
     CanonicalRequest,
@@ -45,7 +44,6 @@ from llm_gateway.attempt import printable
 from llm_gateway.lanes import TranslateLane
 from llm_gateway.observe import Counts
 from llm_gateway.reserve import Scope
-from llm_gateway.routing import Router
 
 if TYPE_CHECKING:
     from llm_gateway.pipeline import Call
@@ -91,13 +89,12 @@ class Caching:
     scope: Scope
     counts: Counts
     accounting: Accounting
-    router: Router
     watchers: Sequence[SupportsWatch] = ()
     semantic: bool = False
     coalesce: bool = False
     flights: dict[str, Flight] = field(default_factory=dict)
 
-    async def replay(self, call: "Call", seen: Asked) -> bool:
+    async def replay(self, call: "Call") -> bool:
         """Answer from a cache; False is a miss.
 
         Raises:
@@ -106,9 +103,9 @@ class Caching:
         if not self.caches or call.head.operation == "count_tokens":
             return False
         modes = modes_of(call.arrival.headers)
-        call.lookup = None if modes.no_store else self.lookup(call, seen)
+        call.lookup = None if modes.no_store else self.lookup(call)
         wanted = call.lookup if not modes.no_cache else None
-        if wanted is not None and await self._found(call, seen, wanted, modes):
+        if wanted is not None and await self._found(call, wanted, modes):
             return True
         if modes.only_if_cached:
             raise GatewayError(
@@ -122,12 +119,12 @@ class Caching:
             self.counts.cache_misses.inc()
         return False
 
-    def keep(self, call: "Call", seen: Asked) -> None:
+    def keep(self, call: "Call") -> None:
         """Store a complete answer in every cache; the request does not wait."""
         lookup, target = call.lookup, call.target
         if lookup is None or target is None or not storable(call.events):
             return
-        if call.fallback is not None and target not in self.router.eligible(seen):
+        if call.fallback is not None and target not in call.eligible:
             return  # another model's answer, in place of the one that was asked for
         answer = CachedAnswer(
             compact(call.events),
@@ -152,7 +149,7 @@ class Caching:
         if not flight.done():
             flight.set_result(None)
 
-    def lookup(self, call: "Call", seen: Asked | None = None) -> Lookup | None:
+    def lookup(self, call: "Call") -> Lookup | None:
         """What caches are asked; None for a request whose answer must not be repeated."""
         request = call.canonical()
         if has_effects(request):
@@ -168,9 +165,10 @@ class Caching:
         except Exception:
             log.exception("cache.key_failed")
             return None
+        seen = call.considered.asked if call.considered is not None else None
         return Lookup(key, principal.tenant, partition, text, request, seen)
 
-    async def _found(self, call: "Call", seen: Asked, lookup: Lookup, modes: Modes) -> bool:
+    async def _found(self, call: "Call", lookup: Lookup, modes: Modes) -> bool:
         for name, cache in self.caches:
             try:
                 answer = await cache.get(lookup)
@@ -178,12 +176,12 @@ class Caching:
                 log.exception("cache.failed name=%s", name)
                 self.counts.cache_errors.value(name).inc()
                 continue
-            if answer is not None and self._answer(call, seen, answer, modes):
+            if answer is not None and self._answer(call, answer, modes):
                 return True
         if not self.coalesce or modes.only_if_cached:
             return False
         answer = await self._awaited(call, lookup.key)
-        if answer is None or not self._answer(call, seen, answer, modes):
+        if answer is None or not self._answer(call, answer, modes):
             return False
         self.counts.coalesced.inc()
         return True
@@ -207,13 +205,13 @@ class Caching:
             log.exception("cache.failed name=%s", name)
             self.counts.cache_errors.value(name).inc()
 
-    def _answer(self, call: "Call", seen: Asked, answer: CachedAnswer, modes: Modes) -> bool:
+    def _answer(self, call: "Call", answer: CachedAnswer, modes: Modes) -> bool:
         """Repeat `answer`; False where it is too old, incomplete, or no longer this caller's."""
         age = max(0.0, time() - answer.at)
         if modes.max_age is not None and age > modes.max_age:
             return False
         given = (answer.provider, answer.model)
-        eligible = self.router.eligible(seen)
+        eligible = call.eligible
         target = next((each for each in eligible if (each.provider, each.model) == given), None)
         if target is None:
             return False

@@ -67,20 +67,21 @@ class Explainer:
         call = await self._call(path, body, headers, principal)
         seen = structs.replace(asked(call.arrival, call.head, self.router.looks), rehearsal=True)
         decision = self.router.decide(seen)
+        considered = decision.considered
         document: dict[str, object] = {
             "model": call.head.model,
-            "resolved_model": decision.asked.model,
-            "resolved_by": decision.by,
-            "rule": decision.rule,
+            "resolved_model": considered.asked.model,
+            "resolved_by": considered.by,
+            "rule": considered.rule,
             "region": seen.region,
             "caller": {**_caller(principal), "kept": kept is not None},
-            "removed": [{"target": name, "reason": why} for name, why in decision.removed],
+            "removed": [{"target": name, "reason": why} for name, why in considered.removed],
             "limits": msgspec.to_builtins(principal.limits),
             "budgets": [_budget(each) for each in principal.budgets],
         }
         ranking = decision.ranking
         if ranking is None:
-            reasons = "; ".join(f"{name}: {why}" for name, why in decision.removed)
+            reasons = "; ".join(f"{name}: {why}" for name, why in considered.removed)
             raise NoTargetError(f"No deployment is eligible: {reasons}.")
         rows = self._rows(call, decision, seen)
         admitted = [row for row in rows if row["admitted"]]

@@ -60,6 +60,8 @@ class Counts:
 
     def __init__(self, metrics: Metrics) -> None:
         by = ("provider", "model")
+        self._ended: dict[tuple[int, str, str], Value] = {}
+        self._used: dict[tuple[str, str], tuple[Value, Value]] = {}
         self._requests = metrics.counter(
             "gateway_requests_total", "requests by outcome", ("status", *by)
         )
@@ -140,10 +142,20 @@ class Counts:
             self._set_aside.value(name, phase).value = 1.0
 
     def requests(self, status: int, provider: str, model: str) -> Value:
-        return self._requests.value(str(status), provider, model)
+        found = self._ended.get((status, provider, model))
+        if found is None:
+            found = self._requests.value(str(status), provider, model)
+            self._ended[status, provider, model] = found
+        return found
 
-    def tokens(self, direction: str, provider: str, model: str) -> Value:
-        return self._tokens.value(direction, provider, model)
+    def tokens(self, provider: str, model: str) -> tuple[Value, Value]:
+        """Of the input and of the output."""
+        found = self._used.get((provider, model))
+        if found is None:
+            read = self._tokens.value("input", provider, model)
+            found = read, self._tokens.value("output", provider, model)
+            self._used[provider, model] = found
+        return found
 
     def cost(self, provider: str, model: str) -> Value:
         return self._cost.value(provider, model)

@@ -7,7 +7,7 @@ may answer; afterwards a failure is an explicit error frame, never a clean end.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from time import monotonic, time
 
@@ -34,7 +34,7 @@ from llm_gateway_api import (
     UpstreamError,
     Usage,
 )
-from msgspec import structs
+from msgspec import Struct, structs
 
 from llm_gateway.accounting import Accounting
 from llm_gateway.attempt import Attempts
@@ -48,7 +48,7 @@ from llm_gateway.observe import Counts
 from llm_gateway.progress import Onward, Progress
 from llm_gateway.racing import Race, Racing
 from llm_gateway.reserve import Reserved, Reserving, settlement
-from llm_gateway.routing import Decision, Router
+from llm_gateway.routing import Considered, Decision, Router
 from llm_gateway.screening import Screens
 from llm_gateway.tracing import Trace
 
@@ -56,8 +56,7 @@ log = logging.getLogger("llm_gateway.pipeline")
 REGION_HEADER = "x-gateway-region"
 
 
-@dataclass(slots=True, eq=False)
-class Call:
+class Call(Struct, eq=False):
     """One request under way: what is known of it so far."""
 
     arrival: Arrival
@@ -79,24 +78,25 @@ class Call:
     first_content: float | None = None
     upstream_seconds: float = 0.0
     error: GatewayError | None = None
-    failures: list[GatewayError] = field(default_factory=list)
-    headers: dict[str, str] = field(default_factory=dict)
+    failures: list[GatewayError] = []
+    headers: dict[str, str] = {}
     events: Sequence[Event] = ()
     opening: LedgerOpening | None = None
     accounted: bool = False
-    answered: Headers = field(default_factory=dict)
-    reserved: Reserved = field(default_factory=list)
-    leases: Leases = field(default_factory=list)
+    answered: Headers = {}
+    reserved: Reserved = []
+    leases: Leases = []
     trace: Trace | None = None
     race: Race | None = None
     reading: Lane | None = None  # what reads a stream under way
     hedge: str | None = None
     beside: bool = False  # this is a hedge itself
-    given_up: list["Call"] = field(default_factory=list)  # attempts that another one outran
+    given_up: list["Call"] = []  # attempts that another one outran
     continuing: Continuing | None = None  # where the stream shall go on, should it break
     lane: TranslateLane | None = None
     partial: Partial | None = None
     seam: Joint | None = None
+    considered: Considered | None = None
     decision: Decision | None = None
     progress: Progress | None = None
 
@@ -104,6 +104,11 @@ class Call:
     def moved(self) -> bool:
         """Whether another deployment is asked than the one that was chosen."""
         return self.beside or self.fallback is not None
+
+    @property
+    def eligible(self) -> Sequence[Target]:
+        """The deployments that the request itself may go to."""
+        return self.considered.kept if self.considered is not None else ()
 
     def canonical(self) -> CanonicalRequest:
         """The decoded request; decoded at most once."""
@@ -151,22 +156,23 @@ class Pipeline:
             self.streaming_seconds if call.head.stream else self.request_seconds
         )
         call.head = await self.screens.admit(call.arrival, call.head)
-        call.reserved = await self.reserving.reserve(call)
+        seen = asked(call.arrival, call.head, self.router.looks)
+        call.considered = considered = self.router.considered(seen)
+        call.reserved = await self.reserving.reserve(call, considered)
         try:
             self.accounting.begin(call)
             if self.screens.content:
                 call.request = await self.screens.read(call.arrival, call.canonical())
-            seen = asked(call.arrival, call.head, self.router.looks)
-            if not await self.caching.replay(call, seen):
-                await self._answer(call, seen)
+            if not await self.caching.replay(call):
+                await self._answer(call, considered)
         finally:
             self.caching.leave(call)
             self.reserving.settle(call.reserved, settlement(call))
 
-    async def _answer(self, call: Call, seen: Asked) -> None:
+    async def _answer(self, call: Call, considered: Considered) -> None:
         """Attempts, best target first, until one has answered or nobody may be asked."""
-        call.decision = self.router.decide(seen)
-        targets = self.router.targets(call.decision)
+        call.decision = self.router.order(considered)
+        seen, targets = considered.asked, self.router.targets(call.decision)
         call.progress = progress = Progress(seen, targets, targets[0])
         attempt = self._try if self.racing is None else self._race
         if self.continuing is not None and self.continuing.wanted(call, seen):
@@ -210,7 +216,7 @@ class Pipeline:
             if progress.made and progress.made[0].target.name != target.name:
                 self.counts.fallbacks.inc()
             if call.partial is None:  # what was put together of two answers is nobody's
-                self.caching.keep(call, progress.asked)
+                self.caching.keep(call)
             return True
         except ClientGoneError:
             raise

@@ -22,6 +22,7 @@ from llm_gateway_api import (
     SupportsHedging,
     Target,
 )
+from msgspec import structs
 
 from llm_gateway.progress import Onward, Progress
 
@@ -186,7 +187,7 @@ class Race:
         """Start an attempt on a copy of the call."""
         unseen: Any = Unseen()
         made = (each.attempts for each in self._branches.values())
-        branch = replace(
+        branch = structs.replace(
             self._call,
             client=unseen,
             race=self,

@@ -20,6 +20,7 @@ from llm_gateway_api import (
 
 if TYPE_CHECKING:
     from llm_gateway.pipeline import Call
+    from llm_gateway.routing import Considered
 
 log = logging.getLogger("llm_gateway.reserve")
 Reserved = list[tuple[Limiter, Reservation]]
@@ -75,12 +76,12 @@ class Reserving:
     limiters: tuple[tuple[str, Limiter, Literal["open", "closed"]], ...]
     scope: Scope
 
-    async def reserve(self, call: "Call") -> Reserved:
+    async def reserve(self, call: "Call", considered: "Considered") -> Reserved:
         """Take from every limiter, or give back what was taken and raise the refusal."""
         taken: Reserved = []
         for name, limiter, fail in self.limiters:
             try:
-                answer = await limiter.reserve(call.arrival, call.head)
+                answer = await limiter.reserve(considered.asked, call.head, considered.kept)
             except GatewayError:
                 self.settle(taken, NOTHING)
                 raise

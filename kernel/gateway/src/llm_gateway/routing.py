@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from llm_gateway_api import (
     Arrival,
     Asked,
     DirectProvider,
+    GatewayError,
     Guard,
     ModelInfo,
     ModelNotFoundError,
@@ -75,15 +76,23 @@ def instance(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """How a request was routed: by what its name was resolved, by which rule, whom a filter
-    `removed` (name, reason), and the order of the others, None where nobody is left."""
+class Considered(NamedTuple):
+    """Who may answer a request: by what its name was resolved, by which rule, whom a filter
+    `removed` (name, reason), and the others, in no order. `error` is why nobody may."""
 
     asked: Asked
-    by: str
-    rule: str | None
-    removed: Sequence[tuple[str, str]]
+    by: str = ""
+    rule: str | None = None
+    removed: Sequence[tuple[str, str]] = ()
+    kept: Sequence[Target] = ()
+    error: GatewayError | None = None
+
+
+class Decision(NamedTuple):
+    """How a request was routed: who was considered, and the order of those that are left, None
+    where nobody is."""
+
+    considered: Considered
     ranking: Ranking | None
 
 
@@ -104,6 +113,7 @@ class Router:
     matrix: Matrix = field(default_factory=lambda: Matrix({}), compare=False, repr=False)
     scorers: Scorers = ()
     _made: dict[tuple[str, str], Target] = field(default_factory=dict, compare=False, repr=False)
+    _infos: dict[str, ModelInfo] = field(default_factory=dict, compare=False, repr=False)
     _parts: dict[tuple[str, str], tuple[Target, ...]] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -117,30 +127,34 @@ class Router:
         """
         return self.targets(self.decide(asked))
 
-    def targets(self, decision: "Decision") -> Sequence[Target]:
+    def targets(self, decision: Decision) -> Sequence[Target]:
         """Those of `decision` to try, best first. Raises `NoTargetError` where it left none."""
         if decision.ranking is None:
-            reasons = "; ".join(f"{name}: {why}" for name, why in decision.removed)
+            reasons = "; ".join(f"{name}: {why}" for name, why in decision.considered.removed)
             raise NoTargetError(f"No deployment is eligible: {reasons}.")
         return decision.ranking if self.fallback else (decision.ranking.first,)
 
-    def decide(self, asked: Asked) -> "Decision":
+    def decide(self, asked: Asked) -> Decision:
         """All that led to the plan. Raises like `plan`, but not where nobody is left."""
-        permit(asked)
-        by, rule, candidates = self._resolved(asked)
-        removed: list[tuple[str, str]] = []
-        kept = self._kept(asked, candidates, removed)
+        return self.order(self.considered(asked))
+
+    def order(self, considered: Considered) -> Decision:
+        """The decision among those that were considered. Raises its `error`."""
+        if considered.error is not None:
+            raise considered.error
+        asked, kept = considered.asked, considered.kept
         ranking = ranked(asked, kept, self.scorers, self.strategy) if kept else None
-        return Decision(asked, by, rule, removed, ranking)
+        return Decision(considered, ranking)
 
-    def eligible(self, asked: Asked) -> Sequence[Target]:
-        """Whom `plan` would choose among, in no order; nobody's turn is used up.
-
-        Raises:
-            ModelNotFoundError, PermissionDeniedError: as `plan`.
-        """
-        permit(asked)
-        return self._kept(asked, self.resolve(asked), [])
+    def considered(self, asked: Asked) -> Considered:
+        """Whom `plan` would choose among; nobody's turn is used up."""
+        try:
+            permit(asked)
+            by, rule, candidates = self._resolved(asked)
+        except (ModelNotFoundError, PermissionDeniedError) as error:
+            return Considered(asked, error=error)
+        removed: list[tuple[str, str]] = []
+        return Considered(asked, by, rule, removed, self._kept(asked, candidates, removed))
 
     @cached_property
     def looks(self) -> bool:
@@ -196,12 +210,9 @@ class Router:
             for group in (*self.entries.values(), *self.listed.values())
         }
 
-    def resolve(self, asked: Asked) -> Sequence[Target]:
-        """Candidates by ``provider/model``, entry, rule, the providers' lists, the default."""
-        return self._resolved(asked)[2]
-
     def _resolved(self, asked: Asked) -> tuple[str, str | None, Sequence[Target]]:
-        """By what, by which rule, and whom."""
+        """By what, by which rule, and whom: ``provider/model``, entry, rule, the providers'
+        lists, the default."""
         model = asked.model
         provider, slash, rest = model.partition("/")
         if slash and rest and provider in self.instances:
@@ -265,13 +276,6 @@ class Router:
         asked = structs.replace(asked, model=name)
         kept = self._kept(asked, self._offered(name), [])
         return ranked(asked, kept, self.scorers, self.strategy) if kept else ()
-
-    def candidates(self, asked: Asked) -> Sequence[Target]:
-        """Where the request may go, unordered; nowhere is no error here."""
-        try:
-            return self._kept(asked, self.resolve(asked), [])
-        except ModelNotFoundError:
-            return ()
 
     def _offered(self, name: str) -> Sequence[Target]:
         """No rule and no default provider: who wrote the name said whom it means."""
@@ -344,6 +348,14 @@ class Router:
         return self.matrix.outcomes(provider, model)
 
     def info(self, target: Target) -> ModelInfo:
+        found = self._infos.get(target.name)
+        if found is None:
+            if len(self._infos) >= MAX_MADE:
+                self._infos.clear()
+            found = self._infos[target.name] = self._info(target)
+        return found
+
+    def _info(self, target: Target) -> ModelInfo:
         for info in self.instances[target.provider].models:
             if info.id == target.model:
                 return info

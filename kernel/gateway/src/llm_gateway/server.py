@@ -24,7 +24,6 @@ from llm_gateway_api import (
     Outcome,
     RequestHead,
     SupportsTrail,
-    Usage,
 )
 
 from llm_gateway import auditing
@@ -39,7 +38,7 @@ from llm_gateway.trails import trail
 
 log = logging.getLogger("llm_gateway.server")
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_NOTHING = Usage()
+NO_TOKENS = Tokens(0, 0)
 
 
 class Gateway:
@@ -209,36 +208,41 @@ class Gateway:
         provider = target.provider if target is not None else "none"
         model = target.model if target is not None else call.head.model
         label = model if model in generation.models else "other"
-        usage = call.usage or _NOTHING
         counts.requests(status, provider, label).inc()
         counts.duration.observe(seconds)
         counts.overhead.observe(max(0.0, seconds - call.upstream_seconds))
+        tokens = NO_TOKENS
+        if call.usage is not None:
+            tokens = Tokens(call.usage.input_total, call.usage.output_total)
         if call.usage is not None and call.repeated is None:
-            counts.tokens("input", provider, label).inc(usage.input_total)
-            counts.tokens("output", provider, label).inc(usage.output_total)
+            read, written = counts.tokens(provider, label)
+            read.inc(tokens.input)
+            written.inc(tokens.output)
             if call.first_content is not None and now > call.first_content:
-                counts.rate(provider).observe(usage.output_total / (now - call.first_content))
+                counts.rate(provider).observe(tokens.output / (now - call.first_content))
         if call.cost is not None:
             counts.cost(provider, label).inc(float(call.cost))
         if call.trace is not None:
             call.trace.finish(call, status)
-        self._log.add(self._line(call, status, seconds))
-        outcome = Outcome(
-            call.target,
-            call.error.code if call.error is not None else None,
-            cancelled=isinstance(call.error, ClientGoneError),
-            status=status,
-            duration=seconds,
-            usage=call.usage,
-        )
-        for observer in generation.pipeline.observers:
-            self._tell(observer.finished, arrival, outcome)
+        self._log.add(self._line(call, status, seconds, tokens))
+        observers = generation.pipeline.observers
+        if observers:
+            outcome = Outcome(
+                call.target,
+                call.error.code if call.error is not None else None,
+                cancelled=isinstance(call.error, ClientGoneError),
+                status=status,
+                duration=seconds,
+                usage=call.usage,
+            )
+            for observer in observers:
+                self._tell(observer.finished, arrival, outcome)
         for each in generation.trailed:
             self._tell(_trailed, each, call, status, seconds)
 
-    def _line(self, call: Call, status: int, seconds: float) -> Line:
+    def _line(self, call: Call, status: int, seconds: float, tokens: Tokens) -> Line:
         """The line of the log about a request."""
-        arrival, usage, ttft = call.arrival, call.usage or _NOTHING, None
+        arrival, ttft = call.arrival, None
         target = call.target or call.repeated
         if call.first_content is not None:
             ttft = round((call.first_content - arrival.arrived) * 1000, 3)
@@ -251,7 +255,7 @@ class Gateway:
             provider=target.provider if target is not None else None,
             model=call.head.model or None,
             latency_ms=round(seconds * 1000, 3),
-            tokens=Tokens(usage.input_total, usage.output_total),
+            tokens=tokens,
             status=status,
             tenant=arrival.principal.tenant,
             key_id=arrival.principal.key_id,

@@ -12,6 +12,7 @@ from llm_gateway.ranking import Ranking
 def trail(call: Call, status: int, seconds: float) -> Trail:
     decision, progress, arrival = call.decision, call.progress, call.arrival
     ranking = decision.ranking if decision is not None else None
+    considered = call.considered
     first_content = None
     if call.first_content is not None:
         first_content = call.first_content - arrival.arrived
@@ -27,9 +28,9 @@ def trail(call: Call, status: int, seconds: float) -> Trail:
         error=call.error.code if call.error is not None else None,
         duration=seconds,
         first_content=first_content,
-        resolved_by=decision.by if decision is not None else None,
-        rule=decision.rule if decision is not None else None,
-        removed=tuple(decision.removed[:MOST_CANDIDATES]) if decision is not None else (),
+        resolved_by=considered.by or None if considered is not None else None,
+        rule=considered.rule if considered is not None else None,
+        removed=tuple(considered.removed[:MOST_CANDIDATES]) if considered is not None else (),
         candidates=candidates(ranking) if ranking is not None else (),
         candidate_count=len(ranking) if ranking is not None else 0,
         failed=tuple(progress.made) if progress is not None else (),

@@ -7,6 +7,7 @@ do (one and the same object for state that lives in one process).
 import asyncio
 
 from llm_gateway_api import Denial, Grant, StateBackend, Take
+from msgspec import structs
 
 Pair = tuple[StateBackend, StateBackend]
 NEWS_SECONDS = 5.0
@@ -79,6 +80,27 @@ class StateSuite:
         await states[0].settle(old, [0])
 
         assert list(await states[0].used([take.key])) == [5]
+
+    async def test_a_window_that_has_to_be_filled(self, states: Pair) -> None:
+        """Nobody takes from one that is not, even by force; asking does not make it."""
+        plain = Take("suite:known", 1, 10, "window", seconds=30)
+        wanted = structs.replace(plain, filled=True)
+        other = Take("suite:beside", 1, 10, "window", seconds=30)
+        for force in (False, True):
+            denied = await states[0].take([other, wanted], force=force)
+            assert isinstance(denied, Denial)
+            assert (denied.index, denied.unfilled) == (1, True)
+        assert list(await states[1].used([other.key])) == [0]
+        await states[0].take([structs.replace(plain, amount=7)], force=True)
+        first = await states[1].take([wanted])
+        too_much = await states[0].take([structs.replace(wanted, amount=3)])
+
+        assert isinstance(first, Grant)
+        assert first.remaining == (2,)
+        assert isinstance(too_much, Denial)
+        assert not too_much.unfilled
+        await states[1].settle(first, [0])
+        assert list(await states[0].used([wanted.key])) == [7]
 
     async def test_slots_are_given_back(self, states: Pair) -> None:
         take = Take("suite:slots", 1, 2, "slots", seconds=30)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from llm_gateway_api import METERS, Store
+from msgspec.structs import asdict
 
 # The columns that are members of the record itself, and their types in PostgreSQL.
 _RECORD = {
@@ -45,9 +46,7 @@ _USAGE |= {
 }
 METER_COLUMNS = tuple(f"{meter}_tokens" for meter in METERS)
 
-_MEMBERS = tuple(member for member, _ in _USAGE.values())
 _NAMES = (*_RECORD, *_USAGE)
-_UNKNOWN = dict.fromkeys((*_NAMES, "usage"))
 # The same record twice is one row: what is shipped again after a crash changes nothing. But a
 # request that began in one file of a dead worker and ended in another is taken for abandoned
 # by whoever finds the first: its end, whenever that comes, is the truth.
@@ -62,7 +61,16 @@ _VALUES = ", ".join(
     + [f"(r -> 'usage' ->> '{member}')::{kind}" for member, kind in _USAGE.values()]
 )
 _BATCH = f"{_INSERT} SELECT {_VALUES} FROM jsonb_array_elements(CAST(:batch AS jsonb)) AS r {_ONCE}"
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
+# A record as it is read again, its members named as the columns are.
+_Usage = msgspec.defstruct(
+    "_Usage",
+    [(name, Any, msgspec.field(name=member, default=None)) for name, (member, _) in _USAGE.items()],
+)
+_Record = msgspec.defstruct(
+    "_Record", [*((name, Any, None) for name in _RECORD), ("usage", _Usage | None, None)]
+)
+_decode = msgspec.json.Decoder(_Record).decode
+_UNKNOWN = dict.fromkeys(_USAGE)
 
 
 async def insert(store: Store, records: Sequence[bytes]) -> None:
@@ -74,8 +82,6 @@ async def insert(store: Store, records: Sequence[bytes]) -> None:
 
 
 def _row(record: bytes) -> dict[str, Any]:
-    found = _UNKNOWN | _decode(record)
+    found = asdict(_decode(record))
     usage = found.pop("usage")
-    if usage is not None:
-        found.update(zip(_USAGE, map(usage.get, _MEMBERS), strict=True))
-    return found
+    return found | (_UNKNOWN if usage is None else asdict(usage))

@@ -1,7 +1,6 @@
 """Budgets in shared state: windows that are filled from the ledger when the state is new.
 
-Each window is taken together with its marker, so that lost state is seen in the very step
-that would have counted from nothing.
+Lost state is seen in the very step that would have counted from nothing.
 """
 
 import asyncio
@@ -11,6 +10,7 @@ from time import time
 
 from llm_gateway_api import Denial, Grant, StateBackend, Store, StoreError, Take
 
+from llm_gateway_limit_budget.accounts import Account
 from llm_gateway_limit_budget.outstanding import Outstanding
 from llm_gateway_limit_budget.periods import Window
 from llm_gateway_limit_budget.spending import spent
@@ -28,26 +28,21 @@ class Counting:
         self._hopeless_until = 0.0
         self.outstanding = Outstanding(state)
 
-    async def take(self, windows: Sequence[Window], amounts: Sequence[int]) -> Grant | Denial:
-        """Its amount out of each window, or nothing; `remaining` begins with the windows'.
+    async def take(self, accounts: Sequence[Account], amounts: Sequence[int]) -> Grant | Denial:
+        """Its amount out of each window, or nothing.
 
         Raises what the state and the store raise: they cannot be reached.
         """
         takes = [
-            Take(each.key, amount, each.budget.amount, "window", seconds=each.kept)
-            for each, amount in zip(windows, amounts, strict=True)
+            Take(each.key, amount, window.budget.amount, "window", 0.0, window.kept, True)
+            for each, amount in zip(accounts, amounts, strict=True)
+            for window in (each.window,)
         ]
-        takes += [each.mark for each in windows]
-        for _ in range(TRIES):
+        for _ in range(TRIES * len(accounts)):
             answer = await self._state.take(takes)
-            marks = answer.remaining[len(windows) :]
-            if max(marks) <= 0:
+            if isinstance(answer, Grant) or not answer.unfilled:
                 return answer
-            empty = [each for each, left in zip(windows, marks, strict=True) if left > 0]
-            if isinstance(answer, Grant):
-                await self._state.settle(answer, [0] * len(takes))
-            for each in empty:
-                await self._fill(each)
+            await self._fill(accounts[answer.index].window)
         raise StoreError("Budgets cannot be read now.", retry_after=1.0)
 
     async def _fill(self, window: Window) -> None:
@@ -65,11 +60,17 @@ class Counting:
     async def _filled(self, window: Window) -> None:
         if not await self._state.claim(f"{window.key}:filling", FILL_SECONDS):
             while True:
-                if (await self._state.used([window.marker]))[0]:
+                if await self._is_filled(window):
                     return
                 await asyncio.sleep(0.02)
         used = await spent(self._store, window) if self._store is not None else 0
-        await self._add(window, used, 1)
+        await self._add(window, used, filled=False)
+
+    async def _is_filled(self, window: Window) -> bool:
+        """Nothing is taken of it, so it matters not whether there is any left."""
+        take = Take(window.key, 0, window.budget.amount, "window", 0.0, window.kept, True)
+        answer = await self._state.take([take])
+        return isinstance(answer, Grant) or not answer.unfilled
 
     async def true_up(self, window: Window, seconds: float) -> None:
         """Add what the ledger has and the state lacks: records of a worker that died arrive
@@ -78,19 +79,18 @@ class Counting:
         if self._store is None or not await self._state.claim(f"{window.key}:truing", seconds):
             return
         ledger = await spent(self._store, window)
-        used, filled = await self._state.used([window.key, window.marker])
-        if filled and ledger > used:
-            log.info("budget.trued budget=%s amount=%d", window.budget.id, ledger - used)
-            await self._add(window, ledger - used, 0)
-        elif filled:
-            under_way = await self.outstanding.of_all(window.key)
-            over = self.outstanding.left_over(window.key, used - ledger - under_way)
-            if over:
-                log.info("budget.given_back budget=%s amount=%d", window.budget.id, over)
-                await self._add(window, -over, 0)
+        used = (await self._state.used([window.key]))[0]
+        if ledger > used:
+            if await self._add(window, ledger - used, filled=True):
+                log.info("budget.trued budget=%s amount=%d", window.budget.id, ledger - used)
+            return
+        under_way = await self.outstanding.of_all(window.key)
+        over = self.outstanding.left_over(window.key, used - ledger - under_way)
+        if over and await self._add(window, -over, filled=True):
+            log.info("budget.given_back budget=%s amount=%d", window.budget.id, over)
 
-    async def _add(self, window: Window, used: int, mark: int) -> None:
-        seconds = window.seconds(time())
-        takes = [Take(window.key, used, max(1, window.budget.amount), "window", seconds=seconds)]
-        takes.append(Take(window.marker, mark, 1, "window", seconds=seconds))
-        await self._state.take(takes, force=True)
+    async def _add(self, window: Window, used: int, *, filled: bool) -> bool:
+        """False where the window has to be `filled` and is not."""
+        most, seconds = max(1, window.budget.amount), window.seconds(time())
+        take = Take(window.key, used, most, "window", 0.0, seconds, filled)
+        return isinstance(await self._state.take([take], force=True), Grant)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
+from typing import NamedTuple
 
 import msgspec
 from llm_gateway_api import MILLION, ModelInfo, Price, RequestHead, Usage, output_cap, whole_field
@@ -13,6 +14,7 @@ BYTES_A_TOKEN = 3.0
 MAX_LEARNED = 10_000
 _INPUT = ("input", "cache_read", "cache_write", "cache_write_1h")
 _OUTPUT = ("output", "reasoning")
+WITHOUT_OUTPUT = frozenset({"embeddings", "rerank"})
 
 
 class Quantile:
@@ -42,30 +44,35 @@ class Estimator:
     ) -> int:
         """Nano-dollars to reserve: the most that one of `offers` may ask for the request."""
         audio = b"audio" in head.body
+        guess = self._guess(head, tenant)
         most = 0
         for price, info in offers:
-            asked = self._input(head, info)
+            asked, made = guess.of(info)
             rates = self._dearest(price, asked, audio)
-            made = self._output(head, tenant, info)
-            most = max(most, rates.fixed + rates.asked * asked + rates.made * made)
+            cost = rates.fixed + rates.asked * asked + rates.made * made
+            if cost > most:
+                most = cost
         return -(-most // FINE)
 
     def tokens(self, head: RequestHead, tenant: str | None, offers: Sequence[ModelInfo]) -> int:
         """Tokens to reserve: the most that one of `offers` may read and write."""
-        found = offers or (ModelInfo(head.model),)
-        return max(self._input(head, each) + self._output(head, tenant, each) for each in found)
+        guess = self._guess(head, tenant)
+        return max(sum(guess.of(each)) for each in offers or (ModelInfo(head.model),))
 
     def learn(self, head: RequestHead, tenant: str | None, usage: Usage) -> None:
-        if usage.input_total > 0:
-            self._bytes.learn(min(max(len(head.body) / usage.input_total, 1.0), 100.0))
-        if len(self._outputs) >= MAX_LEARNED:
-            self._outputs.clear()
-        known = self._outputs.setdefault((tenant, head.model), Quantile(OUTPUT_TOKENS, 0.95))
+        asked = usage.input_total
+        if asked > 0:
+            self._bytes.learn(min(max(len(head.body) / asked, 1.0), 100.0))
+        known = self._outputs.get((tenant, head.model))
+        if known is None:
+            if len(self._outputs) >= MAX_LEARNED:
+                self._outputs.clear()
+            known = self._outputs[tenant, head.model] = Quantile(OUTPUT_TOKENS, 0.95)
         known.learn(usage.output_total)
 
     def _dearest(self, price: Price, asked: int, audio: bool) -> "Dearest":
         """Worked out once for a price, its tier and with or without sound."""
-        tier = tuple(asked > above for above, _ in price.tiers)
+        tier = tuple([asked > above for above, _ in price.tiers]) if price.tiers else ()
         known = self._rates.get((price.version, tier, audio))
         if known is None or known.price is not price:
             if len(self._rates) >= MAX_LEARNED:
@@ -73,26 +80,39 @@ class Estimator:
             known = self._rates[price.version, tier, audio] = Dearest.of(price, asked, audio)
         return known
 
-    def _input(self, head: RequestHead, info: ModelInfo) -> int:
+    def _guess(self, head: RequestHead, tenant: str | None) -> "Guess":
         ratio = 1.0 if self._full else max(1.0, self._bytes.value)
-        tokens = int(len(head.body) / ratio) + 1
-        return tokens if info.context_window is None else min(tokens, info.context_window)
-
-    def _output(self, head: RequestHead, tenant: str | None, info: ModelInfo) -> int:
-        if head.operation in ("embeddings", "rerank"):
-            return 0
-        cap = output_cap(head)
+        asked = int(len(head.body) / ratio) + 1
+        if head.operation in WITHOUT_OUTPUT:
+            return Guess(asked, 0, 0, False)
         known = self._outputs.get((tenant, head.model))
         learned = int(known.value if known is not None else OUTPUT_TOKENS) + 1
-        if cap is not None and (self._full or not head.stream):
-            tokens = cap
-        elif self._full:
-            tokens = info.max_output or learned
+        cap = output_cap(head)
+        if cap is None:
+            made = learned
         else:
-            tokens = learned if cap is None else min(cap, learned)
-        if info.max_output is not None:
-            tokens = min(tokens, info.max_output)
-        return tokens * max(1, whole_field(head, "n") or 1)
+            made = cap if self._full or not head.stream else min(cap, learned)
+        unbound = self._full and cap is None
+        return Guess(asked, made, max(1, whole_field(head, "n") or 1), unbound)
+
+
+class Guess(NamedTuple):
+    """Tokens that a request may read, and write for each of its `choices`, whoever answers;
+    where it is `unbound`, as many as the model can write."""
+
+    asked: int
+    made: int
+    choices: int
+    unbound: bool
+
+    def of(self, info: ModelInfo) -> tuple[int, int]:
+        """Read and written by this model."""
+        asked, made, window, most = self.asked, self.made, info.context_window, info.max_output
+        if window is not None and window < asked:
+            asked = window
+        if most is not None and (self.unbound or most < made):
+            made = most
+        return asked, made * self.choices
 
 
 class Dearest(msgspec.Struct, frozen=True):

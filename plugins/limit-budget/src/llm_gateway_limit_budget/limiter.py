@@ -11,18 +11,19 @@ from time import time
 import llm_gateway_api as gw
 import msgspec
 
+from llm_gateway_limit_budget.accounts import Account, Accounts
 from llm_gateway_limit_budget.alerts import Alerts
 from llm_gateway_limit_budget.counting import Counting
 from llm_gateway_limit_budget.estimate import NANO, Estimator
 from llm_gateway_limit_budget.outstanding import SLOT_SECONDS
-from llm_gateway_limit_budget.periods import Window, Windows
+from llm_gateway_limit_budget.periods import Window
 from llm_gateway_limit_budget.settings import BudgetSettings
 from llm_gateway_limit_budget.spending import written
 
 log = logging.getLogger("llm_gateway_limit_budget")
 TRUE_SECONDS = SLOT_SECONDS
 OWED_SECONDS = 1.0
-MAX_KEPT = 10_000
+MAX_OWED = 10_000
 NOTHING = gw.Reservation()
 _UNPRICED = gw.Refusal(
     403,
@@ -38,8 +39,8 @@ class Hold(msgspec.Struct, frozen=True):
 
     grant: gw.Grant
     state: gw.StateBackend
-    windows: tuple[Window, ...]
-    amounts: tuple[int, ...]
+    accounts: Sequence[Account]
+    amounts: Sequence[int]
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -47,7 +48,7 @@ class Held(msgspec.Struct, frozen=True):
     those foreseen is to answer. `sizes` is what is held, by unit."""
 
     holds: tuple[Hold, ...]
-    windows: tuple[Window, ...]
+    accounts: Sequence[Account]
     sizes: Mapping[str, int]
     head: gw.RequestHead
     tenant: str | None
@@ -78,9 +79,7 @@ class BudgetLimiter:
         self._estimator = Estimator(full=settings.hold == "full")
         url = settings.webhook_url
         self._alerts = Alerts(state, fetch, url.get_secret_value() if url else None, metrics)
-        self._windows = Windows()
-        self._left: dict[str, int] = {}
-        self._seen: dict[str, Window] = {}
+        self._accounts = Accounts()
         self._owed: list[tuple[Hold, Sequence[int]]] = []
         self._refused = metrics.counter(
             "gateway_limit_budget_refused_total", "requests that no budget was left for", ("level",)
@@ -98,19 +97,20 @@ class BudgetLimiter:
             await self._alerts.close()
 
     async def reserve(
-        self, arrival: gw.Arrival, head: gw.RequestHead
+        self, asked: gw.Asked, head: gw.RequestHead, candidates: Sequence[gw.Target]
     ) -> gw.Reservation | gw.Refusal:
-        windows = self._windows.of(arrival.principal, head.model, time())
-        if not windows or head.operation == "count_tokens":
+        principal = asked.arrival.principal
+        due = self._accounts.of(principal, head.model, time())
+        if due is None or head.operation == "count_tokens":
             return NOTHING
-        sizes = self._sizes(arrival, head, {each.budget.unit for each in windows})
+        sizes = self._sizes(head, principal.tenant, candidates, due.units)
         if isinstance(sizes, gw.Refusal):
             return sizes
-        hold = await self._taken(windows, sizes)
+        hold = await self._taken(due.accounts, sizes)
         if isinstance(hold, gw.Refusal):
             return hold
         holds = (hold,) if hold is not None else ()
-        return gw.Reservation(Held(holds, windows, sizes, head, arrival.principal.tenant))
+        return gw.Reservation(Held(holds, due.accounts, sizes, head, principal.tenant))
 
     async def cover(
         self, reservation: gw.Reservation, target: gw.Target
@@ -124,7 +124,7 @@ class BudgetLimiter:
             return reservation if allowed else _UNPRICED
         nano = self._estimator.hold(held.head, held.tenant, [(price, self._targets.info(target))])
         more = {"usd": nano - held.sizes["usd"]}
-        hold = await self._taken(held.windows, more)
+        hold = await self._taken(held.accounts, more)
         if isinstance(hold, gw.Refusal):
             return hold
         if hold is None:
@@ -139,25 +139,21 @@ class BudgetLimiter:
         if settlement.usage is not None and settlement.target is not None:
             self._estimator.learn(held.head, held.tenant, settlement.usage)
         charged = _charged(held.sizes, settlement)
-        due = {each.key: charged[each.budget.unit] for each in held.windows}
+        paid: list[Account] = []
         waiting: list[tuple[Awaitable[None], Hold, Sequence[int]]] = []
-        for each in held.holds:
+        for hold in held.holds:
             # Whichever took from a window first is charged for it, a later one is given back.
-            amounts = [due.pop(window.key, 0) for window in each.windows]
-            if each.state is self._state:
-                for window, took, used in zip(each.windows, each.amounts, amounts, strict=True):
-                    if window.key in self._left:
-                        self._left[window.key] += took - used
-            amounts += [0] * (len(each.grant.takes) - len(amounts))  # the markers
+            amounts = [0 if each in paid else charged[each.unit] for each in hold.accounts]
+            paid += hold.accounts
             try:
-                rest = each.state.settle(each.grant, amounts)
+                rest = hold.state.settle(hold.grant, amounts)
             except Exception as error:
-                self._owe(error, each, amounts)
+                self._owe(error, hold, amounts)
                 continue
             if rest is gw.DONE:
-                self._count(each, -1)
+                self._over(hold, amounts)
             else:
-                waiting.append((rest, each, amounts))
+                waiting.append((rest, hold, amounts))
         return self._settled(waiting) if waiting else gw.DONE
 
     async def _settled(self, waiting: list[tuple[Awaitable[None], Hold, Sequence[int]]]) -> None:
@@ -167,28 +163,33 @@ class BudgetLimiter:
             except Exception as error:
                 self._owe(error, hold, amounts)
             else:
-                self._count(hold, -1)
+                self._over(hold, amounts)
+
+    def _over(self, hold: Hold, amounts: Sequence[int]) -> None:
+        """What was held is held no longer, and `amounts` of it was used."""
+        if hold.state is self._state:
+            for each, took, used in zip(hold.accounts, hold.amounts, amounts, strict=True):
+                each.held -= took
+                if each.left is not None:
+                    each.left += took - used
 
     def _owe(self, error: Exception, hold: Hold, amounts: Sequence[int]) -> None:
         log.warning("budget.owed error=%s", type(error).__name__)
-        self._owed = [*self._owed[-MAX_KEPT:], (hold, amounts)]
-
-    def _count(self, hold: Hold, sign: int) -> None:
-        if hold.state is self._state:
-            for each, amount in zip(hold.windows, hold.amounts, strict=True):
-                self._counting.outstanding.add(each.key, sign * amount)
+        self._owed = [*self._owed[-MAX_OWED:], (hold, amounts)]
 
     async def _taken(
-        self, windows: Sequence[Window], sizes: Mapping[str, int]
+        self, accounts: Sequence[Account], sizes: Mapping[str, int]
     ) -> Hold | gw.Refusal | None:
-        """What `sizes` says, by unit, out of all of `windows`; None where that is nothing."""
-        windows = tuple(each for each in windows if sizes.get(each.budget.unit, 0) > 0)
-        if not windows:
-            return None
-        amounts = tuple(sizes[each.budget.unit] for each in windows)
+        """What `sizes` says, by unit, out of all of `accounts`; None where that is nothing."""
+        amounts = [sizes.get(each.unit, 0) for each in accounts]
+        if min(amounts) <= 0:
+            accounts = [each for each, n in zip(accounts, amounts, strict=True) if n > 0]
+            amounts = [each for each in amounts if each > 0]
+            if not accounts:
+                return None
         state = self._state
         try:
-            answer = await self._counting.take(windows, amounts)
+            answer = await self._counting.take(accounts, amounts)
         except Exception as error:
             if self._settings.fail == "closed":
                 raise
@@ -197,28 +198,30 @@ class BudgetLimiter:
             log.warning("budget.degraded error=%s", type(error).__name__)
             self._degraded.inc()
             state = self._local
-            answer = await state.take(self._shares(windows, amounts))
+            answer = await state.take(self._shares(accounts, amounts))
         if isinstance(answer, gw.Denial):
-            return self._no(windows[answer.index], answer, amounts[answer.index])
-        self._note(windows, answer, shared=state is self._state)
-        hold = Hold(answer, state, windows, amounts)
-        self._count(hold, 1)
-        return hold
+            return self._no(accounts[answer.index].window, answer, amounts[answer.index])
+        self._note(accounts, amounts, answer, shared=state is self._state)
+        return Hold(answer, state, accounts, amounts)
 
     def _sizes(
-        self, arrival: gw.Arrival, head: gw.RequestHead, units: Set[str]
+        self,
+        head: gw.RequestHead,
+        tenant: str | None,
+        candidates: Sequence[gw.Target],
+        units: Set[str],
     ) -> dict[str, int] | gw.Refusal:
         """What to reserve of each of `units`; no dollars where nothing can cost anything."""
-        model = arrival.principal.renamed.get(head.model, head.model)
-        asked = gw.Asked(arrival, model, head.operation, head.stream, len(head.body), False, False)
-        candidates = self._targets.candidates(asked)
-        offers = [(self._price(each), self._targets.info(each)) for each in candidates]
+        info = self._targets.info
         sizes = {"requests": 1} if "requests" in units else {}
-        tenant = arrival.principal.tenant
         if "tokens" in units:
-            sizes["tokens"] = self._estimator.tokens(head, tenant, [info for _, info in offers])
+            sizes["tokens"] = self._estimator.tokens(head, tenant, list(map(info, candidates)))
         if "usd" in units:
-            priced = [(price, info) for price, info in offers if price is not None]
+            priced = [
+                (price, info(each))
+                for each in candidates
+                if (price := self._price(each)) is not None
+            ]
             if not priced and candidates and self._settings.unknown_price != "allow":
                 return _UNPRICED
             sizes["usd"] = self._estimator.hold(head, tenant, priced)
@@ -227,31 +230,32 @@ class BudgetLimiter:
     def _price(self, target: gw.Target) -> gw.Price | None:
         return None if self._prices is None else self._prices.price(target)
 
-    def _shares(self, windows: Sequence[Window], amounts: Sequence[int]) -> list[gw.Take]:
+    def _shares(self, accounts: Sequence[Account], amounts: Sequence[int]) -> list[gw.Take]:
         """This worker's share of what was last known to be left."""
         now = time()
         return [
             gw.Take(
                 f"{each.key}:alone",
                 amount,
-                max(0, self._left.get(each.key, each.budget.amount)) // self._share,
+                max(0, each.window.budget.amount if each.left is None else each.left)
+                // self._share,
                 "window",
-                seconds=each.seconds(now),
+                seconds=each.window.seconds(now),
             )
-            for each, amount in zip(windows, amounts, strict=True)
+            for each, amount in zip(accounts, amounts, strict=True)
         ]
 
-    def _note(self, windows: Sequence[Window], grant: gw.Grant, *, shared: bool) -> None:
-        if len(self._left) >= MAX_KEPT:
-            self._left.clear()
-            self._seen.clear()
-        for each, left in zip(windows, grant.remaining, strict=False):
+    def _note(
+        self, accounts: Sequence[Account], amounts: Sequence[int], grant: gw.Grant, *, shared: bool
+    ) -> None:
+        """What is left of each window now, and whether that is so little that one must know."""
+        for each, took, left in zip(accounts, amounts, grant.remaining, strict=True):
             if shared:
-                self._left[each.key] = left
-                self._seen[each.key] = each
-            used, soft = each.budget.amount - left, each.budget.soft
-            if soft is not None and used >= soft:
-                self._alerts.raise_for(each, "soft", used)
+                each.left = left
+                each.held += took
+            budget = each.window.budget
+            if budget.soft is not None and budget.amount - left >= budget.soft:
+                self._alerts.raise_for(each.window, "soft", budget.amount - left)
 
     def _no(self, which: Window, denial: gw.Denial, amount: int) -> gw.Refusal:
         budget, left = which.budget, denial.remaining[denial.index]
@@ -290,18 +294,14 @@ class BudgetLimiter:
             except Exception:
                 return
             self._owed = self._owed[1:]
-            self._count(hold, -1)
+            self._over(hold, amounts)
 
     async def _true_up(self) -> None:
-        now = time()
-        self._seen = {
-            key: each for key, each in self._seen.items() if each.end is None or now < each.end
-        }
-        self._counting.outstanding.keep(self._seen)
+        accounts = self._accounts.current(time())
         try:
-            await self._counting.outstanding.report()
-            for each in tuple(self._seen.values()):
-                await self._counting.true_up(each, TRUE_SECONDS - 1)
+            await self._counting.outstanding.report(accounts)
+            for each in accounts:
+                await self._counting.true_up(each.window, TRUE_SECONDS - 1)
         except Exception as error:
             log.warning("budget.untrued error=%s", type(error).__name__)
 
@@ -313,11 +313,11 @@ __: type[gw.SupportsCover] = BudgetLimiter
 def _charged(sizes: Mapping[str, int], settlement: gw.Settlement) -> dict[str, int]:
     """By unit: what it came to; all that was held where an answer does not say; nothing where
     there was no answer. A request that a deployment was asked is one in any case."""
-    asked = settlement.target is not None
+    asked, cost, usage = settlement.target is not None, settlement.cost, settlement.usage
     kept = sizes if asked and settlement.answered else {}
-    charged = {"requests": int(asked), "usd": kept.get("usd", 0), "tokens": kept.get("tokens", 0)}
-    if settlement.cost is not None:
-        charged["usd"] = int((settlement.cost * NANO).to_integral_value(ROUND_HALF_EVEN))
-    if settlement.usage is not None:
-        charged["tokens"] = settlement.usage.input_total + settlement.usage.output_total
-    return charged
+    if cost is None:
+        usd = kept.get("usd", 0)
+    else:
+        usd = int((cost * NANO).to_integral_value(ROUND_HALF_EVEN))
+    tokens = kept.get("tokens", 0) if usage is None else usage.input_total + usage.output_total
+    return {"requests": int(asked), "usd": usd, "tokens": tokens}

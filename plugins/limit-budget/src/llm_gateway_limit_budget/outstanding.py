@@ -6,10 +6,12 @@ what is always there for longer than a request can last is none of a request, an
 """
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Sequence
 from time import time
 
 from llm_gateway_api import StateBackend, Take
+
+from llm_gateway_limit_budget.accounts import Account
 
 # Twenty looks in half-minutes are ten minutes, as long as the longest stream.
 SLOT_SECONDS = 30.0
@@ -19,27 +21,21 @@ LATE_SLOTS = 2
 
 
 class Outstanding:
-    """This worker's holds, and its looks at those of all."""
+    """Tells of this worker's holds, and looks at those of all."""
 
     def __init__(self, state: StateBackend) -> None:
         self._state = state
-        self._own: dict[str, int] = {}
         self._looks: dict[str, deque[int]] = {}
 
-    def add(self, key: str, amount: int) -> None:
-        """`amount` of the window is held, or, below zero, no longer."""
-        held = self._own.get(key, 0) + amount
-        if held:
-            self._own[key] = held
-        else:
-            self._own.pop(key, None)
-
-    async def report(self) -> None:
-        """Add what this worker holds to the sum of all."""
+    async def report(self, accounts: Sequence[Account]) -> None:
+        """Add what this worker holds to the sum of all; forget what was seen of others."""
         seconds = SLOT_SECONDS * (LATE_SLOTS + 2)
-        for key, held in tuple(self._own.items()):
-            take = Take(_slot(key, 0), held, 1, "window", seconds=seconds)
-            await self._state.take([take], force=True)
+        keys = {each.key for each in accounts}
+        self._looks = {key: looks for key, looks in self._looks.items() if key in keys}
+        for each in accounts:
+            if each.held:
+                take = Take(_slot(each.key, 0), each.held, 1, "window", seconds=seconds)
+                await self._state.take([take], force=True)
 
     async def of_all(self, key: str) -> int:
         return (await self._state.used([_slot(key, LATE_SLOTS)]))[0]
@@ -54,10 +50,6 @@ class Outstanding:
             return 0
         looks.clear()
         return least
-
-    def keep(self, keys: Collection[str]) -> None:
-        """Forget the windows that are not among `keys`."""
-        self._looks = {key: looks for key, looks in self._looks.items() if key in keys}
 
 
 def _slot(key: str, before: int) -> str:

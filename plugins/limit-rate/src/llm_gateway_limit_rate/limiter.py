@@ -61,9 +61,9 @@ class RateLimiter:
         ).value()
 
     async def reserve(
-        self, arrival: gw.Arrival, head: gw.RequestHead
+        self, asked: gw.Asked, head: gw.RequestHead, candidates: Sequence[gw.Target]
     ) -> gw.Reservation | gw.Refusal:
-        known = self._rules(arrival, head.model)
+        known = self._rules(asked.arrival, head.model)
         if not known.rules:
             return NOTHING
         takes = known.takes(self._estimator.guess(head)) if known.guessed else known.fixed
@@ -180,20 +180,21 @@ def _used(rule: Rule, take: gw.Take, settlement: gw.Settlement) -> int:
 def headers_of(known: Rules, remaining: Sequence[int], dialect: str) -> dict[str, str]:
     """The tightest limit of each meter, in the form that the client's SDK reads."""
     found: dict[str, str] = {}
+    anthropic = dialect.startswith("anthropic")
     for meter, places in known.shown:
         place = places[0] if len(places) == 1 else min(places, key=remaining.__getitem__)
-        rule, left = known.rules[place], max(0, remaining[place])
-        missing = max(0, rule.burst - left)
-        seconds = missing * MINUTE / rule.amount if rule.amount > 0 else MINUTE
-        if dialect.startswith("anthropic"):
+        amount, burst, each = known.told[place]
+        left = max(0, remaining[place])
+        seconds = max(0, burst - left) * each if each else MINUTE
+        if anthropic:
             at = datetime.now(UTC) + timedelta(seconds=seconds)
             prefix = f"anthropic-ratelimit-{meter}"
-            found[f"{prefix}-limit"] = str(rule.amount)
+            found[f"{prefix}-limit"] = amount
             found[f"{prefix}-remaining"] = str(left)
             found[f"{prefix}-reset"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
         else:
             limit, remains, reset = _HEADERS[meter]
-            found[limit] = str(rule.amount)
+            found[limit] = amount
             found[remains] = str(left)
             found[reset] = f"{seconds:.3g}s"
     return found

@@ -57,6 +57,15 @@ class Rules:
         places = ((m, tuple(n for n, r in enumerate(self.rules) if r.meter == m)) for m in meters)
         return tuple(each for each in places if each[1])
 
+    @cached_property
+    def told(self) -> tuple[tuple[str, int, float], ...]:
+        """Of each rule what clients are told: its amount, the size of its bucket, and in how many
+        seconds that gets one more (0 for one that blocks)."""
+        return tuple(
+            (str(each.amount), each.burst, MINUTE / each.amount if each.amount > 0 else 0.0)
+            for each in self.rules
+        )
+
     def takes(self, tokens: int) -> Sequence[gw.Take]:
         """A guess alone must not refuse for ever, so it is no more than fits."""
         takes = list(self.fixed)

@@ -6,7 +6,6 @@ every request, so it makes no object that it does not hand out.
 
 from collections.abc import Callable, Sequence
 from math import floor
-from typing import Any
 
 from llm_gateway_api import Denial, Grant, Take
 
@@ -41,71 +40,87 @@ class Cell:
 def take_all(
     cells: Sequence[Cell], takes: Sequence[Take], now: float, force: bool
 ) -> Grant | Denial:
-    """Take from every cell, or change none of them."""
-    free: list[float] = []
-    refused = -1
+    """Take from every cell, or change none of them.
+
+    Mostly all of it is there, so each is changed as it is looked at, and changed back where a
+    later one refuses.
+    """
+    left: list[int] = []
+    ends: list[float] = []
     for cell, take in zip(cells, takes, strict=True):
-        spare = _free(cell, take, now)
-        if refused < 0 and (take.amount > spare or take.limit <= 0):
-            refused = len(free)
-        free.append(spare)
-    if refused >= 0 and not force:
-        wait = _wait(cells[refused], takes[refused], free[refused], now)
-        return Denial(refused, wait, tuple(map(floor, free)))
-    left, ends = [], []
-    for cell, take, spare in zip(cells, takes, free, strict=True):
-        amount = take.amount
+        kind, limit, amount = take.kind, take.limit, take.amount
+        if kind == "bucket":
+            free = _filled_up(cell, take, now)
+        elif kind == "slots":
+            free = limit - cell.held
+        elif now < cell.until:
+            free = limit - cell.value
+        elif take.filled:
+            _undo(cells, takes, len(left), now)
+            return Denial(len(left), 0.0, (), unfilled=True)
+        else:
+            cell.value, cell.stamp, cell.until = 0.0, now, now + take.seconds
+            free = limit
+        if (amount > free or limit <= 0) and not force:
+            _undo(cells, takes, len(left), now)
+            return _denied(cells, takes, len(left), now)
         if amount:
-            _change(cell, take, amount, now)
-        left.append(floor(spare - amount))
+            change(cell, take, amount, now)
+        left.append(floor(free - amount))
         # A window is known by its end: what is settled after it has ended belongs nowhere.
         ends.append(cell.until)
     return Grant(tuple(takes), tuple(left), tuple(ends))
 
 
-Change = tuple[Take, int, float]
+def _undo(cells: Sequence[Cell], takes: Sequence[Take], many: int, now: float) -> None:
+    """Give back what was taken from the first `many`."""
+    for cell, take in zip(cells[:many], takes, strict=False):
+        change(cell, take, -take.amount, now)
 
 
-def changes(grant: Grant, amounts: Sequence[int]) -> list[Change]:
-    """The takes that `amounts` change, by how much, and the ends of their windows."""
-    ends: Any = grant.token
-    return [
-        (take, amount - take.amount, end)
-        for take, amount, end in zip(grant.takes, amounts, ends, strict=True)
-        if amount != take.amount
-    ]
-
-
-def settle_all(cells: Sequence[Cell], changed: Sequence[Change], now: float) -> None:
-    for cell, (take, change, end) in zip(cells, changed, strict=True):
-        if take.kind != "window" or end == cell.until:
-            _free(cell, take, now)
-            _change(cell, take, change, now)
+def _denied(cells: Sequence[Cell], takes: Sequence[Take], refused: int, now: float) -> Denial:
+    free = [_free(cell, take, now) for cell, take in zip(cells, takes, strict=True)]
+    wait = _wait(cells[refused], takes[refused], free[refused], now)
+    return Denial(refused, wait, tuple(map(floor, free)))
 
 
 def _free(cell: Cell, take: Take, now: float) -> float:
-    """How much may be taken, after what the passing of time does."""
-    kind, limit = take.kind, take.limit
-    if kind == "bucket":
-        level = limit if cell.stamp == 0.0 else cell.value + take.rate * (now - cell.stamp)
-        cell.value = level = min(limit, level)
-        cell.stamp = now
-        return level
-    if kind == "window":
-        if now >= cell.until:
-            cell.value, cell.stamp, cell.until = 0.0, now, now + take.seconds
-        return limit - cell.value
-    return limit - cell.held
+    """How much may be taken; changes nothing but a bucket's level, by the passing of time."""
+    if take.kind == "bucket":
+        return _filled_up(cell, take, now)
+    if take.kind == "slots":
+        return take.limit - cell.held
+    return take.limit - (cell.value if now < cell.until else 0.0)
 
 
-def _change(cell: Cell, take: Take, amount: int, now: float) -> None:
+def settle(cell: Cell, take: Take, more: int, end: float, now: float) -> None:
+    """`more` than `take` was used of a cell whose window ended at `end` when it was taken from."""
+    if take.kind == "bucket":
+        _filled_up(cell, take, now)
+    elif take.kind == "window" and end != cell.until:
+        return
+    change(cell, take, more, now)
+
+
+def _filled_up(cell: Cell, take: Take, now: float) -> float:
+    """A bucket's level, after what the passing of time does."""
+    limit = take.limit
+    level = limit if cell.stamp == 0.0 else cell.value + take.rate * (now - cell.stamp)
+    cell.value = level = limit if level > limit else level
+    cell.stamp = now
+    return level
+
+
+def change(cell: Cell, take: Take, amount: int, now: float) -> None:
     kind = take.kind
     if kind == "bucket":
         limit, rate = take.limit, take.rate
-        value = cell.value = min(limit, cell.value - amount)
+        value = cell.value - amount
+        cell.value = value = limit if value > limit else value
         cell.until = now + ((limit - value) / rate if rate > 0 else take.seconds)
     elif kind == "window":
-        cell.value = max(0.0, cell.value + amount)
+        value = cell.value + amount
+        cell.value = 0.0 if value < 0 else value
     else:
         amount = max(-cell.mine, amount)
         cell.mine += amount

@@ -8,10 +8,11 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 from llm_gateway_api import DONE, Denial, Done, Grant, Take
 
-from llm_gateway_state_host.cells import Listener, changes, settle_all, take_all
+from llm_gateway_state_host.cells import Listener, settle, take_all
 from llm_gateway_state_host.process import News, claimed, used_of
 from llm_gateway_state_host.table import Table
 
@@ -57,8 +58,8 @@ class HostState:
         table = self._table
         table.lock()
         try:
-            found = table.find([each.key for each in takes], now)
-            answer = take_all([cell for _, cell in found], takes, now, force)
+            found = table.find([each.key for each in takes], _slots(takes), now)
+            answer = take_all([each[1] for each in found], takes, now, force)
             if isinstance(answer, Grant):
                 table.write(found)
         finally:
@@ -66,13 +67,19 @@ class HostState:
         return answer
 
     def settle(self, grant: Grant, amounts: Sequence[int]) -> Done:
-        now = time.monotonic()
-        changed = changes(grant, amounts)
+        now, ends = time.monotonic(), cast(Sequence[float], grant.token)
+        changed = [
+            (take, amount - take.amount, end)
+            for take, amount, end in zip(grant.takes, amounts, ends, strict=True)
+            if amount != take.amount
+        ]
         table = self._table
         table.lock()
         try:
-            found = table.find([take.key for take, _, _ in changed], now)
-            settle_all([cell for _, cell in found], changed, now)
+            takes = [each[0] for each in changed]
+            found = table.find([each.key for each in takes], _slots(takes), now)
+            for (_, cell, _), (take, more, end) in zip(found, changed, strict=True):
+                settle(cell, take, more, end, now)
             table.write(found)
         finally:
             table.unlock()
@@ -81,13 +88,13 @@ class HostState:
     async def used(self, keys: Sequence[str]) -> Sequence[int]:
         now = time.monotonic()
         with self._table.locked():
-            found = self._table.find(keys, now)
-            return [used_of(cell, now) for _, cell in found]
+            found = self._table.find(keys, range(len(keys)), now)
+            return [used_of(cell, now) for _, cell, _ in found]
 
     async def claim(self, key: str, seconds: float) -> bool:
         now = time.monotonic()
         with self._table.locked():
-            found = self._table.find([f"claim {key}"], now)
+            found = self._table.find([f"claim {key}"], (), now)
             first = claimed(found[0][1], now, seconds)
             self._table.write(found)
         return first
@@ -127,6 +134,11 @@ class HostState:
     def _mailbox(self, worker: int) -> Path:
         """By way of the open folder: the address of a socket must be short."""
         return Path(f"/proc/self/fd/{self._place}/news-{worker}")
+
+
+def _slots(takes: Sequence[Take]) -> Sequence[int]:
+    """The places of slots among `takes`."""
+    return [at for at, each in enumerate(takes) if each.kind == "slots"]
 
 
 def _listening(path: Path) -> socket.socket:

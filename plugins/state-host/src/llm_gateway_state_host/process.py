@@ -5,10 +5,11 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import cast
 
 from llm_gateway_api import DONE, Denial, Done, Grant, Take
 
-from llm_gateway_state_host.cells import Cell, Listener, changes, settle_all, take_all
+from llm_gateway_state_host.cells import Cell, Listener, settle, take_all
 
 log = logging.getLogger("llm_gateway_state_host")
 SWEEP_EVERY = 10_000
@@ -46,8 +47,10 @@ class ProcessState:
         return take_all([known[each.key] for each in takes], takes, self._clock(), force)
 
     def settle(self, grant: Grant, amounts: Sequence[int]) -> Done:
-        changed = changes(grant, amounts)
-        settle_all([self._cells[take.key] for take, _, _ in changed], changed, self._clock())
+        now, ends = self._clock(), cast(Sequence[float], grant.token)
+        for take, amount, end in zip(grant.takes, amounts, ends, strict=True):
+            if amount != take.amount:
+                settle(self._cells[take.key], take, amount - take.amount, end, now)
         return DONE
 
     async def used(self, keys: Sequence[str]) -> Sequence[int]:

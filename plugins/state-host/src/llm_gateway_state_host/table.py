@@ -10,9 +10,10 @@ import hashlib
 import mmap
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from llm_gateway_state_host.cells import Cell
 
@@ -33,6 +34,8 @@ _MAGIC = b"llm-gateway-st-2"
 _NOBODY = (0,) * WORKERS
 _EMPTY = bytes(16)
 _NOWHERE = (_FIRST, b"")  # of a key that was not looked for yet
+# A place, its cell, and whether the slots of the cell were read.
+Found: TypeAlias = tuple[int, Cell, bool]
 
 
 class TableFullError(Exception):
@@ -65,21 +68,25 @@ class Table:
         finally:
             self.unlock()
 
-    def find(self, keys: Sequence[str], now: float) -> list[tuple[int, Cell]]:
-        """The places and cells of `keys`, new ones where there are none. Under the lock.
+    def find(self, keys: Sequence[str], slots: Container[int], now: float) -> list[Found]:
+        """The places and cells of `keys`, new ones where there are none; `slots` are the places
+        among `keys` whose slots matter. Under the lock.
 
         Raises:
             TableFullError: there is no room.
         """
-        found: list[tuple[int, Cell]] = []
+        found: list[Found] = []
         for key in keys:
             place, digest = self._places.get(key, _NOWHERE)
             known, value, stamp, until = _KNOWN.unpack_from(self._map, place)
             if known != digest:  # somebody else's by now, or not looked for yet
-                place = self._find(key, now, [each for each, _ in found])
+                place = self._find(key, now, [each[0] for each in found])
                 known, value, stamp, until = _KNOWN.unpack_from(self._map, place)
-            held = _HELD.unpack_from(self._map, place + _HELD_AT)
-            found.append((place, Cell(value, stamp, until, sum(held), held[self.worker])))
+            cell = Cell(value, stamp, until)
+            if counted := len(found) in slots:
+                held = _HELD.unpack_from(self._map, place + _HELD_AT)
+                cell.held, cell.mine = sum(held), held[self.worker]
+            found.append((place, cell, counted))
         return found
 
     def _find(self, key: str, now: float, taken: Sequence[int]) -> int:
@@ -111,12 +118,13 @@ class Table:
         self._places[key] = place, digest
         return place
 
-    def write(self, found: Sequence[tuple[int, Cell]]) -> None:
+    def write(self, found: Sequence[Found]) -> None:
         """Of the slots only this worker's change. Under the lock."""
-        for place, cell in found:
+        for place, cell, counted in found:
             _NUMBERS.pack_into(self._map, place + 16, cell.value, cell.stamp, cell.until)
-            mine = min(cell.mine, 65535)
-            _MINE.pack_into(self._map, place + _HELD_AT + 2 * self.worker, mine)
+            if counted:
+                mine = min(cell.mine, 65535)
+                _MINE.pack_into(self._map, place + _HELD_AT + 2 * self.worker, mine)
 
     def bury(self) -> None:
         """Give back the slots of workers that have died: their columns' locks are free."""

@@ -37,8 +37,10 @@ end
 """
 )
 
-# KEYS: one for each take. ARGV: force, lease, then kind, amount, limit, rate, seconds for each.
-# Returns {1, end of each window or ''…, free…} or {0, index, microseconds or -1, free…}.
+# KEYS: one for each take. ARGV: force, lease, then kind, amount, limit, rate, seconds for each;
+# the kind 'f' is a window that has to be filled already.
+# Returns {1, end of each window or ''…, free…}, {0, index, microseconds or -1, free…}, or
+# {2, index} where a window is not filled.
 _TAKE = """
 local force, lease = ARGV[1] == '1', ARGV[2]
 local takes, free, refused = {}, {}, 0
@@ -49,10 +51,11 @@ for i, key in ipairs(KEYS) do
   if take.kind == 'b' then
     take.value = level(key, take.limit, take.rate)
     free[i] = take.value
-  elseif take.kind == 'w' then
+  elseif take.kind ~= 's' then
     local known = redis.call('HMGET', key, 'v', 'u')
     take.value, take.stop = tonumber(known[1]), tonumber(known[2])
     if not take.stop or now >= take.stop then
+      if take.kind == 'f' then return {2, i - 1} end
       take.value, take.stop = 0, now + math.floor(take.seconds * 1000000)
     end
     free[i] = take.limit - take.value
@@ -66,7 +69,7 @@ end
 if refused > 0 then
   local take, wait = takes[refused], -1
   if take.amount <= take.limit and take.limit > 0 then
-    if take.kind == 'w' then wait = take.stop - now
+    if take.stop then wait = take.stop - now
     elseif take.kind == 's' then wait = 1000000
     elseif take.rate > 0 then
       wait = math.ceil((take.amount - free[refused]) / take.rate * 1000000)
@@ -82,7 +85,7 @@ for i, key in ipairs(KEYS) do
   answer[1 + i] = ''
   if take.kind == 'b' then
     fill(key, take.value - take.amount, take.limit, take.rate, take.seconds)
-  elseif take.kind == 'w' then
+  elseif take.stop then
     redis.call('HSET', key, 'v', exact(take.value + take.amount), 'u', whole(take.stop))
     expire(key, (take.stop - now) / 1000)
     answer[1 + i] = whole(take.stop)

@@ -71,7 +71,7 @@ class RedisState:
         words = [b"1" if force else b"0", lease.encode()]
         for each in takes:
             words += (
-                _KINDS[each.kind],
+                b"f" if each.filled else _KINDS[each.kind],
                 b"%d" % each.amount,
                 b"%d" % each.limit,
                 repr(each.rate).encode(),
@@ -85,6 +85,8 @@ class RedisState:
             if not asking.cancelled() and asking.exception() is None:  # just answered
                 self._orphaned(takes, lease, asking.result())
             raise
+        if reply[0] == 2:
+            return Denial(reply[1], 0.0, (), unfilled=True)
         if reply[0] == 0:
             wait = float("inf") if reply[2] < 0 else reply[2] / 1e6
             return Denial(reply[1], wait, tuple(reply[3:]))

@@ -2,12 +2,15 @@
 
 sqlite3 binds by name in twice the time that it takes by place, and it lets go of the
 interpreter around each step: beside a thread that is busy, a step for each row is a switch of
-threads for each row.
+threads for each row. It takes longer over a null than over a number, so a column that is null in
+all rows of a step is so in the statement.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
 
 import msgspec
 from llm_gateway_api import SQLParams, SQLValue
@@ -32,22 +35,38 @@ class Many(msgspec.Struct, frozen=True):
 
     def statements(self, rows: Sequence[SQLParams]) -> Iterator[tuple[str, list[SQLValue]]]:
         """What to execute, one after another."""
+        placed = self._values(rows)
         at = 0
         while at < len(rows):
             many = next(each for each in AT_ONCE if self._fits(each, len(rows) - at))
-            part = rows[at : at + many]
-            yield self._text(many), [row[name] for row in part for name in self.names]
+            part = placed[at : at + many]
             at += many
+            if self.row is None or many == 1:
+                yield self.sql, list(part[0])
+                continue
+            columns = list(zip(*part, strict=True))
+            nulls = tuple([each.count(None) == many for each in columns])
+            kept = [each for each, null in zip(columns, nulls, strict=True) if not null]
+            yield _repeated(self, many, nulls), list(chain.from_iterable(zip(*kept, strict=True)))
+
+    def _values(self, rows: Sequence[SQLParams]) -> Sequence[tuple[SQLValue, ...]]:
+        """Those of each row, in the order of `names`."""
+        if len(self.names) > 1:
+            return list(map(itemgetter(*self.names), rows))
+        return [tuple([row[name] for name in self.names]) for row in rows]
 
     def _fits(self, many: int, left: int) -> bool:
         if self.row is None:
             return many == 1
         return many == 1 or (many <= left and many * len(self.names) <= MAX_VALUES)
 
-    def _text(self, many: int) -> str:
-        if self.row is None or many == 1:
-            return self.sql
-        return self.sql.replace(self.row, ", ".join([self.row] * many), 1)
+
+@lru_cache(maxsize=256)
+def _repeated(many: Many, times: int, nulls: tuple[bool, ...]) -> str:
+    """The statement for so many rows, in which the columns `nulls` are null."""
+    assert many.row is not None
+    row = f"({', '.join(['NULL' if each else '?' for each in nulls])})"
+    return many.sql.replace(many.row, ", ".join([row] * times), 1)
 
 
 @lru_cache(maxsize=512)

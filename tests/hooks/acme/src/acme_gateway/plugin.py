@@ -237,8 +237,9 @@ class Counter:
         self._notes = notes
 
     async def reserve(
-        self, arrival: gw.Arrival, head: gw.RequestHead
+        self, asked: gw.Asked, head: gw.RequestHead, candidates: Sequence[gw.Target]
     ) -> gw.Reservation | gw.Refusal:
+        arrival = asked.arrival
         if arrival.headers.get("x-acme") == "broken":
             raise RuntimeError("no counter")
         if arrival.headers.get("x-acme") == "limited":
