@@ -45,7 +45,6 @@ from llm_gateway.progress import Onward
 from llm_gateway.proxies import Proxied, configured, loopback, proxy_for
 from llm_gateway.racing import Racing
 from llm_gateway.reserve import Reserving, Scope
-from llm_gateway.routing import Router
 from llm_gateway.screening import Screens, in_order, watchers
 from llm_gateway.session import Sessions
 from llm_gateway.settings import Settings
