@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Protocol
 
 from llm_gateway_api import AuditEvent, ConfigurationError, Family, Metrics, PluginError
 
@@ -33,6 +33,7 @@ from llm_gateway.settings import Settings
 from llm_gateway.sockets import Listening, Sockets
 from llm_gateway.sockets import opened as open_sockets
 from llm_gateway.watching import changes
+from llm_gateway.whole import WholeLines, counted_in, logged_to
 
 log = logging.getLogger("llm_gateway.app")
 REFUSED = 78
@@ -61,7 +62,7 @@ def run(path: Path | None, overrides: Mapping[str, object], workers: int = 1) ->
         from llm_gateway import supervisor
 
         return supervisor.run(path, overrides, workers, directory)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    logged_to(WholeLines(sys.stderr.buffer))
     worker = Worker(path, overrides)
     with asyncio.Runner(loop_factory=event_loop()) as runner:
         return runner.run(worker.main())
@@ -98,7 +99,7 @@ class Worker:
     link: Link | None = None
     sockets: Sockets | None = None
     first: Path | None = None  # read in place of the file at the start
-    lines: IO[bytes] | Any = None
+    lines: WholeLines | None = None
 
     def __init__(self, path: Path | None, overrides: Mapping[str, object]) -> None:
         self._path = path
@@ -162,8 +163,9 @@ class Worker:
         self, stack: contextlib.AsyncExitStack, settings: Settings, generation: Generation
     ) -> int:
         loop = asyncio.get_running_loop()
-        stream, dropped = self.lines or sys.stdout.buffer, self._kernel.counts.dropped_lines
-        stack.callback((access_log := AccessLog(stream, dropped, self._redaction)).close)
+        lines = self.lines or WholeLines(sys.stdout.buffer)
+        counted_in(dropped := self._kernel.counts.dropped_lines)
+        stack.callback((access_log := AccessLog(lines, dropped, self._redaction)).close)
         self._gateway = Gateway(self._kernel, generation, access_log)
         server = settings.server
         http = HttpServer(

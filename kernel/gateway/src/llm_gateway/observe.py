@@ -15,6 +15,7 @@ from llm_gateway_api import Histogram, Metrics, Redact, Value
 from msgspec import structs
 
 from llm_gateway.redacting import Redaction
+from llm_gateway.whole import WholeLines
 
 TOKEN_RATES = (1.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 OVERHEAD = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0)
@@ -184,14 +185,15 @@ class Counts:
 
 class AccessLog:
     """Encodes a line once and leaves the writing to a thread, several lines at a time; what
-    `redaction` hides is hidden there."""
+    `redaction` hides is hidden there. What finds `most` lines waiting is lost and counted."""
 
     def __init__(
         self,
-        stream: IO[bytes],
+        stream: IO[bytes] | WholeLines,
         dropped: Value,
         redaction: Redaction | None = None,
         flush_seconds: float = 0.2,
+        most: int = MAX_BUFFERED_LINES,
     ) -> None:
         self._redaction = redaction or Redaction()
         self._encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
@@ -201,6 +203,8 @@ class AccessLog:
         self._known: Redact | None = None
         self._dropped = dropped
         self._flush_seconds = flush_seconds
+        self._most = most
+        self._added = self._done = 0  # each is counted by one thread alone
         self._scheduled = False
         self._at = 0
         self._second = self._stamp = ""
@@ -220,9 +224,10 @@ class AccessLog:
         return self._stamp
 
     def add(self, line: Line) -> None:
-        if len(self._lines) >= MAX_BUFFERED_LINES or self._blocks.qsize() > 100:
+        if self._added - self._done >= self._most:
             self._dropped.inc()
             return
+        self._added += 1
         self._lines.append(self._encode(line))
         self._said.update((line.model, line.error, line.fallback))
         if not self._scheduled:
@@ -244,6 +249,7 @@ class AccessLog:
     def _write(self) -> None:
         while (given := self._blocks.get()) is not None:
             block, said = given
+            lines = block.count(b"\n")
             try:
                 hide = self._redaction.hide
                 if hide is not None and self._guilty(said, hide):
@@ -251,7 +257,8 @@ class AccessLog:
                 self._stream.write(block)
                 self._stream.flush()
             except Exception:  # a line that cannot be redacted is not written either
-                self._dropped.inc(block.count(b"\n"))
+                self._dropped.inc(lines)
+            self._done += lines
 
     def _guilty(self, said: Iterable[str | None], hide: Redact) -> bool:
         """Whether anything that callers invented for these lines has to be hidden. What need

@@ -308,12 +308,9 @@ def run(
     from llm_gateway.layers import SettingsError
     from llm_gateway.settings import server_section
     from llm_gateway.sockets import opened
-    from llm_gateway.whole import WholeHandler, WholeLines, locks
+    from llm_gateway.whole import WholeLines, locks, logged_to
 
-    handler = WholeHandler(WholeLines(sys.stderr.buffer, locks(directory)[1]))
-    logging.basicConfig(
-        level=logging.INFO, handlers=[handler], format="%(levelname)s %(message)s", force=True
-    )
+    logged_to(WholeLines(sys.stderr.buffer, locks(directory)[1]))
     try:
         server = server_section(path, os.environ, overrides)
         sockets = opened(server.host, server.port, server.metrics_port, workers, os.environ)

@@ -21,7 +21,7 @@ from llm_gateway.channel import Channel, ChannelError
 from llm_gateway.merging import decoded, families, taken
 from llm_gateway.sockets import Sockets
 from llm_gateway.watching import HeldFile
-from llm_gateway.whole import WholeHandler, WholeLines, locks
+from llm_gateway.whole import WholeLines, locks, logged_to
 
 log = logging.getLogger("llm_gateway.worker")
 READY_SECONDS = 5.0
@@ -43,10 +43,7 @@ class Link:
         hello: Any = await self._channel.ask("hello")
         directory = data_dir(os.environ)
         out, err = locks(directory)
-        handler = WholeHandler(WholeLines(sys.stderr.buffer, err))
-        logging.basicConfig(
-            level=logging.INFO, handlers=[handler], format="%(levelname)s %(message)s", force=True
-        )
+        logged_to(WholeLines(sys.stderr.buffer, err))
         path = Path(hello["path"]) if hello["path"] else None
         known: dict[int, socket.socket] = {}
         sockets = Sockets(

@@ -66,10 +66,12 @@ async def running_gateway(
     args: Sequence[str] = (),
     api_key: str = API_KEY,
     python: str = sys.executable,
+    output: int | None = None,
 ) -> AsyncIterator[Gateway]:
     """Start a gateway with `config` (a mapping, or YAML) and stop it after the block.
 
-    `python` is the interpreter, whose environment says what is installed.
+    `python` is the interpreter, whose environment says what is installed. `output` is a
+    descriptor that takes both its streams; nothing of them is read here then.
 
     Raises:
         AssertionError: it did not become live, or did not end after SIGTERM; the text
@@ -87,7 +89,7 @@ async def running_gateway(
             cwd=folder,
             env=_environment(folder, api_key, env or {}),
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE if output is None else output,
             stderr=asyncio.subprocess.STDOUT,
         )
         origin = "http://127.0.0.1"
@@ -142,8 +144,7 @@ def _environment(folder: str, api_key: str, extra: Mapping[str, str]) -> dict[st
 
 
 async def _read(process: asyncio.subprocess.Process, lines: list[str]) -> None:
-    assert process.stdout is not None
-    while data := await process.stdout.readline():
+    while process.stdout is not None and (data := await process.stdout.readline()):
         lines.append(data.decode(errors="replace").rstrip("\n"))
 
 
