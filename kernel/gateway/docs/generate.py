@@ -177,6 +177,10 @@ def error_page() -> str:
         text += f"| {each.status} | `{each.code}` | `{each.type}` | {retry} | {about} |\n"
     text += "\nRaised where it happens, with a code of its own:\n\n"
     text += "".join(f"- `{code}` ({where})\n" for code, where in sorted(_codes().items()))
+    text += "\n## What plugins refuse\n\nAs their READMEs say.\n\n"
+    text += "| package | answers |\n| --- | --- |\n"
+    for folder, told in _refusals():
+        text += f"| [{folder.name}](../../../plugins/{folder.name}/README.md) | {told} |\n"
     text += "\n## When an attempt fails\n\n"
     text += "| failure | status | code | same target again | next target | breaker counts |\n"
     text += "| --- | --- | --- | --- | --- | --- |\n"
@@ -213,6 +217,14 @@ def _codes() -> dict[str, str]:
                         ):
                             found.setdefault(str(each.value), path.stem)
     return found
+
+
+def _refusals() -> Iterator[tuple[Path, str]]:
+    """Each plugin whose README names answers of its own, as `503 bulkhead_full`."""
+    for path in sorted((FOLDER.parents[2] / "plugins").glob("*/README.md")):
+        found = re.findall(r"`([45]\d\d [a-z]+(?:_[a-z]+)+)`", path.read_text(encoding="utf-8"))
+        if found:
+            yield path.parent, ", ".join(f"`{each}`" for each in sorted(set(found)))
 
 
 def packages() -> str:

@@ -174,3 +174,8 @@ def _probe() -> Any:
 
 
 probe = _probe()
+
+
+def test_a_command_that_is_not_there_is_told_what_may_be_meant() -> None:
+    assert "Did you mean 'start'?" in run("sart").stderr
+    assert "plugins list" in run("brew", "coffee").stderr

@@ -1,5 +1,6 @@
 """The pages made from declarations are what the declarations say now."""
 
+import ast
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,19 @@ def test_every_hook_is_shown_by_a_plugin_of_this_repository() -> None:
     examples = [line for line in page.splitlines() if line.startswith("**Examples**")]
     assert len(examples) == page.count("\n## ") > 20
     assert [line for line in examples if line.count("](") < 2] == []
+
+
+PLUGINS = [path.parent for path in sorted(FOLDER.parents[2].glob("plugins/*/README.md"))]
+
+
+@pytest.mark.parametrize("folder", PLUGINS, ids=lambda each: str(each.name))
+def test_what_a_plugin_refuses_stands_in_its_readme(folder: Path) -> None:
+    """Each refusal whose status and code are written out where it is made."""
+    told = (folder / "README.md").read_text(encoding="utf-8")
+    for path in folder.glob("src/**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Refusal"):
+                consts = [each for each in node.args[:2] if isinstance(each, ast.Constant)]
+                written = [str(each.value) for each in consts]
+                if len(written) == 2:
+                    assert f"`{written[0]} {written[1]}`" in told, path

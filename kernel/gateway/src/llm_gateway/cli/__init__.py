@@ -86,7 +86,11 @@ class LazyGroup(click.RichGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        name, stub, rest = super().resolve_command(ctx, args)
+        try:
+            name, stub, rest = super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            error.message += f" {self._meant(ctx, args[0])}"
+            raise
         if name is None or stub is None:
             return name, stub, rest
         command = _loaded(name, self._table(ctx)[name][0])
@@ -94,6 +98,14 @@ class LazyGroup(click.RichGroup):
             for each, load in _added(name).items():
                 command.add_command(_loaded(f"{name} {each}", load), each)
         return name, command, rest
+
+    def _meant(self, ctx: click.Context, given: str) -> str:
+        """What to say of a command that is not there."""
+        from difflib import get_close_matches
+
+        if near := get_close_matches(given, self.list_commands(ctx), 1):
+            return f"Did you mean '{near[0]}'?"
+        return "A plugin may bring it; `llm-gateway plugins list` names those that are installed."
 
     def _table(self, ctx: click.Context) -> dict[str, tuple[str, str]]:
         """Name to what loads it and its help; the kernel's own names come first."""
