@@ -157,6 +157,25 @@ async def test_a_model_that_is_gone_is_left_alone_and_its_sibling_is_not() -> No
         assert await site.health() == {"state": "degraded", "reason": "model_gone"}
 
 
+async def test_a_provider_that_lists_no_model_is_shown_as_a_whole() -> None:
+    """As it is where the configuration has a key and nothing else, and clients name the models."""
+    async with ScriptedProvider(validator=openai.strict("k-new")) as vendor:
+        one = {"kind": "openai", "api_key": "k-old", "base_url": f"{vendor.url}/v1"}
+        config = {"providers": {"one": one}, "routing": {"health_check_interval_seconds": 0}}
+        async with running_gateway(config, {"LLM_GATEWAY_ADMIN_KEY": ADMIN}) as gateway:
+            site = Site(gateway, vendor, vendor)
+            code, shown = await command(gateway, "backend-health")
+            assert code == 0 and shown.count("unknown") == 1
+            await site.ask("one/some-model")
+
+            code, shown = await command(gateway, "--json", "backend-health", "--unhealthy-only")
+
+    (row,) = json.loads(shown)
+    assert code == 1
+    assert (row["provider"], row["model"], row["state"]) == ("one", "*", "suspended")
+    assert (row["share"], row["last_failure"]) == (0.0, "credential_refused")
+
+
 async def test_breaker_of_a_deployment_that_is_gone_is_shown_no_more() -> None:
     """After a reload without it; the others' states stay."""
     async with started("k-new") as site:

@@ -15,7 +15,17 @@ from llm_gateway_api import (
 )
 
 if TYPE_CHECKING:
-    from llm_gateway_api import EndpointHandler, HealthMonitor, RoutingScorer, Store, Targets
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from llm_gateway_api import (
+        DeploymentHealth,
+        EndpointHandler,
+        HealthMonitor,
+        ProviderSettings,
+        RoutingScorer,
+        Store,
+        Targets,
+    )
 
 PATH = "routing.health"
 ROWS = 500
@@ -53,7 +63,7 @@ def llm_gateway_routing_scorers() -> list[RoutingScorerSpec]:
 
 @hookimpl
 def llm_gateway_endpoints() -> list[EndpointSpec]:
-    needs = ("monitor", "targets", "store")
+    needs = ("monitor", "targets", "store", "providers")
     return [
         EndpointSpec(
             "GET",
@@ -91,7 +101,11 @@ def _scorer(*, monitor: "HealthMonitor | None") -> "RoutingScorer | None":
 
 
 def _shown(
-    *, monitor: "HealthMonitor | None", targets: "Targets", store: "Store | None"
+    *,
+    monitor: "HealthMonitor | None",
+    targets: "Targets",
+    store: "Store | None",
+    providers: "Mapping[str, ProviderSettings]",
 ) -> "EndpointHandler":
     async def handle(request: EndpointRequest) -> EndpointResponse:
         from msgspec.json import encode
@@ -101,6 +115,7 @@ def _shown(
         if query.get("history") == "true":
             return EndpointResponse(200, encode({"rows": await _history(store, provider, ill)}))
         found = [monitor.health(each) for each in targets.deployments()] if monitor else []
+        found += _unlisted(monitor, providers, {each.provider for each in found})
         rows = [
             each
             for each in found
@@ -110,6 +125,22 @@ def _shown(
         return EndpointResponse(200, encode({"rows": rows}))
 
     return handle
+
+
+def _unlisted(
+    monitor: "HealthMonitor | None", providers: "Iterable[str]", listed: set[str]
+) -> "Iterator[DeploymentHealth]":
+    """Providers no model of which stands in the configuration: as a whole, model ``*``."""
+    from llm_gateway_api import DeploymentHealth, SupportsReasons
+
+    if monitor is None:
+        return
+    known = monitor.providers()
+    reasons = monitor.reasons() if isinstance(monitor, SupportsReasons) else {}
+    for name in sorted(set(providers) - listed):
+        state = known.get(name, "unknown")
+        share = 0.0 if state in ("unhealthy", "suspended") else 1.0
+        yield DeploymentHealth(name, "*", state, share, last_failure=reasons.get(name))
 
 
 async def _history(store: "Store | None", provider: str, ill: bool) -> Any:

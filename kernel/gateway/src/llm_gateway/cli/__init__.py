@@ -89,8 +89,8 @@ class LazyGroup(click.RichGroup):
         try:
             name, stub, rest = super().resolve_command(ctx, args)
         except click.UsageError as error:
-            error.message += f" {self._meant(ctx, args[0])}"
-            raise
+            told = f"{error.format_message()} {self._meant(ctx, args[0])}"
+            raise click.UsageError(told, ctx) from error
         if name is None or stub is None:
             return name, stub, rest
         command = _loaded(name, self._table(ctx)[name][0])
