@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from llm_gateway_testkit import servers
 from llm_gateway_testkit.gateway import running_gateway
 from llm_gateway_testkit.rawclient import Reply, call
 
@@ -301,7 +302,7 @@ async def test_pages_have_the_traffic_of_all_workers() -> None:
         async with asyncio.timeout(60):
             while True:  # a worker may still be starting
                 page = (await browser.get("requests")).body.decode()
-                if ids <= set(re.findall(r"requests/(req_[0-9a-f]+)", page)):
+                if ids <= shown(page):
                     break
                 await asyncio.sleep(0.2)
             while "2 workers answered" not in page:
@@ -310,3 +311,46 @@ async def test_pages_have_the_traffic_of_all_workers() -> None:
             while not numbers.json["at"]:
                 await asyncio.sleep(0.5)
                 numbers = await browser.get("overview/live.json")
+
+
+async def test_pages_have_the_traffic_of_all_workers_of_all_hosts(
+    redis_server: servers.Server,
+) -> None:
+    """Two hosts with two workers each: whoever makes the page, each request is there once, the
+    sums are those of all, and a session of the one is good at the other."""
+    config = {**SIM, "plugins": {"admin_dashboard": {"session_secret": "s" * 32}}}
+    env = {**ENV, "REDIS_URL": redis_server.url}
+    workers = ("--workers", "2")
+    body = {"model": "simulated", "messages": [{"role": "user", "content": "x"}]}
+    async with (
+        running_gateway(config, env, args=workers) as one,
+        running_gateway(config, env, args=workers) as two,
+    ):
+        for gateway in (one, two):
+            await gateway.serving(2)
+        here, there = Browser(one.url), Browser(two.url)
+        await here.login(ADMIN)
+        there.cookies = here.cookies
+        ids = set()
+        for number in range(24):
+            gateway = (one, two)[number % 2]
+            reply = await call(f"{gateway.url}/v1/chat/completions", body, key=gateway.api_key)
+            ids.add(reply.headers["x-request-id"])
+        async with asyncio.timeout(90):
+            for browser in (here, there):
+                page = ""
+                while "4 workers answered" not in page or not ids <= shown(page):
+                    page = (await browser.get("requests")).body.decode()
+                    await asyncio.sleep(0.2)
+                assert len(re.findall(r"requests/req_[0-9a-f]+", page)) == len(ids) == 24
+                total = 0.0
+                while round(total) < 24:
+                    numbers = (await browser.get("overview/live.json")).json
+                    total = 5 * sum(numbers["requests"].get("ok", ()))
+                    await asyncio.sleep(0.5)
+                assert total == pytest.approx(24, abs=0.1)
+                assert "4 answered" in (await browser.get("overview")).body.decode()
+
+
+def shown(page: str) -> set[str]:
+    return set(re.findall(r"requests/(req_[0-9a-f]+)", page))

@@ -2,7 +2,7 @@
 
 A SERVER span for each request, a CLIENT span for each attempt, W3C `traceparent` in and
 out. Names are those of the semantic conventions for HTTP and for generative AI, as of
-version 1.37; they stand here since the package of constants calls its own deprecated.
+version 1.40; they stand here since the package of constants calls its own deprecated.
 No content ever becomes an attribute.
 """
 
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from llm_gateway_api import (
     Arrival,
@@ -19,6 +20,7 @@ from llm_gateway_api import (
     Target,
     TracerProvider,
     UpstreamRequest,
+    Usage,
     Value,
 )
 from msgspec import structs
@@ -34,8 +36,15 @@ DISTRIBUTION = "llm-gateway-kernel"
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"
 MODEL = "gen_ai.request.model"
+STREAM = "gen_ai.request.stream"
+FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"  # seconds
 INPUT_TOKENS = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+CACHE_READ_TOKENS = "gen_ai.usage.cache_read.input_tokens"
+CACHE_WRITE_TOKENS = "gen_ai.usage.cache_creation.input_tokens"
+REASONING_TOKENS = "gen_ai.usage.reasoning.output_tokens"
+ADDRESS = "server.address"
+PORT = "server.port"
 ERROR = "error.type"
 STATUS = "http.response.status_code"
 METHOD = "http.request.method"
@@ -159,6 +168,11 @@ class Trace:
     def carried(self, sent: UpstreamRequest) -> UpstreamRequest:
         """`sent` with the attempt's own ``traceparent``; a client's never passes as it is."""
         try:
+            if self._attempt.is_recording():
+                parts = urlsplit(sent.url)
+                self._attempt.set_attribute(ADDRESS, parts.hostname or "")
+                port = parts.port or (443 if parts.scheme == "https" else 80)
+                self._attempt.set_attribute(PORT, port)
             carrier: dict[str, str] = {}
             context = self._tracing.api.set_span_in_context(self._attempt)
             self._tracing.propagator.inject(carrier, context)
@@ -176,9 +190,7 @@ class Trace:
             if span.is_recording():
                 if outcome.status:
                     span.set_attribute(STATUS, outcome.status)
-                if outcome.usage is not None:
-                    span.set_attribute(INPUT_TOKENS, outcome.usage.input_total)
-                    span.set_attribute(OUTPUT_TOKENS, outcome.usage.output_total)
+                _count(span, outcome.usage)
                 self._blame(span, outcome.failure, outcome.failure is not None)
             span.end()
         except Exception:
@@ -197,9 +209,12 @@ class Trace:
                     span.set_attribute(TENANT, call.arrival.principal.tenant)
                 if call.cache is not None:
                     span.set_attribute(CACHE, call.cache)
-                if call.usage is not None:
-                    span.set_attribute(INPUT_TOKENS, call.usage.input_total)
-                    span.set_attribute(OUTPUT_TOKENS, call.usage.output_total)
+                if call.head.stream:
+                    span.set_attribute(STREAM, True)
+                    if call.first_content is not None:
+                        waited = call.first_content - call.arrival.arrived
+                        span.set_attribute(FIRST_CHUNK, waited)
+                _count(span, call.usage)
                 code = call.error.code if call.error is not None else None
                 self._blame(span, code, status >= 500)
             span.end()
@@ -212,3 +227,18 @@ class Trace:
             span.set_attribute(ERROR, str(error))
         if failed:
             span.set_status(self._tracing.api.Status(self._tracing.api.StatusCode.ERROR))
+
+
+def _count(span: Any, usage: Usage | None) -> None:
+    """Totals, and of what they are made where that is not all the same."""
+    if usage is None:
+        return
+    span.set_attribute(INPUT_TOKENS, usage.input_total)
+    span.set_attribute(OUTPUT_TOKENS, usage.output_total)
+    for name, many in (
+        (CACHE_READ_TOKENS, usage.cache_read),
+        (CACHE_WRITE_TOKENS, usage.cache_write + usage.cache_write_1h),
+        (REASONING_TOKENS, usage.reasoning),
+    ):
+        if many:
+            span.set_attribute(name, many)
