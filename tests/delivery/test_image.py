@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llm_gateway_testkit import anthropic_dialect as anthropic
 from llm_gateway_testkit import openai_dialect as openai
 from llm_gateway_testkit.gateway import free_ports
 from llm_gateway_testkit.rawclient import call
@@ -26,10 +27,34 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 REPOSITORY = Path(__file__).parents[2]
 VENDOR_KEY = "sk-vendor-0123456789"
 CALLER_KEY = "caller-key-0123456789abcdef"
-ASKS = {"model": "gpt-4o", "messages": [{"role": "user", "content": "When is low tide?"}]}
+ASKS = [{"role": "user", "content": "When is low tide?"}]
 DATA = "/var/lib/llm-gateway"
+MOUNTS = {"files": "/etc/llm-gateway", "secrets": "/run/secrets"}
 EVERYBODYS = {"/tmp", "/var/tmp", "/run/lock"}  # Debian's own; nothing of the image is in them
 Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """A scripted vendor that wants its key, and what the gateway calls it and its key."""
+
+    server: ScriptedProvider
+    name: str
+    model: str
+    base: str
+
+    @property
+    def variable(self) -> str:
+        return f"{self.name.upper()}_API_KEY"
+
+    @property
+    def entry(self) -> str:
+        return f"{self.name}-api-key"
+
+    @property
+    def at(self) -> dict[str, str]:
+        """The variable that sends its provider here."""
+        return {f"LLM_GATEWAY_PROVIDERS__{self.name.upper()}__BASE_URL": self.base}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +103,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
 
 @asynccontextmanager
 async def serving(
-    images: Images, environment: Mapping[str, str], *args: str, files: Path | None = None
+    images: Images, environment: Mapping[str, str], *args: str, **files: Path
 ) -> AsyncIterator[tuple[str, str]]:
-    """A container of the image; its origin, and its name for `buildah`."""
+    """A container of the image; its origin, and its name for `buildah`. `files` are folders to
+    mount, by the key of `MOUNTS`."""
     main, metrics = free_ports(2)
     container = images("from", "llm-gateway")
     given = {
@@ -90,8 +116,8 @@ async def serving(
         "METRICS_PORT": str(metrics),
     }
     flags = [each for name, value in given.items() for each in ("--env", f"{name}={value}")]
-    if files is not None:
-        flags += ["--volume", f"{files}:/etc/llm-gateway:ro"]
+    for name, folder in files.items():
+        flags += ["--volume", f"{folder}:{MOUNTS[name]}:ro"]
     entry = images("inspect", "--format", "{{index .OCIv1.Config.Entrypoint 0}}", container)
     command = images.words("run", *flags, container, "--", entry, *args)
     process = await asyncio.create_subprocess_exec(
@@ -119,30 +145,31 @@ async def until_live(origin: str, process: asyncio.subprocess.Process) -> None:
     raise AssertionError("it ended")
 
 
-async def answered(origin: str, vendor: ScriptedProvider) -> None:
+async def answered(origin: str, vendor: Vendor) -> None:
     """One request by way of the vendor, which wants its key."""
-    answer = await call(f"{origin}/v1/chat/completions", ASKS, key=CALLER_KEY)
+    body = {"model": vendor.model, "max_tokens": 64, "messages": ASKS}
+    answer = await call(f"{origin}/v1/chat/completions", body, key=CALLER_KEY)
     assert answer.status == 200, answer.body
-    assert len([each for each in vendor.received if each.path.endswith("completions")]) == 1
+    chats = [each for each in vendor.server.received if each.method == "POST"]
+    assert len(chats) == 1
 
 
-@pytest.fixture
-async def vendor() -> AsyncIterator[ScriptedProvider]:
-    async with ScriptedProvider(validator=openai.strict(VENDOR_KEY)) as provider:
-        provider.default = openai.chat_answer()
-        provider.probe = Answer(body=b'{"object": "list", "data": []}')
-        yield provider
+@pytest.fixture(params=["openai", "anthropic"])
+async def vendor(request: pytest.FixtureRequest) -> AsyncIterator[Vendor]:
+    strict = {"openai": openai.strict, "anthropic": anthropic.strict}[request.param]
+    async with ScriptedProvider(validator=strict(VENDOR_KEY)) as server:
+        server.probe = Answer(body=b'{"object": "list", "data": []}')
+        if request.param == "openai":
+            server.default = openai.chat_answer()
+            yield Vendor(server, "openai", "gpt-4o", f"{server.url}/v1")
+        else:
+            server.default = anthropic.message_answer(anthropic.text("At noon."))
+            yield Vendor(server, "anthropic", "claude-sonnet-4-5", server.url)
 
 
-async def test_the_image_serves_by_its_environment_alone(
-    images: Images, vendor: ScriptedProvider
-) -> None:
+async def test_the_image_serves_by_its_environment_alone(images: Images, vendor: Vendor) -> None:
     """As UID 1000, which may write to the data directory and to nothing else of the image."""
-    environment = {
-        "OPENAI_API_KEY": VENDOR_KEY,
-        "LLM_GATEWAY_PROVIDERS__OPENAI__BASE_URL": f"{vendor.url}/v1",
-        "LLM_GATEWAY_API_KEYS": CALLER_KEY,
-    }
+    environment = {vendor.variable: VENDOR_KEY, "LLM_GATEWAY_API_KEYS": CALLER_KEY, **vendor.at}
     async with serving(images, environment, "start") as (origin, container):
         await answered(origin, vendor)
         user = images("run", container, "--", "id", "-u")
@@ -150,7 +177,8 @@ async def test_the_image_serves_by_its_environment_alone(
         found = f"find / -xdev -writable {places} 2>/dev/null; true"
         writable = set(images("run", container, "--", "sh", "-c", found).splitlines())
         tools = images("run", container, "--", "sh", "-c", "which gcc pip uv; true")
-        wrong = await call(f"{origin}/v1/chat/completions", ASKS, key="another")
+        body = {"model": vendor.model, "messages": ASKS}
+        wrong = await call(f"{origin}/v1/chat/completions", body, key="another")
 
     assert user == "1000"
     assert {each for each in writable if not each.startswith(DATA)} <= EVERYBODYS
@@ -158,24 +186,48 @@ async def test_the_image_serves_by_its_environment_alone(
     assert wrong.status == 401
 
 
+@pytest.mark.parametrize("given", ["variable", "mounted secret"])
+async def test_the_image_serves_with_a_file(
+    given: str, images: Images, vendor: Vendor, tmp_path: Path
+) -> None:
+    """Whose key is a variable's, or a secret that Docker mounts as a file."""
+    entry = vendor.entry if given == "mounted secret" else ""
+    key = f"${{secret:{entry}}}" if entry else f"${{{vendor.variable}}}"
+    folder, secrets = tmp_path / "etc", tmp_path / "secrets"
+    folder.mkdir()
+    secrets.mkdir()
+    (folder / "config.yaml").write_text(
+        f"providers: {{{vendor.name}: {{api_key: '{key}', base_url: '{vendor.base}'}}}}\n"
+        "security: {auth: {api_keys: ['${secret:caller}']}}\n"
+    )
+    (secrets / "caller").write_text(f"{CALLER_KEY}\n")
+    environment = {} if entry else {vendor.variable: VENDOR_KEY}
+    if entry:
+        (secrets / entry).write_text(f"{VENDOR_KEY}\n")
+    tmp_path.chmod(0o755)
+    args = ("start", "--config", "/etc/llm-gateway/config.yaml")
+    async with serving(images, environment, *args, files=folder, secrets=secrets) as (origin, _):
+        await answered(origin, vendor)
+
+
 @pytest.mark.parametrize(("given", "workers"), [("values", 1), ("secret", 1), ("secret", 3)])
 async def test_helms_form_serves(
     given: str,
     workers: int,
     images: Images,
-    vendor: ScriptedProvider,
+    vendor: Vendor,
     render: Callable[..., list[Document]],
     tmp_path: Path,
 ) -> None:
     """With the key among the values, and with the Secret made beside the chart; by as many
     processes as it was told."""
-    openai_values = {"base_url": f"{vendor.url}/v1"}
+    provider = {"base_url": vendor.base}
     if given == "values":
-        openai_values["apiKey"] = VENDOR_KEY
-    values: Document = {"providers": {"openai": openai_values}, "workers": workers}
-    documents = render({**values, "secrets": {"apiKeys": CALLER_KEY}})
-    secrets = {"llm-provider-secrets": {"openai-api-key": VENDOR_KEY}} if given == "secret" else {}
-    environment, args = deployed(documents, secrets, tmp_path)
+        provider["apiKey"] = VENDOR_KEY
+    values: Document = {"providers": {vendor.name: provider}, "workers": workers}
+    values["secrets"] = {"apiKeys": CALLER_KEY}
+    secrets = {"llm-provider-secrets": {vendor.entry: VENDOR_KEY}} if given == "secret" else {}
+    environment, args = deployed(render(values), secrets, tmp_path)
     async with serving(images, environment, *args, files=tmp_path) as (origin, _):
         await answered(origin, vendor)
         health = await call(f"{origin}/health?detailed=true", key=CALLER_KEY)
@@ -183,19 +235,32 @@ async def test_helms_form_serves(
     assert json.loads(health.body)["workers"]["of"] == workers
 
 
+async def test_helms_flag_serves(
+    images: Images,
+    vendor: Vendor,
+    helm: Any,
+    render: Callable[..., list[Document]],
+    tmp_path: Path,
+) -> None:
+    """`--set providers.NAME.apiKey=…` alone: whose key is there is served, nothing is listed."""
+    flags = f"providers.{vendor.name}.apiKey={VENDOR_KEY},secrets.apiKeys={CALLER_KEY}"
+    environment, args = deployed(render(helm.parse_set_string(flags)), {}, tmp_path)
+    async with serving(images, environment | vendor.at, *args, files=tmp_path) as (origin, _):
+        await answered(origin, vendor)
+
+
 async def test_kustomizes_form_serves(
     images: Images,
-    vendor: ScriptedProvider,
+    vendor: Vendor,
     kustomize: Callable[[str], list[Document]],
     tmp_path: Path,
 ) -> None:
     secrets = {
-        "llm-provider-secrets": {"openai-api-key": VENDOR_KEY},
+        "llm-provider-secrets": {vendor.entry: VENDOR_KEY},
         "llm-gateway-secrets": {"api-keys": CALLER_KEY},
     }
     environment, args = deployed(kustomize("."), secrets, tmp_path)
-    environment["LLM_GATEWAY_PROVIDERS__OPENAI__BASE_URL"] = f"{vendor.url}/v1"
-    async with serving(images, environment, *args, files=tmp_path) as (origin, _):
+    async with serving(images, environment | vendor.at, *args, files=tmp_path) as (origin, _):
         await answered(origin, vendor)
 
 
