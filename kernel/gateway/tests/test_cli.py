@@ -89,11 +89,13 @@ def test_validate_strict(tmp_path: Path) -> None:
 def test_config_show(tmp_path: Path) -> None:
     """The configuration in force, as JSON before or behind the command's name."""
     path = tmp_path / "c.yaml"
-    path.write_text("server: {port: 7}")
+    path.write_text("server: {port: 7}\nproviders: {p: {kind: simulated, headers: {x-a: told}}}")
 
     for args in (["--json", "config", "show"], ["config", "show", "--json"]):
         shown = json.loads(run(*args, "-c", str(path)).stdout)
         assert shown["server"]["port"] == 7
+        assert shown["providers"]["p"]["headers"] == {"x-a": "**********"}
+        assert "default-src" in shown["security"]["headers"]["content_security_policy"]
     assert "port: 7" in run("config", "show", "-c", str(path)).stdout
 
 

@@ -65,7 +65,8 @@ def hide_in_logs(secrets: Iterable[SecretStr]) -> None:
 
 def masked(key: str, value: Any, secrets: Iterable[SecretStr]) -> Any:
     if isinstance(value, dict):
-        whole = key == "headers"  # may carry credentials under any name
+        # May carry credentials under any name; a section of that name is none of texts alone.
+        whole = key == "headers" and all(isinstance(each, str) for each in value.values())
         return {
             k: MASK if whole and isinstance(v, str) else masked(k, v, secrets)
             for k, v in value.items()
