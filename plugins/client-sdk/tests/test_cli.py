@@ -49,7 +49,9 @@ class Gateway(BaseHTTPRequestHandler):
     def known(self) -> bool:
         if self.headers.get("authorization") == f"Bearer {KEY}":
             return True
-        self.answer(401, {"error": {"message": "Bad key", "code": "invalid_api_key"}})
+        unsigned = self.headers.get("authorization") == "Bearer unsigned"
+        code = "invalid_signature" if unsigned else "invalid_api_key"
+        self.answer(401, {"error": {"message": "No.", "code": code}})
         return False
 
     def answer(self, status: int, document: object) -> None:
@@ -137,6 +139,8 @@ def test_key(url: str, empty_data_dir: Path) -> None:
     local = run(url, "chat", "Hi", key=None)
 
     assert missing.exit_code == 1 and "LLM_GATEWAY_API_KEY" in missing.stderr
+    unsigned = run(url, "chat", "Hi", key="unsigned")
+    assert unsigned.exit_code == 1 and "LLM_GATEWAY_SIGNING_SECRET" in unsigned.stderr
     assert wrong.exit_code == 1
     assert json.loads(wrong.stdout)["error"]["code"] == "invalid_api_key"
     assert local.exit_code == 0
@@ -158,6 +162,7 @@ def test_unreachable() -> None:
     gone = run("http://127.0.0.1:9", "models")
 
     assert gone.exit_code == 1 and "llm-gateway start" in gone.stderr
+    assert "refused" in gone.stderr
     assert run("127.0.0.1:9", "models").exit_code == 2
 
 

@@ -132,6 +132,8 @@ def _advice(error: GatewayError, url: str, key: str | None, timeout: float) -> s
         return f"{advice} ({_root(error)})"
     if isinstance(error, TimedOutError):
         return f"The gateway at {url} did not answer within {timeout:g} seconds."
+    if error.status == 401 and error.code == "invalid_signature":
+        return f"{error} Give the secret with LLM_GATEWAY_SIGNING_SECRET."
     if error.status == 401 and not key:
         return "The gateway wants an API key: give it with --api-key or LLM_GATEWAY_API_KEY."
     if error.status == 401:
