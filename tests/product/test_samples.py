@@ -6,6 +6,8 @@ import functools
 import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,6 +132,14 @@ def test_every_python_sample_is_python(path: Path) -> None:
             if "await " not in text
             else f"async def _():\n {text.replace(chr(10), chr(10) + ' ')}"
         )
+
+
+def test_the_sample_of_a_plugin_fits_the_contracts(tmp_path: Path) -> None:
+    (sample,) = blocks(ROOT / "kernel/api/README.md", "python")
+    (tmp_path / "plugin.py").write_text(sample)
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "plugin.py"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout
 
 
 def anchors(path: Path) -> set[str]:
