@@ -171,3 +171,30 @@ def test_one_call_at_a_time_tries_a_server_that_failed() -> None:
 
     assert pauses == [0.0, 0.5, 1.0, 2.0, 4.0, 4.0]
     assert breaker.admits() and breaker.admits()
+
+
+async def test_the_size_is_that_of_the_answers_whose_time_is_not_over(
+    server: servers.Server,
+) -> None:
+    """As Redis tells it, until their time is over or all are removed."""
+    server.thaw()
+    metrics, now = gw.Metrics(), [1000.0]
+    settings = RedisCacheSettings(timeout_seconds=0.2)
+
+    def told() -> float:
+        (family,) = [f for f in metrics.families() if f.name == "gateway_cache_size_bytes"]
+        return family.value().value
+
+    cache = RedisCache(settings, server.url, lambda: now[0], metrics)
+    async with cache.open():
+        await cache.clear(gw.CacheSelection())
+        await cache.put(lookup("one"), answer("Low tide is at noon"), 3600)
+        await cache.put(lookup("two"), answer("High tide is at six"), 60)
+        both = (await cache.stats(None)).bytes
+        first = told()
+        now[0] += 80  # the second's time, as this worker counts it
+        second = told()
+        await cache.clear(gw.CacheSelection())
+
+        assert (first, told()) == (both, 0)
+        assert 0 < second < first

@@ -60,6 +60,7 @@ class Client:
         "keep_alive",
         "opened",
         "status",
+        "timing",
         "warm_headers",
     )
 
@@ -79,6 +80,7 @@ class Client:
         self._chunked = True
         self._keep_alive_frame = b""
         self._last = 0.0
+        self.timing: Callable[[], str] | None = None
         self.warm_headers: Mapping[str, str] = {}
         self.committed = False
         self.opened = False
@@ -253,6 +255,8 @@ class Client:
     ) -> bytes:
         lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}"]
         lines += self._outgoing.lines(headers)
+        if self.timing is not None:
+            lines.append(f"server-timing: {self.timing()}")
         if "cache-control" not in headers:
             lines.append("cache-control: private, no-store")
         lines.append(f"content-type: {content_type}\r\n{extra}")

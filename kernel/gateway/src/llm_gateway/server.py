@@ -34,6 +34,7 @@ from llm_gateway.errorbody import error_headers, plain_error
 from llm_gateway.inside import found, identified, permitted
 from llm_gateway.observe import AccessLog, Line, Tokens
 from llm_gateway.pipeline import Call
+from llm_gateway.timing import ASKED, timed
 from llm_gateway.trails import trail
 
 log = logging.getLogger("llm_gateway.server")
@@ -104,6 +105,8 @@ class Gateway:
         client.warm_headers = call.headers
         if generation.tracing is not None:
             call.trace = generation.tracing.begin(arrival, spec.operation)
+        if ASKED in arrival.headers:
+            client.timing = timed(call)
         self.in_flight[call] = request.task, generation
         self.kernel.counts.in_flight.inc()
         try:

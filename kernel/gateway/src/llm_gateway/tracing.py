@@ -121,6 +121,7 @@ class Trace:
     """The spans of one request. Nothing in here may hurt it."""
 
     __slots__ = ("_attempt", "_operation", "_span", "_token", "_tracing", "trace_id")
+    trace_id: str | None
 
     def __init__(self, tracing: Tracing, arrival: Arrival, operation: str) -> None:
         headers = {

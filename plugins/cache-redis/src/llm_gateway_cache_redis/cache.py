@@ -25,6 +25,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from llm_gateway_cache_redis.kept import Kept
 from llm_gateway_cache_redis.settings import RedisCacheSettings
 from llm_gateway_cache_redis.values import FORMAT, Meta, read, written
 
@@ -69,6 +70,11 @@ class RedisCache:
         self._open = metrics.gauge(
             "gateway_cache_redis_breaker_open", "1 while Redis is not asked", (), "max"
         ).value()
+        self._kept = Kept(clock)
+        self._size = metrics.gauge(
+            "gateway_cache_size_bytes", "memory that kept answers take"
+        ).value()
+        metrics.before_reading(self._measure)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -106,6 +112,7 @@ class RedisCache:
         pipe.hset(key, mapping={VALUE: packed, META: msgspec.json.encode(meta)})
         pipe.pexpire(key, max(1, int(ttl_seconds * 1000)))
         await self._within(self._settings.store_timeout_seconds, pipe.execute())
+        self._kept.put(len(packed), ttl_seconds)
 
     async def stats(self, tenant: str | None) -> CacheStats:
         found = [each async for each in self._found(CacheSelection(tenant))]
@@ -117,9 +124,14 @@ class RedisCache:
 
     async def clear(self, chosen: CacheSelection) -> int:
         removed = 0
+        if chosen == CacheSelection():
+            self._kept.forget()
         async for key, _ in self._found(chosen):
             removed += await self._redis.unlink(key)
         return removed
+
+    def _measure(self) -> None:
+        self._size.value = float(self._kept.size())
 
     async def _found(self, chosen: CacheSelection) -> AsyncIterator[tuple[bytes | str, CacheEntry]]:
         """By SCAN, which holds up nobody; what expires meanwhile is left out."""

@@ -31,6 +31,7 @@ _HEADERS = {
     "x-gateway-cache": "`hit` or `miss`, where a cache is in force.",
     "x-gateway-cost": "USD, where the price is known.",
     "x-gateway-dropped": "Parameters that the model cannot take.",
+    "server-timing": "What took how long until the answer began; asked for by `x-gateway-timing`.",
 }
 _HEALTH = (
     ("/health", "Whether the gateway is well; `detailed=true` adds its parts"),
