@@ -60,6 +60,8 @@ def test_validate_refuses_what_start_would(tmp_path: Path, monkeypatch: pytest.M
     exposed = run("validate", str(path), "--json")
     path.write_text("routing: {strategy: nobodys}")
     strategy = run("config", "validate", str(path))
+    path.write_text("cache: {backend: nobodys}")
+    assert "pip install llm-gateway-cache-nobodys" in run("validate", str(path)).stderr
     path.write_text("server: {tls: {cert_file: /no/such.pem, key_file: /no/such.pem}}")
     certificate = run("validate", str(path))
     path.write_text(f"server: {{tls: {{cert_file: {path}, key_file: {path}}}}}")

@@ -72,7 +72,10 @@ def store(maker: Maker, armed: Armed) -> Any:
     if scheme is None:
         return None
     known = ", ".join(sorted(spec.scheme for _, spec in declared)) or "no store is installed"
-    raise ConfigurationError(f"database.url: no installed plugin stores in {scheme!r} ({known}).")
+    raise ConfigurationError(
+        f"database.url: no installed plugin stores in {scheme!r} ({known});"
+        " a package llm-gateway-store-… brings one."
+    )
 
 
 def _state(maker: Maker, workers: int, armed: Armed) -> Any:
@@ -94,12 +97,14 @@ def _state(maker: Maker, workers: int, armed: Armed) -> Any:
             why = "state.redis_url is set" if needed == "fleet" else f"there are {workers} workers"
             raise ConfigurationError(
                 f"state.backend: {why}, but no installed plugin shares state over the {needed}; "
-                f"install one, or name a backend ({', '.join(sorted(declared))})."
+                "install one (a package llm-gateway-state-…), or name a backend "
+                f"({', '.join(sorted(declared))})."
             )
         wanted = min(fit, key=lambda name: (_REACH.index(declared[name][1].reach), name))
     if wanted not in declared:
         raise ConfigurationError(
-            f"state.backend: no installed plugin brings {wanted!r} ({', '.join(sorted(declared))})."
+            f"state.backend: no installed plugin brings {wanted!r} ({', '.join(sorted(declared))});"
+            f" pip install llm-gateway-state-{wanted}, or name one of these."
         )
     plugin, spec = declared[wanted]
     armed("state", wanted, plugin, reach_of(spec.reach, workers))

@@ -361,7 +361,8 @@ class Binder:
             exacts = (s for _, s in self.plugins.declared("cache_backends") if not s.semantic)
             known = ", ".join(sorted(s.name for s in exacts))
             raise ConfigurationError(
-                f"cache.backend: no installed plugin brings {backend!r} ({known})."
+                f"cache.backend: no installed plugin brings {backend!r} ({known});"
+                f" pip install llm-gateway-cache-{backend}, or name one of these."
             )
         return exact + sorted(semantic, key=lambda pair: pair[0])
 
