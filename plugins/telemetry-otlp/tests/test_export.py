@@ -103,7 +103,7 @@ async def test_a_request_and_its_attempt_are_two_spans_of_one_trace() -> None:
                 f"{gateway.url}/v1/chat/completions",
                 body,
                 key=API_KEY,
-                headers={"traceparent": PARENT},
+                headers={"traceparent": PARENT, "tracestate": "rojo=00f067aa0ba902b7"},
             )
         sent = provider.received[0]
 
@@ -120,6 +120,7 @@ async def test_a_request_and_its_attempt_are_two_spans_of_one_trace() -> None:
         client.trace_id.hex(),
         client.span_id.hex(),
     ]
+    assert sent.headers["tracestate"] == server.trace_state == "rojo=00f067aa0ba902b7"
     assert attributes(client)["gen_ai.request.model"] == "gpt-4o"
     assert attributes(client)["gen_ai.provider.name"] == "openai"
     assert "private" not in str(spans)

@@ -151,7 +151,7 @@ def _stats(*, metrics: "Metrics") -> "EndpointHandler":
     async def handle(request: EndpointRequest) -> EndpointResponse:
         from llm_gateway_endpoint_routing.stats import rows
 
-        return _json({"rows": rows(metrics)})
+        return _json({"rows": rows(await metrics.everywhere())})
 
     return handle
 

@@ -1,28 +1,19 @@
-"""What became of attempts, by deployment, since this worker began."""
+"""What became of attempts, by deployment: counted by each worker, told for all of the host."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import llm_gateway_api as gw
 
 BY = ("provider", "model")
-
-
-def _attempts(metrics: gw.Metrics) -> gw.Family:
-    return metrics.counter(
-        "gateway_deployment_attempts_total", "attempts by result", (*BY, "result")
-    )
-
-
-def _seconds(metrics: gw.Metrics) -> gw.Family:
-    return metrics.counter("gateway_deployment_seconds_total", "duration of good attempts", BY)
+ATTEMPTS, SECONDS = "gateway_deployment_attempts_total", "gateway_deployment_seconds_total"
 
 
 class Stats:
     """Counts attempts; models that only a client named are counted nowhere."""
 
     def __init__(self, metrics: gw.Metrics) -> None:
-        self._attempts = _attempts(metrics)
-        self._seconds = _seconds(metrics)
+        self._attempts = metrics.counter(ATTEMPTS, "attempts by result", (*BY, "result"))
+        self._seconds = metrics.counter(SECONDS, "duration of good attempts", BY)
 
     def started(self, arrival: gw.Arrival) -> None: ...
 
@@ -39,17 +30,17 @@ class Stats:
     def finished(self, arrival: gw.Arrival, outcome: gw.Outcome) -> None: ...
 
 
-def rows(metrics: gw.Metrics) -> list[Mapping[str, object]]:
+def rows(families: Iterable[gw.Family]) -> list[Mapping[str, object]]:
     """One for each deployment that was asked: attempts, failures, share, mean of the good."""
+    children = {each.name: each.children for each in families}
     results: dict[tuple[str, str], dict[str, float]] = {}
-    for (provider, model, result), child in _attempts(metrics).children.items():
-        assert isinstance(child, gw.Value)
-        results.setdefault((provider, model), {})[result] = child.value
+    for (provider, model, result), child in children.get(ATTEMPTS, {}).items():
+        results.setdefault((provider, model), {})[result] = _value(child)
     total = sum(sum(each.values()) for each in results.values())
     found: list[Mapping[str, object]] = []
     for (provider, model), counts in sorted(results.items()):
         good, tried = counts.get("ok", 0.0), sum(counts.values())
-        seconds = _seconds(metrics).value(provider, model).value
+        seconds = _value(children.get(SECONDS, {}).get((provider, model)))
         found.append(
             {
                 "provider": provider,
@@ -62,6 +53,10 @@ def rows(metrics: gw.Metrics) -> list[Mapping[str, object]]:
             }
         )
     return found
+
+
+def _value(child: gw.Value | gw.Histogram | None) -> float:
+    return child.value if isinstance(child, gw.Value) else 0.0
 
 
 _: type[gw.Observer] = Stats
