@@ -3,13 +3,14 @@
 Each worker adds what it took and reads the sum, ten times a second at most while it is asked,
 and once a second while it is not; so a fleet's work grows with its workers, and not with their
 square, as it would if each told all others. Nobody waits for it: until it has looked again a
-worker takes at most its share of what is left.
+worker takes at most half its share of what is left, so that together they keep the limit in
+whatever order they look.
 """
 
 import asyncio
 import logging
-import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import llm_gateway_api as gw
 
@@ -49,58 +50,45 @@ class Fleet:
         self._workers = workers
         self._accounts = accounts
         self._counted = [(name, meter) for name, meters in accounts.items() for meter in meters]
-        self._told = weakref.WeakMethod(told)  # a guard of an old configuration hears no more
+        self._told = told
         self._wall = wall
         self._peers = workers
         self._taken: dict[str, list[float]] = {}
         self._sums: dict[int, list[int]] = {}  # by slot, as they were at the last look
         self._read = 0.0  # when, by the wall clock, it was looked last
-        self._looked = float("-inf")
-        self._timer: asyncio.TimerHandle | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._asked = asyncio.Event()
+        self._alone = False  # while the state cannot be reached
 
     @property
     def pause(self) -> float:
         return pause(self._peers)
 
     def fits(self, account: str, meter: int, amount: float, spare: float) -> bool:
-        """Whether `amount` is within this worker's share; its first in a while always is, as
-        none could be taken where less is left than there are workers."""
+        """Whether `amount` is within half of this worker's share: the other half is for what all
+        have taken and not told yet. Its first in a while always is, as none could be taken where
+        less is left than there are workers."""
         mine = self._taken.get(account)
-        if self._peers == 1 or mine is None or mine[meter] <= 0:
+        if self._alone or self._peers == 1 or mine is None or mine[meter] <= 0:
             return True
-        return mine[meter] + amount <= (spare + mine[meter]) / self._peers
+        return mine[meter] + amount <= (spare + mine[meter]) / (2 * self._peers)
 
     def took(self, account: str, requests: float, tokens: float) -> None:
         """What is given back (below zero) is told with the next that is taken."""
         mine = self._taken.setdefault(account, [0.0, 0.0])
         for meter in self._accounts[account]:
             mine[meter] += tokens if meter else requests
-        self._soon(self.pause)
+        self._asked.set()
 
-    # --- looks ---------------------------------------------------------------------------
-
-    def _soon(self, seconds: float) -> None:
-        """Look that long after the last look, or sooner where that is planned."""
-        loop = asyncio.get_running_loop()
-        due = max(loop.time(), self._looked + seconds)
-        if self._looking is not None or (self._timer is not None and self._timer.when() <= due):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = loop.call_at(due, self._begin)
-
-    def _begin(self) -> None:
-        self._timer = None
-        if self._told() is not None:
-            self._looking = asyncio.get_running_loop().create_task(self._look())
-            self._looking.add_done_callback(self._ended)
-
-    def _ended(self, looking: "asyncio.Task[None]") -> None:
-        self._looking = None
-        self._looked = asyncio.get_running_loop().time()
-        if not looking.cancelled():
-            self._soon(self.pause if any(map(_tellable, self._taken.values())) else REST_SECONDS)
+    async def looking(self) -> None:
+        """Look for as long as it runs."""
+        while True:
+            self._asked.clear()
+            await self._look()
+            await asyncio.sleep(self.pause)
+            if not any(map(_tellable, self._taken.values())):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(REST_SECONDS):
+                        await self._asked.wait()
 
     async def _look(self) -> None:
         """Add what was taken here, and hear what the others took since the last look."""
@@ -122,7 +110,9 @@ class Fleet:
             answer = await self._state.take(takes, force=True)
         except Exception as error:
             log.debug("limits.alone error=%s", type(error).__name__)
+            self._alone = True
             return
+        self._alone = False
         now, before, *sums = [MOST - left for left in answer.remaining]
         self._peers = max(self._workers, now, before)
         self._read = wall
@@ -150,9 +140,8 @@ class Fleet:
         for (name, meter), amount in zip(self._counted, others, strict=True):
             if amount > 0:  # less than before: the state has been lost, and begins anew
                 accounts.setdefault(name, [0.0, 0.0])[meter] = float(amount)
-        told = self._told()
-        if told is not None and accounts:
-            told({name: (each[0], each[1]) for name, each in accounts.items()}, age)
+        if accounts:
+            self._told({name: (each[0], each[1]) for name, each in accounts.items()}, age)
 
 
 def _tellable(taken: Sequence[float]) -> bool:

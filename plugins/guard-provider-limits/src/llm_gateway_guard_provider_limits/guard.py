@@ -1,7 +1,8 @@
 """Requests and tokens in the last minute of each account, and what the account itself says."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import llm_gateway_api as gw
 
@@ -105,6 +106,14 @@ class ProviderLimits:
             "attempts that a limit of the provider's account kept back",
             ("provider", "limit"),
         )
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        if self._fleet is None:
+            yield
+            return
+        async with gw.alongside(self._fleet.looking(), name="limits of providers"):
+            yield
 
     def admit(self, target: gw.Target, asked: gw.Asked) -> gw.Lease | gw.Refusal:
         now = self._clock()
@@ -243,3 +252,4 @@ def _taken(lease: gw.Lease) -> Taken:
 _: type[gw.Guard] = ProviderLimits
 __: type[gw.SupportsAnswered] = ProviderLimits
 ___: type[gw.SupportsLook] = ProviderLimits
+____: type[gw.Service] = ProviderLimits
