@@ -1,5 +1,8 @@
 """The load: one JSON job a line on standard input; its result goes to the file the job names.
 
+With `unlike`, each body has another number where `NUMBER` stands in it; with `signed` (a secret
+and its id) each request has a signature of its own. Otherwise a job repeats its bytes.
+
 A closed loop (`total` requests by `clients` connections, each asking when it was answered)
 or an open one (`rate` a second for `seconds`, whatever the answers do). Times are in
 milliseconds since the request was due: `first` content, `last` byte; `gaps` lie between reads
@@ -14,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from llm_gateway_sdk import RequestSigning
 
 LENGTH = b"content-length: "
 CONTENT = b"word"  # what the mock's answers are made of
+NUMBER = b"#0000000000"
 
 
 class Client(asyncio.Protocol):
@@ -68,6 +73,9 @@ class Run:
     def __init__(self, job: dict[str, Any]) -> None:
         self._job = job
         self._bodies = [request(job, body) for body in job["bodies"]]
+        self._unlike = job.get("unlike", False)
+        self._signing = RequestSigning(*job["signed"]) if "signed" in job else None
+        self._number = time.monotonic_ns() // 1000 % 10**10
         self._sent = 0
         self._idle: list[Client] = []
         self._clients: list[Client] = []
@@ -76,12 +84,22 @@ class Run:
 
     async def ask(self, due: float) -> None:
         client = self._idle.pop() if self._idle else await self._connect()
-        data = self._bodies[self._sent % len(self._bodies)]
+        data = self._fresh(self._bodies[self._sent % len(self._bodies)])
         self._sent += 1
         first, last, ok = await client.ask(data)
         self.rows.append(((first - due) * 1000, (last - due) * 1000, ok))
         if not client.transport.is_closing():
             self._idle.append(client)
+
+    def _fresh(self, data: bytes) -> bytes:
+        if self._unlike:
+            self._number += 1
+            data = data.replace(NUMBER, b"#%010d" % self._number)
+        if self._signing is None:
+            return data
+        head, _, body = data.partition(b"\r\n\r\n")
+        made = self._signing.signature("POST", self._job["path"], "", body)
+        return b"%b\r\nx-signature: %b\r\n\r\n%b" % (head, made.encode(), body)
 
     async def closed(self) -> None:
         left = self._job["total"]

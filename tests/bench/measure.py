@@ -37,7 +37,8 @@ def cpu(rig: Rig, scenario: Scenario, rounds: int) -> Rows:
             path = scenario.path if name == "gateway" else scenario.relayed_path
             total = scenario.total if number >= 0 else scenario.total // 5
             before = system.process.cpu()
-            found = rig.load(system, body, path=path, clients=32, total=total)
+            job = scenario.job if name == "gateway" else {}
+            found = rig.load(system, body, path=path, clients=32, total=total, **job)
             if number >= 0:
                 costs[name].append((system.process.cpu() - before) * 1000 / total)
                 rates[name].append(total / found["seconds"])

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
@@ -46,7 +47,9 @@ def parts(rig: Rig, rounds: int) -> dict[str, Callable[[], measure.Rows]]:
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     arguments.add_argument("--rounds", type=int, default=7, help="rounds of each CPU row")
-    arguments.add_argument("--only", action="append", help="a part or scenario; repeatable")
+    arguments.add_argument(
+        "--only", action="append", help="a part or scenario, * for any; repeatable"
+    )
     arguments.add_argument("--store", action="store_true", help="keep as the baseline")
     arguments.add_argument("--compare", action="store_true", help="with the baseline")
     arguments.add_argument("--tolerance", type=float, default=0.15, help="a share of the ratio")
@@ -56,9 +59,10 @@ def main() -> int:
     rows: measure.Rows = {}
     with ExitStack() as stack:
         for name, part in parts(Rig(stack), chosen.rounds).items():
-            if chosen.only and not {name, name.split(", ")[0] * (name[:7] == "workers")} & {
-                *chosen.only
-            }:
+            part_of = "workers" if name.startswith("workers") else name
+            if chosen.only and not any(
+                fnmatchcase(n, o) for n in (name, part_of) for o in chosen.only
+            ):
                 continue
             rows |= measure.rounded(part())
             print(f"{time.perf_counter() - started:6.1f} s  {name}", file=sys.stderr)

@@ -44,11 +44,13 @@ MANY_MODELS: Mapping[str, Any] = {
 }
 
 
-def chat(stream: bool = False, model: str = "gpt-bench") -> dict[str, Any]:
+def chat(
+    stream: bool = False, model: str = "gpt-bench", text: str = "word " * 250
+) -> dict[str, Any]:
     """A request of about 1.5 KB, as a client sends it."""
     messages = [
         {"role": "system", "content": "You are a helpful assistant."},
-        {"role": "user", "content": "word " * 250},
+        {"role": "user", "content": text},
     ]
     extra: dict[str, Any] = {"stream": True} if stream else {"temperature": 0.5}
     return {"model": model, "messages": messages, **extra}
@@ -108,7 +110,7 @@ class Scenario:
     With `own_lane`, the yardstick is the gateway itself, relaying `relayed`. `config` is merged
     into `BASE` and `plugins` take part (None: every one installed); scenarios that have both in
     common share a gateway. `target` is the ratio to the yardstick that is wanted. With `stored`
-    the caller's key is one of `TENANT`, made for this gateway.
+    the caller's key is one of `TENANT`, made for this gateway. `job` is more for `load.py`.
     """
 
     name: str
@@ -122,6 +124,7 @@ class Scenario:
     relayed_path: str = "/v1/chat/completions"
     own_lane: bool = False
     stored: bool = False
+    job: Mapping[str, Any] = field(default_factory=dict)
 
 
 def translated(vendor: str) -> tuple[Scenario, Scenario]:
@@ -207,7 +210,6 @@ def accounted(name: str, target: float | None, **state: str) -> Scenario:
     )
 
 
-# Signing is measured by `filters.py`: the load repeats its bytes, and a signature is taken once.
 LISTS: Mapping[str, Any] = {
     "ip_filter": {
         "enabled": True,
@@ -226,7 +228,93 @@ FILTERS: tuple[tuple[str, Mapping[str, Any], frozenset[str]], ...] = (
         {"security": {**LISTS, **VALIDATION}},
         frozenset({"filter_ip", "filter_headers", "filter_validation"}),
     ),
+    ("audit log", {}, frozenset({"audit_log", "migrations", "store_sqlite"})),
 )
+SIGNED = ("bench-secret-0123456789abcdef-0123", "bench")
+SIGNING: Mapping[str, Any] = {
+    "request_signing": {"enabled": True, "secrets": {SIGNED[1]: SIGNED[0]}}
+}
+GUARDRAIL: Mapping[str, Any] = {
+    "filter_guardrail": {
+        "rules": [
+            {"name": "words", "deny": [f"forbidden {number}" for number in range(100)]},
+            {"name": "codes", "patterns": [rf"PRJ{number}-[0-9]+" for number in range(5)]},
+        ]
+    }
+}
+# 2 KB of prose with an address, a card and a telephone number in it.
+PERSONAL = ("word " * 420)[:2000] + "ada@example.org 4111 1111 1111 1111 +49 30 901820"
+REVERSIBLE = dict.fromkeys(("email", "card", "phone"), "reversible")
+PII: Mapping[str, Mapping[str, Any]] = {
+    "left alone": {},
+    "counted": {"filter_pii": {"mode": "monitor"}},
+    "masked": {"filter_pii": {"kinds": {"email": "mask"}}},
+    "masked and put back": {"filter_pii": {"kinds": REVERSIBLE}},
+}
+NUMBERED = "#0000000000 " + "word " * 248
+
+
+def content() -> tuple[Scenario, ...]:
+    """Filters that read what is said: with them a body is decoded and written, not relayed."""
+    said = chat(text=PERSONAL)
+    signed: dict[str, Any] = {"job": {"signed": SIGNED}}
+    whole = {**PII["masked and put back"], **GUARDRAIL}
+    everything = {"security": {**LISTS, **VALIDATION, **SIGNING}, "plugins": whole}
+    audited = CORE | {"audit_log", "migrations", "store_sqlite"}
+    signing = CORE | {"filter_signing", "state_host"}
+    watched = CORE | {"filter_guardrail"}
+    recorded = {"plugins": {"audit_log": {"content": True}}}
+    every = audited | signing | watched | {"filter_pii"}
+    every |= {"filter_headers", "filter_ip", "filter_validation"}
+    return (
+        *(
+            Scenario(
+                f"2 KB, personal data {name}",
+                said,
+                said,
+                2000,
+                config={"plugins": each},
+                plugins=CORE | {"filter_pii"},
+            )
+            for name, each in PII.items()
+        ),
+        Scenario(
+            "plain, guardrail", chat(), chat(), 2000, config={"plugins": GUARDRAIL}, plugins=watched
+        ),
+        Scenario(
+            "plain, audit log with contents", chat(), chat(), 1500, config=recorded, plugins=audited
+        ),
+        Scenario(
+            "plain, signing",
+            chat(),
+            chat(),
+            2000,
+            config={"security": SIGNING},
+            plugins=signing,
+            **signed,
+        ),
+        Scenario(
+            "2 KB, all of these filters at once",
+            said,
+            said,
+            1500,
+            config=everything,
+            plugins=every,
+            **signed,
+        ),
+    )
+
+
+def cached(name: str, plugin: str, **cache: Any) -> tuple[Scenario, ...]:
+    """The same question again and again, plain and streamed, and one that is always another."""
+    given: dict[str, Any] = {"config": {"cache": cache}, "plugins": CORE | {plugin}}
+    unlike = chat(text=NUMBERED)
+    return (
+        Scenario(f"{name}, hit", chat(), chat(), 3000, **given),
+        Scenario(f"{name}, hit, stream of 50 events", chat(True), chat(True), 1000, **given),
+        Scenario(f"{name}, miss", unlike, unlike, 2000, job={"unlike": True}, **given),
+    )
+
 
 SCENARIOS = (
     Scenario("plain", chat(), chat(), 3000, target=0.8),
@@ -242,6 +330,9 @@ SCENARIOS = (
         Scenario(f"plain, {name}", chat(), chat(), 3000, config=each, plugins=CORE | plugins)
         for name, each, plugins in FILTERS
     ),
+    *content(),
+    *cached("cache in memory", "cache_memory", backend="memory", max_size_mb=64),
+    *cached("cache in Redis", "cache_redis", backend="redis", redis={"url": REDIS}),
     Scenario("plain, every installed plugin on", chat(), chat(), 3000, plugins=None),
     accounted("process", 0.9, backend="process"),
     accounted("host", 0.9, backend="host"),
