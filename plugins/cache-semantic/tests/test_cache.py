@@ -1,5 +1,6 @@
 """The semantic cache compares within a partition, serves what agrees, and forgets in time."""
 
+import asyncio
 from typing import Any
 
 import llm_gateway_api as gw
@@ -141,6 +142,35 @@ async def test_after_a_few_failures_nobody_waits_until_one_has_worked() -> None:
     assert (opened, quiet) == (1.0, 0)
     assert await kept.get(asked) == answer("so")
     assert kept._open.value == 0.0
+
+
+async def test_no_more_vectors_are_waited_for_at_once_than_may_be() -> None:
+    """A model that falls silent holds up so many requests, and no other."""
+    silent, asked = asyncio.Event(), 0
+
+    async def embed(
+        text: str, model: str | None, seconds: float, asked_by: gw.Asked | None = None
+    ) -> tuple[float, ...]:
+        nonlocal asked
+        asked += 1
+        await silent.wait()
+        return (1.0, 0.0)
+
+    settings = SemanticSettings(max_concurrent=3)
+    kept = SemanticCache(settings, embed, Clock(), gw.Metrics())
+    waiting = [
+        asyncio.create_task(kept.get(lookup(f"question number {each} of many")))
+        for each in range(3)
+    ]
+    await asyncio.sleep(0)
+    others = [await kept.get(lookup(f"another question {each}")) for each in range(20)]
+    silent.set()
+
+    assert others == [None] * 20
+    assert await asyncio.gather(*waiting) == [None] * 3
+    assert asked == 3
+    assert await kept.get(lookup("one more question")) is None
+    assert asked == 4
 
 
 async def test_a_text_that_may_not_go_there_is_neither_compared_nor_a_failure() -> None:

@@ -1,9 +1,9 @@
 """The cache: vectors of questions, compared within one partition and nowhere else."""
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from time import time
 
 import numpy as np
@@ -18,41 +18,15 @@ from llm_gateway_api import (
     Metrics,
     PermissionDeniedError,
 )
-from numpy.typing import NDArray
 
 from llm_gateway_cache_semantic.guard import agree
+from llm_gateway_cache_semantic.partition import Kept, Partition, Vector
 from llm_gateway_cache_semantic.settings import SemanticSettings
 
 log = logging.getLogger("llm_gateway_cache_semantic")
-Vector = NDArray[np.float32]
 PENDING = 1000
-
-
-@dataclass(slots=True)
-class Kept:
-    key: str
-    tenant: str | None
-    text: str
-    vector: Vector
-    answer: CachedAnswer
-    expires: float
-
-
-@dataclass(slots=True)
-class Partition:
-    """The answers of one partition; `matrix` is made when it is first compared with."""
-
-    kept: list[Kept] = field(default_factory=list)
-    matrix: Vector | None = None
-
-    def nearest(self, vector: Vector, now: float) -> Iterator[tuple[float, Kept]]:
-        """What is still fresh, the likest first."""
-        if self.matrix is None:
-            self.matrix = np.stack([each.vector for each in self.kept])
-        scores = self.matrix @ vector
-        for at in np.argsort(-scores):
-            if self.kept[at].expires > now:
-                yield float(scores[at]), self.kept[at]
+# A comparison with more numbers than this would hold up other requests: a thread does it.
+IN_PLACE = 1_000_000
 
 
 class SemanticCache:
@@ -71,6 +45,7 @@ class SemanticCache:
         self._breaker = Breaker(settings.failure_threshold, settings.max_pause_seconds, clock)
         self._partitions: OrderedDict[str, Partition] = OrderedDict()
         self._entries = 0
+        self._under_way = 0
         # The vector that a miss has made, for the answer that is about to come.
         self._pending: OrderedDict[str, Vector] = OrderedDict()
         found = metrics.counter(
@@ -93,13 +68,11 @@ class SemanticCache:
             return None
         self._remember(lookup.key, vector)
         partition = self._partitions.get(lookup.partition)
-        if partition is None or not partition.kept:
+        if partition is None:
             self._misses.inc()
             return None
         self._partitions.move_to_end(lookup.partition)
-        for score, kept in partition.nearest(vector, self._clock()):
-            if score < self._settings.similarity_threshold:
-                break
+        for kept in await self._alike(partition, vector):
             if not agree(lookup.text, kept.text):
                 self._refused.inc()
                 continue
@@ -119,18 +92,16 @@ class SemanticCache:
             vector = await self._vector(lookup)
         if vector is None:
             return
-        expires = self._clock() + ttl_seconds
+        now = self._clock()
         partition = self._partitions.setdefault(lookup.partition, Partition())
         self._partitions.move_to_end(lookup.partition)
-        before = len(partition.kept)
-        partition.kept = [
-            each
-            for each in partition.kept
-            if each.key != lookup.key and each.expires > self._clock()
-        ]
-        partition.kept.append(Kept(lookup.key, lookup.tenant, lookup.text, vector, value, expires))
-        partition.matrix = None
-        self._entries += len(partition.kept) - before
+        before = len(partition)
+        while (oldest := partition.oldest()) is not None and oldest.expires <= now:
+            partition.remove(oldest.key)
+        partition.put(
+            Kept(lookup.key, lookup.tenant, lookup.text, vector, value, now + ttl_seconds)
+        )
+        self._entries += len(partition) - before
         self._evict()
 
     async def stats(self, tenant: str | None) -> CacheStats:
@@ -158,29 +129,35 @@ class SemanticCache:
         before = self._entries
         for name in list(self._partitions):
             partition = self._partitions[name]
-            partition.kept = [
-                each
-                for each in partition.kept
-                if not chosen.has(each.tenant, each.answer.asked, each.answer.at)
-            ]
-            partition.matrix = None
-            if not partition.kept:
+            for each in list(partition):
+                if chosen.has(each.tenant, each.answer.asked, each.answer.at):
+                    partition.remove(each.key)
+            if not partition:
                 del self._partitions[name]
-        self._entries = sum(len(each.kept) for each in self._partitions.values())
+        self._entries = sum(len(each) for each in self._partitions.values())
         return before - self._entries
+
+    async def _alike(self, partition: Partition, vector: Vector) -> Sequence[Kept]:
+        threshold = self._settings.similarity_threshold
+        if partition.numbers > IN_PLACE:
+            places = await asyncio.to_thread(partition.places, vector, threshold)
+        else:
+            places = partition.places(vector, threshold)
+        return partition.alike(vector, threshold, places, self._clock())
 
     def _comparable(self, lookup: Lookup) -> bool:
         words = len(lookup.text.split())
         return bool(lookup.partition) and words >= self._settings.min_words
 
     async def _vector(self, lookup: Lookup) -> Vector | None:
-        """None where nobody was asked: the caller's text may not go there, or those that went
-        before it failed."""
+        """None where nobody was asked: the caller's text may not go there, those that went
+        before it failed, or too many are under way."""
         settings = self._settings
-        if not self._breaker.admits():
+        if self._under_way >= settings.max_concurrent or not self._breaker.admits():
             self._skipped.inc()
             return None
         plain = " ".join(lookup.text.split())
+        self._under_way += 1
         try:
             values = await self._embed(
                 plain, settings.model, settings.timeout_seconds, lookup.asked
@@ -192,6 +169,8 @@ class SemanticCache:
             self._breaker.failed()
             self._open.value = float(self._breaker.open)
             raise
+        finally:
+            self._under_way -= 1
         self._breaker.succeeded()
         self._open.value = 0.0
         vector = np.asarray(values, dtype=np.float32)
@@ -206,13 +185,14 @@ class SemanticCache:
         """The oldest of the partition that was used least recently goes first."""
         while self._entries > self._settings.max_entries:
             name, partition = next(iter(self._partitions.items()))
-            partition.kept.pop(0)
-            partition.matrix = None
-            self._entries -= 1
-            if not partition.kept:
+            oldest = partition.oldest()
+            if oldest is not None:
+                partition.remove(oldest.key)
+                self._entries -= 1
+            if not partition:
                 del self._partitions[name]
 
     def _all(self) -> Iterator[tuple[str, Kept]]:
         for name, partition in self._partitions.items():
-            for each in partition.kept:
+            for each in partition:
                 yield name, each

@@ -21,6 +21,9 @@ class SemanticSettings(Section):
     max_entries: int = Field(default=10_000, ge=1, description="answers that are kept")
     min_words: int = Field(default=3, ge=1, description="words a question needs to be compared")
     timeout_seconds: Seconds = Field(default=2, gt=0, description="seconds to make a vector")
+    max_concurrent: int = Field(
+        default=64, ge=1, description="vectors that are waited for at once; more are not asked for"
+    )
     failure_threshold: int = Field(
         default=3, ge=1, description="failures in a row after which no vector is asked for a while"
     )
