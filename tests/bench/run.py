@@ -1,6 +1,6 @@
 """The benchmark, in one command: `uv run --all-packages python tests/bench/run.py`.
 
-Loopback only, bounded, ends by itself after about two minutes. The gateway with keys,
+Loopback only, bounded, ends by itself after about five minutes. The gateway with keys,
 rules, metrics, log line and usage counts on, against a bare aiohttp relay and a direct
 call, interleaved in one run. Prints a Markdown table; compare rows of one run only.
 
