@@ -1,6 +1,8 @@
 """``llm-gateway plugins new``: what it writes is whole and green from the start."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -65,6 +67,24 @@ def test_new_packages_are_well_typed(tmp_path: Path) -> None:
         *("mypy", "--strict", "--config-file", "pyproject.toml", *chosen),
         paths=tuple(tmp_path / kind / "src" for kind in scaffold.KINDS),
     )
+
+
+def test_the_tutorials_samples_keep_a_new_provider_green(tmp_path: Path) -> None:
+    """The code of its third step and the case of its fourth, as they stand there."""
+    page = (Path(__file__).parents[2] / "gateway/docs/write-a-provider.md").read_text("utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (case,) = re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    module = written("provider", tmp_path)["module"]
+    plugin, cases = tmp_path / "src" / module / "plugin.py", tmp_path / "tests/cases/cases.json"
+    text = plugin.read_text("utf-8").replace(" Quirks\n", " ErrorRules, Quirks\n")
+    text = re.sub(r"^class Acme.*?(?=^@)", lambda _: f"{code}\n\n", text, flags=re.M | re.S)
+    plugin.write_text(text, "utf-8")
+    cases.write_text(json.dumps([*json.loads(cases.read_text("utf-8")), json.loads(case)]))
+
+    told = run(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "-c", "pyproject.toml")
+
+    assert "passed" in told
+    run(tmp_path, "mypy", "--strict", "--config-file", "pyproject.toml", "-p", module)
 
 
 def test_new_provider_shows_what_is_proven(tmp_path: Path) -> None:
