@@ -47,7 +47,16 @@ def settings() -> str:
         text += f"\n## `{name}`, while a plugin brings `llm_gateway_{hook}`\n\n{HEAD}"
         text += "".join(_rows(name, model))
     text += f"\n## `providers.<name>`, beside what its kind adds\n\n{HEAD}"
-    return text + "".join(_rows("", ProviderSettings))
+    text += "".join(_rows("", ProviderSettings))
+    text += (
+        "\n## Of plugins\n\nTheir READMEs have the keys; a kind of provider's stand in its own.\n\n"
+    )
+    text += "| section | package |\n| --- | --- |\n"
+    found = discover(selected(None, {})).declared("settings")
+    for plugin, spec in sorted(found, key=lambda each: str(each[1].path)):
+        name = plugin.replace("_", "-")
+        text += f"| `{spec.path}` | [{name}](../../../plugins/{name}/README.md) |\n"
+    return text
 
 
 def _rows(path: str, model: type[BaseModel]) -> Iterator[str]:
