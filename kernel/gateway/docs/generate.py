@@ -97,7 +97,41 @@ def metrics() -> str:
     for each in sorted(declared.families(), key=lambda family: family.name):
         labels = ", ".join(f"`{label}`" for label in each.labels)
         text += f"| `{each.name}` | {each.kind} | {labels} | {each.help} |\n"
+    text += "\n## Of plugins\n\n| metric | kind | package | meaning |\n| --- | --- | --- | --- |\n"
+    for name, kind, folder, about in sorted(_metrics_of_plugins()):
+        package = f"[{folder}](../../../plugins/{folder}/README.md)"
+        text += f"| `{name}` | {kind} | {package} | {about} |\n"
     return text
+
+
+def _metrics_of_plugins() -> Iterator[tuple[str, str, str, str]]:
+    """What is written out where a plugin declares a metric: its name, and what it means."""
+    for folder in sorted((FOLDER.parents[2] / "plugins").glob("*/src")):
+        for path in folder.rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            names = dict[str, ast.expr]()
+            for each in (each for each in tree.body if isinstance(each, ast.Assign)):
+                target, value = each.targets[0], each.value
+                if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+                    names |= zip(map(ast.unparse, target.elts), value.elts, strict=True)
+                else:
+                    names[ast.unparse(target)] = value
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    given = [_written(each, names) for each in node.args[:2]]
+                    if len(given) == 2 and given[0].startswith("gateway_") and given[1]:
+                        yield given[0], node.func.attr, folder.parent.name, given[1]
+
+
+def _written(node: ast.expr, names: dict[str, ast.expr]) -> str:
+    """A text, also one made of texts that stand at the top of its module; else nothing."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_written(each, names) for each in node.values)
+    inner = node.value if isinstance(node, ast.FormattedValue) else node
+    found = names.get(ast.unparse(inner))
+    return _written(found, {}) if found is not None else ""
 
 
 # Where the object that `make` returns is not called as its spec is.

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,11 @@ def test_what_a_plugin_refuses_stands_in_its_readme(folder: Path) -> None:
                 written = [str(each.value) for each in consts]
                 if len(written) == 2:
                     assert f"`{written[0]} {written[1]}`" in told, path
+
+
+def test_what_a_readme_says_is_counted_is_on_the_page_of_metrics() -> None:
+    page = (FOLDER / "metrics.md").read_text(encoding="utf-8")
+    for folder in PLUGINS:
+        told = (folder / "README.md").read_text(encoding="utf-8").partition("**Metrics**")[2]
+        for name in re.findall(r"`(gateway_[a-z_]+[a-z])\b", told):
+            assert f"`{name}`" in page, folder

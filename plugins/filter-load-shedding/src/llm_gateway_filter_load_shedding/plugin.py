@@ -42,10 +42,9 @@ class LoadShedding:
         self._refused = metrics.counter(
             f"{NAME}_refused_total", "requests refused because of too much to do", ("reason",)
         ).value
-        gauges = (("lag_seconds", "how late the event loop is"), ("share", "part refused now"))
-        self._lags, self._shares = (
-            metrics.gauge(f"{NAME}_{name}", text, merge="max").value() for name, text in gauges
-        )
+        lags = metrics.gauge(f"{NAME}_lag_seconds", "how late the event loop is", merge="max")
+        shares = metrics.gauge(f"{NAME}_share", "part refused now", merge="max")
+        self._lags, self._shares = lags.value(), shares.value()
 
     async def inspect(self, seen: gw.Seen) -> gw.Seen | gw.Refusal:
         if self.share == 0.0:
