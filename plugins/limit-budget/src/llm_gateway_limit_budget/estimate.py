@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
-from typing import NamedTuple
 
 import msgspec
 from llm_gateway_api import MILLION, ModelInfo, Price, RequestHead, Usage, output_cap, whole_field
@@ -14,6 +13,7 @@ BYTES_A_TOKEN = 3.0
 MAX_LEARNED = 10_000
 _INPUT = ("input", "cache_read", "cache_write", "cache_write_1h")
 _OUTPUT = ("output", "reasoning")
+_SOUND = frozenset({"audio_input", "audio_output"})
 WITHOUT_OUTPUT = frozenset({"embeddings", "rerank"})
 
 
@@ -43,11 +43,12 @@ class Estimator:
         self, head: RequestHead, tenant: str | None, offers: Sequence[tuple[Price, ModelInfo]]
     ) -> int:
         """Nano-dollars to reserve: the most that one of `offers` may ask for the request."""
-        audio = b"audio" in head.body
         guess = self._guess(head, tenant)
         most = 0
         for price, info in offers:
             asked, made = guess.of(info)
+            # A long body is searched only where it matters.
+            audio = not _SOUND.isdisjoint(price.meters) and b"audio" in head.body
             rates = self._dearest(price, asked, audio)
             cost = rates.fixed + rates.asked * asked + rates.made * made
             if cost > most:
@@ -96,7 +97,7 @@ class Estimator:
         return Guess(asked, made, max(1, whole_field(head, "n") or 1), unbound)
 
 
-class Guess(NamedTuple):
+class Guess(msgspec.Struct, frozen=True):
     """Tokens that a request may read, and write for each of its `choices`, whoever answers;
     where it is `unbound`, as many as the model can write."""
 

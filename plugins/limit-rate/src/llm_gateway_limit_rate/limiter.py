@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
+from math import ceil
 
 import llm_gateway_api as gw
 import msgspec
@@ -177,6 +178,13 @@ def _used(rule: Rule, take: gw.Take, settlement: gw.Settlement) -> int:
     return take.amount if settlement.target is not None else 0
 
 
+def _duration(ms: int) -> str:
+    """As OpenAI writes it: ``6ms``, ``8.64s``."""
+    if ms < 1000:
+        return f"{ms}ms"
+    return f"{ms / 1000:.3g}s" if ms < 100_000 else f"{ms // 1000}s"
+
+
 def headers_of(known: Rules, remaining: Sequence[int], dialect: str) -> dict[str, str]:
     """The tightest limit of each meter, in the form that the client's SDK reads."""
     found: dict[str, str] = {}
@@ -196,5 +204,5 @@ def headers_of(known: Rules, remaining: Sequence[int], dialect: str) -> dict[str
             limit, remains, reset = _HEADERS[meter]
             found[limit] = amount
             found[remains] = str(left)
-            found[reset] = f"{seconds:.3g}s"
+            found[reset] = _duration(ceil(seconds * 1000))
     return found
