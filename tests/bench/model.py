@@ -12,7 +12,7 @@ from llm_gateway.sections import Routing
 from llm_gateway_filter_identity.settings import IdentitySettings
 from llm_gateway_guard_provider_limits.fleet import pause as limits_pause
 from llm_gateway_ledger_store.settings import LedgerSettings
-from llm_gateway_limit_budget.limiter import TRUE_SECONDS
+from llm_gateway_limit_budget.limiter import TRUE_SECONDS, TRUE_SHARE
 from llm_gateway_routing_least_connections.strategy import pause as connections_pause
 
 Costs = Mapping[str, float]
@@ -122,9 +122,11 @@ def looking_cores(costs: Costs, fleet: Fleet) -> float:
 
 
 def summing_cores(costs: Costs, fleet: Fleet) -> float:
-    """Each budget of a month compared with the ledger, on the month's last day."""
+    """Each budget of a month compared with the ledger, on the month's last day: as often as it
+    is wanted, and by no worker in more than its share of the time."""
     rows = fleet.requests * MONTH_SECONDS
-    return rows / 1000 * costs["pg_sum_us_per_1000_rows"] / TRUE_SECONDS / 1e6
+    wanted = rows / 1000 * costs["pg_sum_us_per_1000_rows"] / TRUE_SECONDS / 1e6
+    return min(wanted, fleet.all_workers / TRUE_SHARE)
 
 
 PARTS: Sequence[Part] = (

@@ -7,9 +7,7 @@ every promised metric moves; one that it does not name must stay where it is.
 import asyncio
 import json
 import re
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +18,7 @@ from llm_gateway_testkit import failures, vendors
 from llm_gateway_testkit import openai_dialect as openai
 from llm_gateway_testkit.gateway import Gateway, running_gateway
 from llm_gateway_testkit.rawclient import Reply, call, exchange
-from llm_gateway_testkit.scripted import Cut, Hang, ScriptedProvider, Step, Stream
+from llm_gateway_testkit.scripted import Cut, Hang, ScriptedProvider, Step, Stream, unreachable
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -350,18 +348,6 @@ class Site:
         return found
 
 
-@contextmanager
-def unreachable() -> Iterator[str]:
-    """An origin that takes no connection and refuses none: its queue of them is full."""
-    with socket.socket() as listener, socket.socket() as waiting, socket.socket() as second:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for each in (waiting, second):
-            each.setblocking(False)
-            each.connect_ex(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
 def configuration(provider: ScriptedProvider, nowhere: str) -> dict[str, Any]:
     """A provider for each class of failure, so that none is left alone for another's."""
 
@@ -550,11 +536,16 @@ async def test_every_promised_metric_has_its_name_kind_and_labels(
         assert set(re.findall(r'(\w+)="', each)) - {"le"} == labels
 
 
+def whole(line: Mapping[str, Any]) -> bool:
+    """Whether it is of a stream that came to its end."""
+    return "ttft_ms" in line and "error" not in line
+
+
 async def test_every_field_of_the_line_has_been_seen(site: Site) -> None:
     names = re.findall(r"`(\w+)`", FIELDS)
     await site.ask("a stream with everything", TABLE["stream"])
     async with asyncio.timeout(30):
-        while not (found := [each for each in site.lines() if "ttft_ms" in each]):
+        while not (found := [each for each in site.lines() if whole(each)]):
             await asyncio.sleep(0.02)
 
     assert [each for each in names if each not in found[-1]] == []

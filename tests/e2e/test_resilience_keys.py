@@ -6,7 +6,6 @@ key is without any.
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -19,7 +18,15 @@ from typing import Any
 from llm_gateway_testkit import openai_dialect as openai
 from llm_gateway_testkit.gateway import Gateway, running_gateway
 from llm_gateway_testkit.rawclient import Reply, call
-from llm_gateway_testkit.scripted import Answer, Hang, Received, ScriptedProvider, Step, Stream
+from llm_gateway_testkit.scripted import (
+    Answer,
+    Hang,
+    Received,
+    ScriptedProvider,
+    Step,
+    Stream,
+    unreachable,
+)
 
 ANSWER, STREAM = openai.chat_answer(), Stream(openai.chat_stream())
 BROKEN = openai.error_answer(500)
@@ -301,13 +308,8 @@ async def test_first_content_timeout() -> None:
 
 async def test_connect_timeout() -> None:
     """A host that does not answer at all: its queue of connections is full."""
-    with socket.socket() as listener, socket.socket() as waiting, socket.socket() as second:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for each in (waiting, second):
-            each.setblocking(False)
-            each.connect_ex(listener.getsockname())
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    with unreachable() as origin:
+        url = f"{origin}/v1"
         async with started(
             timeout={"connect_seconds": 0.4}, one={"base_url": url, "max_retries": 0}
         ) as site:

@@ -25,6 +25,7 @@ from llm_gateway_state_host.host import HostState
 from llm_gateway_state_host.process import ProcessState
 from llm_gateway_state_redis.state import RedisState
 from llm_gateway_testkit import servers
+from llm_gateway_testkit.virtualtime import Clock, VirtualLoop
 
 # 1 USD per million in, 10 out.
 PRICE = gw.Price("v1", {"input": Decimal(1), "output": Decimal(10)})
@@ -522,6 +523,35 @@ async def test_records_that_arrive_late_are_added(store: gw.Store) -> None:
     assert await used(state, mine) == [nano("0.4", "x")]
 
 
+def test_sums_take_a_worker_a_hundredth_of_its_time() -> None:
+    """However long a period's records take the database, which then looks the more seldom."""
+    clock = Clock()
+    looks: list[float] = []
+
+    class Slow:
+        """A store that takes nine seconds for a sum."""
+
+        async def fetch(self, sql: str, params: gw.SQLParams) -> list[gw.Row]:
+            looks.append(clock.now)
+            await asyncio.sleep(9)
+            return [{"used": 0}]
+
+    async def hours() -> None:
+        slow: Any = Slow()
+        limiter = made(ProcessState(lambda: clock.now), store=slow)
+        held = await reserved(limiter, budget("1", period="total"))
+        await limiter.settle(held, answered("0.1"))
+        async with limiter.open():
+            await asyncio.sleep(3000)
+
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(clock)) as runner:
+        runner.run(hours())
+
+    pauses = [b - a for a, b in itertools.pairwise(looks)]
+    assert 3 <= len(pauses) <= 5
+    assert all(900 <= each <= 911 for each in pauses[1:])
+
+
 class Minutes:
     """Half-minutes that pass when told, for the limiters and for their shared state."""
 
@@ -690,6 +720,7 @@ def test_what_is_no_money_is_named(amount: str | int) -> None:
         ({"amount": -1}, "amount"),
         ({"amount": 1.5}, "amount"),
         ({"soft": "many"}, "soft"),
+        ({"soft": 8}, "soft"),
         ({"amount_usd": 1}, "amount_usd"),
     ],
 )
@@ -697,7 +728,7 @@ def test_a_wrong_field_of_a_quota_is_named(change: dict[str, Any], names: str) -
     good = {"level": "key", "owner": "a", "amount": 7, "unit": "tokens", "period": "day"}
     assert read(json.dumps(good).encode(), NewQuota).amounts() == (7, None)
     with pytest.raises(gw.MalformedBodyError, match=names):
-        read(json.dumps({**good, **change}).encode(), NewQuota)
+        read(json.dumps({**good, **change}).encode(), NewQuota).amounts()
 
 
 @pytest.mark.parametrize(
@@ -709,10 +740,11 @@ def test_a_wrong_field_of_a_quota_is_named(change: dict[str, Any], names: str) -
         ({"owner": ""}, "owner"),
         ({"colour": 1}, "colour"),
         ({"amount_usd": None}, "amount_usd"),
+        ({"soft_usd": "1.51"}, "soft_usd"),
     ],
 )
 def test_a_wrong_field_is_named(change: dict[str, Any], names: str) -> None:
     good = {"level": "tenant", "owner": "a", "amount_usd": 1.5, "period": "day"}
     assert nano(read(json.dumps(good).encode(), NewBudget).amount_usd, "x") == 1_500_000_000
     with pytest.raises(gw.MalformedBodyError, match=names):
-        read(json.dumps({**good, **change}).encode(), NewBudget)
+        read(json.dumps({**good, **change}).encode(), NewBudget).amounts()

@@ -90,9 +90,7 @@ def whole_field(head: RequestHead, name: str) -> int | None:
 
 def output_cap(head: RequestHead) -> int | None:
     """The longest answer, in tokens, that the caller allows."""
-    fields = head.fields
     for name in _CAPS:
-        raw = fields.get(name)
-        if raw is not None and (text := bytes(raw)).isdigit():
-            return int(text[:9])
+        if (found := whole_field(head, name)) is not None:
+            return found
     return None

@@ -347,7 +347,7 @@ class EndpointSpec:
     an `EndpointHandler`. `doc` is the route's OpenAPI operation (summary, parameters, body).
     One that is `always` there is made although its section is off.
 
-    At a route of `scope` ``gateway`` a key that belongs to a tenant is refused: it shows or
+    At a route that demands a role, a key that belongs to a tenant is refused: it shows or
     changes what is everybody's. At one of scope ``tenant`` the handler sees to it that such a
     key reads and changes its own tenant's alone.
     """
@@ -361,4 +361,4 @@ class EndpointSpec:
     needs: tuple[str, ...] = ()
     always: bool = False
     doc: Mapping[str, Any] = field(default_factory=dict)
-    scope: Literal["tenant", "gateway"] = "tenant"
+    scope: Literal["tenant", "gateway"] = "gateway"

@@ -16,7 +16,7 @@ from msgspec import structs
 
 from llm_gateway.attempt import MAX_ANSWER_BYTES, Bound
 from llm_gateway.calling import opened
-from llm_gateway.routing import Filters, Instance
+from llm_gateway.routing import Filters, Instance, against
 
 CAPABILITY = "embeddings"
 
@@ -62,16 +62,12 @@ class Embedder:
 
     def _permit(self, asked: Asked, provider: str, model: str) -> None:
         """Raises where routing would not let this caller's own request to embed go there."""
-        allowed = asked.arrival.principal.providers
-        if allowed is not None and provider not in allowed:
-            raise PermissionDeniedError(f"{provider} is not allowed for this key.")
         own = structs.replace(
             asked, model=model, operation="embeddings", stream=False, tools=False, images=False
         )
         target = self._instances[provider].target(model, 1.0)
-        for name, each in self._filters:
-            if (reason := each.keep(own, target)) is not None:
-                raise PermissionDeniedError(f"{name}: {reason}")
+        if (reason := against(own, target, self._filters)) is not None:
+            raise PermissionDeniedError(f"{target.name}: {reason}.")
 
     async def _asked(
         self, bound: Bound, request: EmbeddingsRequest, deadline: float

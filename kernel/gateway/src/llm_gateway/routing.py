@@ -185,22 +185,11 @@ class Router:
     def _keeps(
         self, asked: Asked, target: Target, removed: list[tuple[str, str]], filters: Filters
     ) -> bool:
-        reason = self._against(asked, target, filters)
+        reason = against(asked, target, filters)
         if reason is None:
             return True
         removed.append((target.name, reason))
         return False
-
-    def _against(self, asked: Asked, target: Target, filters: Filters) -> str | None:
-        principal = asked.arrival.principal
-        if principal.providers is not None and target.provider not in principal.providers:
-            return "not allowed for this key"
-        if target.weight <= 0:
-            return OFF
-        for name, each in filters:
-            if (reason := each.keep(asked, target)) is not None:
-                return f"{name}: {reason}"
-        return None
 
     @cached_property
     def _served(self) -> dict[int, tuple[Sequence[Target], tuple[Target, ...]]]:
@@ -360,6 +349,19 @@ class Router:
             if info.id == target.model:
                 return info
         return self.learned(target.provider, ModelInfo(target.model, base=target.base))
+
+
+def against(asked: Asked, target: Target, filters: Filters) -> str | None:
+    """Why the request may not go to `target`; None where it may."""
+    principal = asked.arrival.principal
+    if principal.providers is not None and target.provider not in principal.providers:
+        return "not allowed for this key"
+    if target.weight <= 0:
+        return OFF
+    for name, each in filters:
+        if (reason := each.keep(asked, target)) is not None:
+            return f"{name}: {reason}"
+    return None
 
 
 def permit(asked: Asked) -> None:

@@ -11,6 +11,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -40,6 +41,7 @@ __all__ = [
     "Step",
     "Stream",
     "Validator",
+    "unreachable",
 ]
 
 Validator = Callable[[Received], Answer | None]
@@ -311,3 +313,15 @@ class _Connection(asyncio.Protocol):
         sock = self.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
         self.transport.abort()
+
+
+@contextmanager
+def unreachable() -> Iterator[str]:
+    """An origin that takes no connection and refuses none: its queue of them is full."""
+    with socket.socket() as listener, socket.socket() as waiting, socket.socket() as second:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for each in (waiting, second):
+            each.setblocking(False)
+            each.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -37,12 +37,16 @@ def llm_gateway_services() -> list[ServiceSpec]:
 def llm_gateway_endpoints() -> list[EndpointSpec]:
     path = "/admin/v1/cache"
     return [
-        EndpointSpec("GET", f"{path}/stats", "operator", _handling("stats"), needs=NEEDS),
-        EndpointSpec("GET", f"{path}/entries", "operator", _handling("entries"), needs=NEEDS),
-        EndpointSpec("DELETE", f"{path}/entries", "operator", _handling("clear"), needs=NEEDS),
         EndpointSpec(
-            "GET", f"{path}/config", "operator", _config, settings="cache", scope="gateway"
+            "GET", f"{path}/stats", "operator", _handling("stats"), needs=NEEDS, scope="tenant"
         ),
+        EndpointSpec(
+            "GET", f"{path}/entries", "operator", _handling("entries"), needs=NEEDS, scope="tenant"
+        ),
+        EndpointSpec(
+            "DELETE", f"{path}/entries", "operator", _handling("clear"), needs=NEEDS, scope="tenant"
+        ),
+        EndpointSpec("GET", f"{path}/config", "operator", _config, settings="cache"),
     ]
 
 

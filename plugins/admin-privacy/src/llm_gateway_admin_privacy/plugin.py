@@ -48,6 +48,7 @@ def llm_gateway_endpoints() -> list[EndpointSpec]:
             _handling(name),
             needs=NEEDS,
             doc={"summary": summary},
+            scope="tenant",
         )
         for method, path, name, summary in ROUTES
     ]

@@ -51,6 +51,7 @@ def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
             searching,
             needs=("store",),
             doc={"summary": "Records, newest first, by kind, actor, tenant and the rest"},
+            scope="tenant",
         ),
         gw.EndpointSpec(
             "GET",
@@ -60,7 +61,6 @@ def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
             settings=PATH,
             needs=("store", "data_dir", "metrics"),
             doc={"summary": "Where the chain does not hold"},
-            scope="gateway",
         ),
     ]
 

@@ -55,9 +55,15 @@ def llm_gateway_endpoints() -> list[EndpointSpec]:
         (f"{PATH}/stats", _stats, {"needs": ("metrics",)}),
     ]
     return [
-        *(EndpointSpec("GET", p, "operator", make, scope="gateway", **x) for p, make, x in routes),
+        *(EndpointSpec("GET", p, "operator", make, **x) for p, make, x in routes),
         EndpointSpec(
-            "POST", "/admin/v1/explain", "operator", _explain, needs=("explain",), doc=_BODY
+            "POST",
+            "/admin/v1/explain",
+            "operator",
+            _explain,
+            needs=("explain",),
+            doc=_BODY,
+            scope="tenant",
         ),
     ]
 

@@ -24,11 +24,11 @@ class Rule(Section):
 
 
 class PiiSettings(Section):
-    """Prompts are left alone until the section stands in the configuration; logs never are."""
+    """Prompts are left alone until the section has a key in the configuration; logs never are."""
 
     enabled: bool = Field(default=True, description="false also ends the masking of logs")
     prompts: bool = Field(
-        default=False, description="on once the section is there; false leaves prompts alone"
+        default=False, description="on once the section has a key; false leaves prompts alone"
     )
     mode: Mode = Field(default="enforce", description="monitor only counts what it finds")
     kinds: dict[Kind, Action] = Field(

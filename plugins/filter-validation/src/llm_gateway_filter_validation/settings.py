@@ -13,7 +13,7 @@ class ValidationSettings(Section):
 
     enabled: bool = Field(default=True, description="false checks nothing, shapes neither")
     counts: bool = Field(
-        default=False, description="on once the section is there; false lifts the three limits"
+        default=False, description="on once the section has a key; false lifts the three limits"
     )
     max_request_size_bytes: int | None = Field(
         default=10 * 2**20, ge=1, description="size of a body; null: server.max_body_bytes alone"

@@ -34,6 +34,7 @@ def llm_gateway_endpoints() -> list[EndpointSpec]:
             ListModels,
             needs=("catalog", "prices"),
             doc=describing.LIST,
+            scope="tenant",
         ),
         EndpointSpec(
             "GET",
@@ -42,5 +43,6 @@ def llm_gateway_endpoints() -> list[EndpointSpec]:
             GetModel,
             needs=("catalog", "prices"),
             doc=describing.GET,
+            scope="tenant",
         ),
     ]

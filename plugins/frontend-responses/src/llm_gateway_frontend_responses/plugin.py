@@ -96,6 +96,12 @@ def llm_gateway_endpoints() -> list[EndpointSpec]:
     ]
     helpers = ("/input_tokens", "/compact")
     return [
-        *(EndpointSpec(method, PATH + path, "user", Stored, doc=_GONE) for method, path in routes),
-        *(EndpointSpec("POST", PATH + path, "user", Unserved, doc=_NOT_SERVED) for path in helpers),
+        *(
+            EndpointSpec(method, PATH + path, "user", Stored, doc=_GONE, scope="tenant")
+            for method, path in routes
+        ),
+        *(
+            EndpointSpec("POST", PATH + path, "user", Unserved, doc=_NOT_SERVED, scope="tenant")
+            for path in helpers
+        ),
     ]

@@ -56,7 +56,14 @@ def llm_gateway_ledgers() -> list[LedgerSpec]:
 @hookimpl
 def llm_gateway_endpoints() -> list[EndpointSpec]:
     return [
-        EndpointSpec("GET", f"/admin/v1/{name}", "operator", _reporting(report), needs=("store",))
+        EndpointSpec(
+            "GET",
+            f"/admin/v1/{name}",
+            "operator",
+            _reporting(report),
+            needs=("store",),
+            scope="tenant",
+        )
         for name, report in (("cost", _cost), ("token-usage", _tokens), ("latency", _latency))
     ]
 

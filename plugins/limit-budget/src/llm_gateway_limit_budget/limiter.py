@@ -22,6 +22,8 @@ from llm_gateway_limit_budget.spending import written
 
 log = logging.getLogger("llm_gateway_limit_budget")
 TRUE_SECONDS = SLOT_SECONDS
+# The sum of a long period takes a database long: a worker asks for sums in a hundredth of its time.
+TRUE_SHARE = 100
 OWED_SECONDS = 1.0
 MAX_OWED = 10_000
 NOTHING = gw.Reservation()
@@ -278,13 +280,15 @@ class BudgetLimiter:
     async def _tend(self) -> None:
         """Settle what could not be settled, and compare with the ledger now and then."""
         loop = asyncio.get_running_loop()
-        due = loop.time() + TRUE_SECONDS
+        pause = TRUE_SECONDS
+        due = loop.time() + pause
         while True:
             await asyncio.sleep(OWED_SECONDS)
             await self._pay()
-            if loop.time() >= due:
-                due = loop.time() + TRUE_SECONDS
-                await self._true_up()
+            if (began := loop.time()) >= due:
+                await self._true_up(pause)
+                pause = max(TRUE_SECONDS, TRUE_SHARE * (loop.time() - began))
+                due = began + pause
 
     async def _pay(self) -> None:
         while self._owed:
@@ -296,12 +300,13 @@ class BudgetLimiter:
             self._owed = self._owed[1:]
             self._over(hold, amounts)
 
-    async def _true_up(self) -> None:
+    async def _true_up(self, pause: float = TRUE_SECONDS) -> None:
+        """`pause` is how long no other worker need do the same."""
         accounts = self._accounts.current(time())
         try:
             await self._counting.outstanding.report(accounts)
             for each in accounts:
-                await self._counting.true_up(each.window, TRUE_SECONDS - 1)
+                await self._counting.true_up(each.window, pause - 1)
         except Exception as error:
             log.warning("budget.untrued error=%s", type(error).__name__)
 

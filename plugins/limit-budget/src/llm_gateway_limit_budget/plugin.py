@@ -38,7 +38,15 @@ def llm_gateway_limiters() -> list[gw.LimiterSpec]:
 def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
     needs = ("store", "state", "audit")
     return [
-        gw.EndpointSpec(m, path, role, _making(name), needs=needs, doc={"summary": summary})
+        gw.EndpointSpec(
+            m,
+            path,
+            role,
+            _making(name),
+            needs=needs,
+            doc={"summary": summary},
+            scope="tenant" if m == "GET" else "gateway",
+        )
         for m, path, role, name, summary in _ROUTES
     ]
 

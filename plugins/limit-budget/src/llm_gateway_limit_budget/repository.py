@@ -82,7 +82,7 @@ class NewBudget(_New, frozen=True, kw_only=True):
     def amounts(self) -> tuple[int, int | None]:
         """The whole, and from where on it warns. Raises `MalformedBodyError`."""
         soft = None if self.soft_usd is None else nano(self.soft_usd, "soft_usd")
-        return nano(self.amount_usd, "amount_usd"), soft
+        return _warned(nano(self.amount_usd, "amount_usd"), soft, "soft_usd")
 
 
 class NewQuota(_New, frozen=True, kw_only=True):
@@ -93,7 +93,17 @@ class NewQuota(_New, frozen=True, kw_only=True):
     soft: Count | None = None
 
     def amounts(self) -> tuple[int, int | None]:
-        return self.amount, self.soft
+        """As those of a budget."""
+        return _warned(self.amount, self.soft, "soft")
+
+
+def _warned(amount: int, soft: int | None, name: str) -> tuple[int, int | None]:
+    if soft is not None and soft > amount:
+        raise MalformedBodyError(
+            f"{name} is where warnings begin, in the unit of the whole; it must not be above it.",
+            param=name,
+        )
+    return amount, soft
 
 
 def read(body: bytes, kind: type[T]) -> T:

@@ -55,6 +55,7 @@ def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
             needs=("state",),
             always=True,
             doc=doc,
+            scope="tenant",
         )
     ]
 

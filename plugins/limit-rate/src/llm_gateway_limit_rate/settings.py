@@ -23,7 +23,7 @@ class RateLimitSettings(Rates):
     store holds are enforced with or without it.
     """
 
-    enabled: bool = Field(default=False, description="on once the section is there; false is off")
+    enabled: bool = Field(default=False, description="on once the section has a key; false is off")
     requests_per_minute: int | None = Field(default=1000, ge=0, description="requests a minute")
     burst_size: int | None = Field(
         default=100, ge=1, description="requests at once after a pause; the minute's if absent"

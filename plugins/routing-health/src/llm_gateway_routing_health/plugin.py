@@ -71,7 +71,6 @@ def llm_gateway_endpoints() -> list[EndpointSpec]:
             "operator",
             _shown,
             needs=needs,
-            scope="gateway",
             doc={
                 "summary": "Where each deployment stands, or how that changed.",
                 "parameters": [

@@ -62,7 +62,6 @@ def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
             settings=SECTION,
             needs=needs,
             doc={"summary": say},
-            scope="gateway",
         )
         for method, path, name, say in routes
     ]
