@@ -10,11 +10,14 @@ import hmac
 import os
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 FILE = "dashboard-session-secret"
 COOKIE = "llm_gateway_dashboard"
@@ -37,8 +40,15 @@ class Sealer:
     """Seals and opens sessions; derives the tokens that forms carry."""
 
     def __init__(self, secret: bytes) -> None:
-        self._box = AESGCM(_derived(secret, b"session"))
+        self._key = _derived(secret, b"session")
         self._token_key = _derived(secret, b"form")
+
+    @cached_property
+    def _box(self) -> "AESGCM":
+        """Made for the first visitor: cryptography takes 10 MB of every worker."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        return AESGCM(self._key)
 
     def seal(self, session: Session) -> str:
         nonce = os.urandom(_NONCE)
@@ -47,6 +57,8 @@ class Sealer:
 
     def open(self, text: str) -> Session | None:
         """None for what this secret has not sealed."""
+        from cryptography.exceptions import InvalidTag
+
         if len(text) > LONGEST:
             return None
         try:

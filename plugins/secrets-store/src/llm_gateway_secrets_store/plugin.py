@@ -93,11 +93,11 @@ def stored(
 def keeper(
     settings: "SecretsSettings", store: "gw.Store | None", metrics: gw.Metrics
 ) -> "SecretKeeper | None":
-    from llm_gateway_secrets_store.keeping import SecretKeeper
-
     keys = master_keys(settings)
     if keys is None or store is None:
         return None
+    from llm_gateway_secrets_store.keeping import SecretKeeper  # brings cryptography, 10 MB
+
     return SecretKeeper(keys, store, settings.rotation_days, metrics)
 
 
