@@ -1,6 +1,7 @@
 """Several workers from outside: reload, upgrade and deaths under load, counts, logs, ends."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -217,9 +218,10 @@ def connections(pid: int, port: int) -> int:
     """How many connections to `port` this process holds."""
     inodes = set()
     for each in Path(f"/proc/{pid}/fd").iterdir():
-        target = os.readlink(each)
-        if target.startswith("socket:["):
-            inodes.add(target[8:-1])
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            target = os.readlink(each)
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     mine = [row for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"]
     return sum(row[9] in inodes for row in mine)
@@ -307,6 +309,79 @@ async def test_limits_hold_for_both_workers_together() -> None:
 
     assert sum(each.status == 200 for each in answers) in (20, 21)  # a token every 3 s
     assert {each.status for each in answers} == {200, 429}
+
+
+HANGING = """
+import time
+import llm_gateway_api as gw
+
+async def hang(request: gw.EndpointRequest) -> gw.EndpointResponse:
+    while True:
+        time.sleep(1)
+
+@gw.hookimpl
+def llm_gateway_endpoints():
+    return [gw.EndpointSpec("POST", "/hang", "user", lambda: hang)]
+"""
+
+
+async def test_a_worker_whose_event_loop_stands_still_is_replaced_and_counted(
+    tmp_path: Path,
+) -> None:
+    """The log says why, and on which line it stood; the other worker serves on."""
+    about = tmp_path / "hanging-1.0.dist-info"
+    about.mkdir()
+    (tmp_path / "hanging.py").write_text(HANGING)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: hanging\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[llm_gateway.plugins]\nhanging = hanging\n")
+    config = {"server": {"worker_silence_seconds": 6}, **QUICK}
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    async with two_workers(config, {"PYTHONPATH": path}) as gateway:
+        before = gateway.workers()
+        with pytest.raises((OSError, asyncio.IncompleteReadError)):
+            await call(f"{gateway.url}/hang", {}, key=API_KEY)
+
+        await said(gateway, "worker.hung")
+        await said(gateway, "worker.replaced")
+        await gateway.serving(2)
+        assert len(gateway.workers() & before) == 1
+        assert await counted(gateway, "gateway_worker_restarts_total") == 1
+        assert any("hanging.py" in line and "in hang" in line for line in gateway.log_lines())
+
+
+@pytest.mark.parametrize("children", [1, 3])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_during_the_start_ends_all_with_0(
+    children: int, number: signal.Signals, tmp_path: Path
+) -> None:
+    """Whether the first worker starts, alone, or the others do while it serves; and a terminal
+    sends Ctrl-C to all of them."""
+    path = tmp_path / "good.yaml"
+    path.write_text(json.dumps(QUICK))
+    port, metrics = free_ports(2)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "llm_gateway", "start", "-c", str(path), "--workers", "3"),
+        *("-H", "127.0.0.1", "-p", str(port), "--metrics-port", str(metrics)),
+        env={"LLM_GATEWAY_DATA_DIR": str(tmp_path / "data"), "PATH": "/usr/bin:/bin"},
+        stderr=asyncio.subprocess.STDOUT,
+        stdout=asyncio.subprocess.PIPE,
+        process_group=0,
+    )
+    gateway = Gateway("", "", "", process)
+    async with asyncio.timeout(60):
+        while len(gateway.workers()) < children:
+            await asyncio.sleep(0.01)
+        begun = gateway.workers()
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        told, _ = await process.communicate()
+
+    assert process.returncode == 0, told.decode()
+    assert b"Traceback" not in told
+    assert b"exception" not in told
+    assert not any(Path(f"/proc/{pid}").exists() for pid in begun)
 
 
 async def test_one_key_is_made_for_all_workers(tmp_path: Path) -> None:

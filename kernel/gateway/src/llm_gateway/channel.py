@@ -61,7 +61,7 @@ class Channel:
 
     async def ask(self, do: str, value: Any = None, seconds: float = 5.0) -> Any:
         """The other side's answer; raises `ChannelError`."""
-        if self._writer is None or self._writer.is_closing():
+        if not self.open:
             raise ChannelError("the other process is gone")
         number = next(self._numbers)
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
@@ -73,6 +73,10 @@ class Channel:
             raise ChannelError(f"no answer to {do!r} in {seconds:g} s") from None
         finally:
             del self._waiting[number]
+
+    @property
+    def open(self) -> bool:
+        return self._writer is not None and not self._writer.is_closing()
 
     def close(self) -> None:
         """The other side sees this one gone."""

@@ -54,6 +54,11 @@ class Server(Section):
     drain_seconds: Seconds = Field(
         default=30, description="seconds that requests under way get at shutdown"
     )
+    worker_silence_seconds: Seconds = Field(
+        default=30,
+        description="with several workers: seconds after which one whose event loop stands still "
+        "is killed and replaced; 0 never",
+    )
     tls: Tls | None = Field(default=None, description="certificate; plain HTTP if absent")
     proxy_protocol_from: tuple[IPvAnyNetwork, ...] = Field(
         default=(),

@@ -28,6 +28,9 @@ SCRAPE_SECONDS = 2.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # between two crashes of the same worker
 STEADY_SECONDS = 60.0  # after so long a crash is a new story
 LEAVE_SECONDS = 0.2  # in which this process hears a signal that all have got
+PULSE_SECONDS = 5.0  # between two questions whether a worker's event loop turns
+LAST_CALL_SECONDS = 5.0  # for one more answer: the machine, or this process, may have slept
+DUMP_SECONDS = 0.5  # in which a worker that hangs writes where
 STOP_SECONDS = 30.0  # beyond the drain: services close and ship what they have
 
 
@@ -49,7 +52,10 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def main(self) -> int:
-        """Serve until a signal; the exit code: 78 where the first worker refuses to start."""
+        """Serve until a signal; the exit code: 78 where the first worker refuses to start.
+
+        A signal during the start is no refusal: what has started drains, and the code is 0.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -61,16 +67,24 @@ class Supervisor:
                 await self._up([0])  # alone: what is made once is made by it
                 await self._up(range(1, len(self._slots)))
         except NotReadyError as error:
-            log.error("start.refused %s", error)
-            await self._end(0.0)
-            return error.code or 1
-        log.info("gateway.started workers=%d", len(self._slots))
-        self._spawn(self._watch_file())
-        await self._stop.wait()
+            if not await self._told_to_stop():
+                log.error("start.refused %s", error)
+                await self._end(0.0)
+                return error.code if error.code is not None and error.code > 0 else 1
+        else:
+            log.info("gateway.started workers=%d", len(self._slots))
+            self._spawn(self._watch_file())
+            await self._stop.wait()
         log.info("gateway.draining workers=%d", len(self._members))
         await self._end(self._server.drain_seconds)
         log.info("gateway.stopped")
         return 0
+
+    async def _told_to_stop(self) -> bool:
+        """A signal to all processes may end a worker before this one has heard of it."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), LEAVE_SECONDS)
+        return self._stop.is_set()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -89,14 +103,17 @@ class Supervisor:
         """Workers that have started and wait to serve: all of them, or none."""
         members = [Member(slot, self._answer, replaced) for slot in slots]
         stopping = asyncio.create_task(self._stop.wait())
-        starting = asyncio.gather(*(self._begin(each) for each in members))
+        tasks = [asyncio.create_task(self._begin(each)) for each in members]
+        starting = asyncio.gather(*tasks)
         try:
             await asyncio.wait((stopping, starting), return_when=asyncio.FIRST_COMPLETED)
             if not starting.done():
                 raise NotReadyError("the gateway stops", 0)
             await starting
         except BaseException:
-            starting.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(starting, *tasks, return_exceptions=True)  # no process comes later
             for each in members:
                 each.kill()
             raise
@@ -116,6 +133,26 @@ class Supervisor:
         self._members.add(member)
         self._spawn(self._attend(member))
         await member.ready(READY_SECONDS)
+        if self._server.worker_silence_seconds:
+            self._spawn(self._listen(member, self._server.worker_silence_seconds))
+
+    async def _listen(self, member: Member, seconds: float) -> None:
+        """Kill `member` once its event loop gave no sign for `seconds`; `_attend` sees it end."""
+        last = min(LAST_CALL_SECONDS, seconds / 2)
+        sign = True
+        while sign:
+            await asyncio.sleep(min(PULSE_SECONDS, seconds))
+            sign = await member.answers(seconds - last) or await member.answers(last)
+        if not member.talks:
+            return
+        log.error(
+            "worker.hung worker=%d pid=%d: its event loop gave no sign for %g s; it is killed. "
+            "Where it stood:",
+            *(member.slot, member.pid, seconds),
+        )
+        member.dump()
+        await asyncio.sleep(DUMP_SECONDS)
+        member.kill()
 
     async def _attend(self, member: Member) -> None:
         """When `member` has ended, keep its counts; replace it if it should be serving."""

@@ -2,17 +2,28 @@
 
 import asyncio
 import contextlib
+import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from llm_gateway.channel import Channel
+from llm_gateway.channel import Channel, ChannelError
 from llm_gateway.merging import Taken
 
 READY_SECONDS = 60.0
 Answer = Callable[["Member", str, Any], Awaitable[Any]]
+
+
+@contextlib.contextmanager
+def _blocked(number: signal.Signals) -> Iterator[None]:
+    """A process started in here is not interrupted before it has said that it ignores this."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class NotReadyError(Exception):
@@ -48,7 +59,7 @@ class Member:
         """Begin the process; `hello` is the answer to its first question."""
         self._hello = {**hello, "slot": self.slot, "replaced": self.replaced}
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, _blocked(signal.SIGINT):
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "llm_gateway.worker", str(theirs.fileno())),
                 pass_fds=[theirs.fileno(), *(each.fileno() for each in sockets)],
@@ -80,6 +91,19 @@ class Member:
         """Raises `ChannelError`."""
         return await self._channel.ask(do, value, seconds)
 
+    async def answers(self, seconds: float) -> bool:
+        """Whether its event loop gives a sign within `seconds`."""
+        try:
+            await self.ask("pulse", None, seconds)
+        except ChannelError:
+            return False
+        return True
+
+    @property
+    def talks(self) -> bool:
+        """Whether it could answer: one that ends closes its channel first."""
+        return self._channel.open
+
     async def ended(self) -> int:
         """Its exit code, once it has ended and all it said was heard; negative: a signal."""
         assert self._process is not None and self._talk is not None
@@ -91,15 +115,19 @@ class Member:
         return time.monotonic() - self._born
 
     def terminate(self) -> None:
-        self._signal("terminate")
+        self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        self._signal("kill")
+        self._signal(signal.SIGKILL)
 
-    def _signal(self, how: str) -> None:
+    def dump(self) -> None:
+        """Let it write the stacks of its threads, even while its event loop stands still."""
+        self._signal(signal.SIGUSR1)
+
+    def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                getattr(self._process, how)()
+                self._process.send_signal(number)
 
     async def _asked(self, do: str, value: Any) -> Any:
         if do == "hello":

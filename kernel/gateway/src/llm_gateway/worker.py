@@ -5,6 +5,7 @@ drains when the supervisor says so, and drains by itself once the supervisor is 
 """
 
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
@@ -99,6 +100,8 @@ class Link:
             ) from error
 
     async def _asked(self, do: str, value: Any) -> Any:
+        if do == "pulse":
+            return None  # that this ran is the answer
         worker = self._worker
         if worker is None:
             raise ChannelError("the worker starts")
@@ -137,6 +140,8 @@ def _taken_over(numbers: Sequence[int], known: dict[int, socket.socket]) -> list
 def main() -> int:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # they are the supervisor's
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the supervisor held it back
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # it asks where a hung worker stands
     end = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(end.fileno(), False)
     with asyncio.Runner(loop_factory=event_loop()) as runner:
