@@ -6,6 +6,7 @@ every promised metric moves; one that it does not name must stay where it is.
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ ADMIN = "admin-key-0123456789abcdef"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 ANSWER = openai.chat_answer(model="m-1")
 STREAM = Stream(openai.chat_stream(model="m-1", include_usage=True))
-COST = (9 * 2.5 + 2 * 10) / 1_000_000  # of the usual 9 and 2 tokens
+LEFT, BROKEN = "left by the client", "broken after its first content"
 OPENAI = next(each for each in vendors.vendors() if each.kind == "openai")
 REQUESTS = "gateway_requests_total"
 CLASSES = [each for each in F if each is not F.BROKEN_AFTER_COMMIT]
@@ -95,20 +96,27 @@ def attempts(provider: str, made: int = 1, failure: F | None = None) -> Moves:
     }
 
 
-def used(provider: str, model: str = "m-1") -> Moves:
+def used(provider: str, tokens: tuple[int, int] = (9, 2), model: str = "m-1") -> Moves:
     """The tokens of an answer, and their cost."""
     by = f'provider="{provider}",model="{model}"'
     return {
-        f'gateway_request_tokens_total{{direction="input",{by}}}': 9,
-        f'gateway_request_tokens_total{{direction="output",{by}}}': 2,
-        f"gateway_cost_usd_total{{{by}}}": COST,
+        f'gateway_request_tokens_total{{direction="input",{by}}}': tokens[0],
+        f'gateway_request_tokens_total{{direction="output",{by}}}': tokens[1],
+        f"gateway_cost_usd_total{{{by}}}": (tokens[0] * 2.5 + tokens[1] * 10) / 1_000_000,
     }
 
 
-def streamed(provider: str, whole: bool = True) -> Moves:
+def streamed(provider: str) -> Moves:
     by = f'{{provider="{provider}"}}'
-    rate = {f"gateway_tokens_per_second{by}": 1.0} if whole else {}
-    return {f"gateway_time_to_first_token_seconds{by}": 1, **rate}
+    return {
+        f"gateway_time_to_first_token_seconds{by}": 1,
+        f"gateway_tokens_per_second{by}": 1.0,
+    }
+
+
+def guessed(name: str) -> tuple[int, int]:
+    """The tokens of a row that ends within its answer: of its text and of ``Low tide``."""
+    return 8 + math.ceil(len(name) / 3.5), math.ceil(len("Low tide") / 3.5)
 
 
 MISS: Moves = {"gateway_cache_misses_total": 1}
@@ -232,24 +240,49 @@ TABLE: dict[str, Row] = {
         },
         line(200, "one", "fallen", cache="miss", attempts=2, fallback="connect", **GOOD),
     ),
-    "left by the client": Row(
+    LEFT: Row(
         "plain",
         (Hang("between", 3, STREAM),),
-        {**moved(499, "one"), **attempts("one"), **streamed("one", whole=False), **MISS},
-        line(499, "one", "plain", cache="miss", attempts=1, error="client_closed_request"),
+        {
+            **moved(499, "one"),
+            **attempts("one"),
+            **used("one", guessed(LEFT)),
+            **streamed("one"),
+            **MISS,
+        },
+        line(
+            499,
+            "one",
+            "plain",
+            cache="miss",
+            attempts=1,
+            error="client_closed_request",
+            tokens=dict(zip(("input", "output"), guessed(LEFT), strict=True)),
+            cost_usd="0.000065",
+        ),
         stream=True,
-        leaves=b"Low",
+        leaves=b"tide",
     ),
-    "broken after its first content": Row(
+    BROKEN: Row(
         "plain",
         (Cut("between", 3, STREAM),),
         {
             **moved(502, "one"),
             **attempts("one", failure=F.BROKEN_AFTER_COMMIT),
-            **streamed("one", whole=False),
+            **used("one", guessed(BROKEN)),
+            **streamed("one"),
             **MISS,
         },
-        line(502, "one", "plain", cache="miss", attempts=1, error="upstream_truncated"),
+        line(
+            502,
+            "one",
+            "plain",
+            cache="miss",
+            attempts=1,
+            error="upstream_truncated",
+            tokens=dict(zip(("input", "output"), guessed(BROKEN), strict=True)),
+            cost_usd="0.0000725",
+        ),
         stream=True,
     ),
     "over the limit of a key": Row(
@@ -278,7 +311,11 @@ TABLE: dict[str, Row] = {
         {
             **moved(200, "one", "other"),
             **attempts("one"),
-            **{name: many for name, many in used("one", "other").items() if "cost" not in name},
+            **{
+                name: many
+                for name, many in used("one", model="other").items()
+                if "cost" not in name
+            },
             **MISS,
         },
         line(200, "one", "one/an-invention", cache="miss", attempts=1, tokens=GOOD["tokens"]),

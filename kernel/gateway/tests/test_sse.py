@@ -1,7 +1,9 @@
 """Server-sent events, however they are cut and whatever ends their lines."""
 
+import re
+
 import pytest
-from llm_gateway_api import SSEBlocks, SSEParser, UpstreamTruncatedError
+from llm_gateway_api import SSEBlocks, SSEParser, UpstreamTruncatedError, string_bytes
 
 TEXT = (
     b": hello\n\ndata: one\n\n\nevent: named\ndata:two\ndata: more\nid: 7\n\n"
@@ -67,3 +69,11 @@ def test_whole_events_pass_as_they_came_wherever_they_are_cut(end: bytes) -> Non
         assert all(not each or each.endswith(2 * end) for each in (first, second))
         assert first + second + blocks.feed(2 * end) == stream + 2 * end
         assert not blocks.begun
+
+
+def test_strings_are_measured_as_what_they_mean() -> None:
+    """However they are written; what ends within an escape counts as it stands."""
+    text = re.compile(rb'"text":"((?:[^"\\]|\\.)*)"')
+    data = '{"text":"caf\u00e9"}{"text":"a\\n\\u6f6e"}{"text":"\\ud83d"}{"text":"\\x"}{"text":"cut'
+
+    assert string_bytes(text, data.encode()) == 5 + 5 + 3 + 2

@@ -213,6 +213,56 @@ async def test_refused_connection_names_no_address(upstream: Make) -> None:
     assert "127.0.0.1" not in str(caught.value)
 
 
+async def test_it_is_told_when_a_request_goes_out(upstream: Make) -> None:
+    """Not before there is a connection: who was not reached has read nothing."""
+    told: list[str] = []
+    waiting = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        waiting.set()
+        await asyncio.sleep(60)
+
+    with pytest.raises(UpstreamError):
+        await upstream().send(request("http://127.0.0.1:1/v1"), soon(1), lambda: told.append("a"))
+    async with serving(script) as url:
+        sending = asyncio.create_task(
+            upstream().send(request(url), soon(60), lambda: told.append("b"))
+        )
+        await waiting.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+
+    assert told == ["b"]
+
+
+async def test_what_comes_later_may_go_to_another_sink(upstream: Make) -> None:
+    first: list[bytes] = []
+    second: list[bytes] = []
+    passed = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\none")
+        await passed.wait()
+        writer.write(b"two")
+
+    async with serving(script) as url:
+        connection = await upstream().send(request(url), soon(60))
+
+        def sink(data: bytes) -> None:
+            first.append(data)
+            if b"".join(first) == b"one":
+                connection.pass_to(second.append)
+                passed.set()
+
+        await connection.pump(sink)
+        connection.release()
+
+    assert (b"".join(first), b"".join(second)) == (b"one", b"two")
+
+
 async def test_full_pool_waits_for_its_turn(upstream: Make) -> None:
     """More calls than connections: the third waits for a free one."""
 

@@ -150,3 +150,11 @@ def test_reasoning_of_other_names_than_effort_reaches_the_vendor() -> None:
 
     assert body["reasoning"] == {"effort": "low", "summary": "auto"}
     assert body["include"] == ["reasoning.encrypted_content", "x"]
+
+
+def test_it_can_tell_how_much_of_its_bytes_is_an_answer() -> None:
+    """Each piece once, although the whole is said again at the end."""
+    lane = tee()
+
+    assert isinstance(lane, gw.SupportsSaid)
+    assert lane.said(b"".join(native.text_stream(["Low", " tide"]))) == len("Low tide")

@@ -54,6 +54,16 @@ def test_bytes_pass_unchanged_at_any_split(cut: int) -> None:
     assert tee.finish_reason == "stop"
 
 
+def test_it_can_tell_how_much_of_its_bytes_is_an_answer() -> None:
+    """Text, reasoning and arguments in UTF-8, and nothing of what is around them."""
+    calls = [{"index": 0, "id": "c", "function": {"name": "n", "arguments": '{"a":1}'}}]
+    more = frame(choices=choice({"reasoning_content": "Hm", "tool_calls": calls}))
+    _, tee = run(STREAM)
+
+    assert isinstance(tee, gw.SupportsSaid)
+    assert tee.said(STREAM + more) == len('Niedrigwasser über "usage" Hm{"a":1}'.encode())
+
+
 def test_a_line_of_a_megabyte_is_the_same_a_byte_at_a_time() -> None:
     """On either lane, and in a time that grows with the line, not with its square."""
     text = "x" * 2**20

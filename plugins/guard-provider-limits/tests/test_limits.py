@@ -1,5 +1,7 @@
 """The account's limits: never passed, corrected by usage, learned from answers."""
 
+from typing import Any
+
 import llm_gateway_api as gw
 import pytest
 from hypothesis import given
@@ -132,6 +134,19 @@ def test_estimates_learn() -> None:
 
     for _ in range(32):
         site.lease()
+    site.refused()
+
+
+@pytest.mark.parametrize("ended", [{"cancelled": True}, {"failure": F.BROKEN_AFTER_COMMIT}])
+def test_an_answer_that_ended_early_counts_and_says_nothing_of_others(
+    ended: dict[str, Any],
+) -> None:
+    site = Site(tokens=500)
+    for _ in range(3):
+        usage = gw.Usage(input=10, output=1, estimated=True)
+        site.guard.report(site.lease(), outcome(usage=usage, **ended))
+
+    site.lease()  # 33 + 356
     site.refused()
 
 

@@ -301,6 +301,20 @@ def test_the_answer_is_guessed_high(
     assert found == tokens * 1000
 
 
+async def test_an_answer_that_ended_early_is_charged_and_teaches_nothing() -> None:
+    """Holds for others stay as long as answers are that come whole."""
+    state = ProcessState()
+    limiter, mine = made(state), budget("10")
+    holds = []
+    for _ in range(50):
+        reservation = await reserved(limiter, mine, stream=True)
+        holds.append((await used(state, mine))[0])
+        await limiter.settle(reservation, answered("0.001", whole=False))
+
+    assert (await used(state, mine))[0] == 50 * nano("0.001", "x")
+    assert holds[-1] - holds[0] == 49 * nano("0.001", "x")
+
+
 def test_it_learns_how_long_answers_are() -> None:
     """Nineteen of twenty shall be shorter than what is held."""
     estimator, price = Estimator(full=False), gw.Price("v", {"output": Decimal(1)})

@@ -43,8 +43,8 @@ def head(body: bytes = b"x" * 400, dialect: str = "openai.chat", **fields: int) 
     return gw.RequestHead(dialect, "chat", "m", False, False, raw, body)
 
 
-def settled(usage: gw.Usage | None, target: bool = True) -> gw.Settlement:
-    return gw.Settlement(gw.Target("p", "m") if target else None, usage, None)
+def settled(usage: gw.Usage | None, target: bool = True, *, whole: bool = True) -> gw.Settlement:
+    return gw.Settlement(gw.Target("p", "m") if target else None, usage, None, whole=whole)
 
 
 async def asking(
@@ -116,6 +116,19 @@ async def test_tokens_are_guessed_before_and_counted_after() -> None:
 
     assert isinstance(second, gw.Refusal)
     assert second.headers["x-ratelimit-remaining-tokens"] == "50"
+
+
+async def test_an_answer_that_ended_early_counts_and_teaches_nothing() -> None:
+    """The next is guessed to be as long as answers are that come whole."""
+    limits = limiter(requests_per_minute=None, tokens_per_minute=1000)
+    left = []
+    for _ in range(3):
+        answer = await asking(limits, arrival(KEY), head())
+        assert isinstance(answer, gw.Reservation)
+        left.append(answer.headers["x-ratelimit-remaining-tokens"])
+        await limits.settle(answer, settled(gw.Usage(input=90, output=10), whole=False))
+
+    assert left == ["600", "500", "400"]
 
 
 async def test_what_nobody_answered_costs_no_tokens() -> None:

@@ -171,3 +171,12 @@ def test_thoughts_packed_for_another_vendor_are_not_relayed() -> None:
     body = b'{"model":"m","messages":[{"signature":"gw1.e30"}]}'
 
     assert provider.splice(head("m", body), "m") is None
+
+
+def test_it_can_tell_how_much_of_its_bytes_is_an_answer() -> None:
+    """Text, thoughts and arguments, and nothing of what is around them."""
+    data = b"".join(message_stream(text("Low tide"), tool_use("toolu_1", "tide_at", port="Brest")))
+    tee = StreamTee(head(), MODEL)
+
+    assert isinstance(tee, gw.SupportsSaid)
+    assert tee.said(data) == len("Low tide") + len('{"port":"Brest"}')

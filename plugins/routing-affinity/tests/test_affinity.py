@@ -27,10 +27,11 @@ class World:
         assert sorted(scores)[-2:] == [0.0, 0.5]
         return candidates[list(scores).index(0.5)].model
 
-    def answer(self, asked: gw.Asked, **usage: int) -> None:
+    def answer(self, asked: gw.Asked, *, cancelled: bool = False, **usage: int) -> None:
         lease = self.guard.admit(TARGETS[0], asked)
         assert isinstance(lease, gw.Lease)
-        self.guard.report(lease, gw.Outcome(TARGETS[0], None, usage=gw.Usage(**usage)))
+        used = gw.Usage(**usage)
+        self.guard.report(lease, gw.Outcome(TARGETS[0], None, cancelled, usage=used))
 
 
 def ask(
@@ -137,6 +138,16 @@ def test_misses_end_it() -> None:
 
     world.answer(asked, **LONG)
     assert world.prefers(asked) is None
+
+
+def test_an_answer_that_was_left_shows_nothing() -> None:
+    """What it used may be a guess."""
+    world = World(max_misses=1)
+    asked = talk("Hello")
+    world.prefers(asked)
+    world.answer(asked, cancelled=True, **LONG)
+
+    assert world.prefers(asked) is not None
 
 
 def test_short_prompts_show_nothing() -> None:

@@ -237,8 +237,9 @@ class LedgerRecord(msgspec.Struct, frozen=True, tag="ended"):
 
     `status` is the client's, ``499`` when it left. `cost_nano` is in nano-dollars, None when
     the price or the usage is unknown; `saved_nano` is what a cache hit would have cost.
+    Of an answer that ended before its end `usage` is what it took until then.
     `hedges` counts attempts that were given up because another one answered first;
-    `hedge_cost_nano` is what is known of their cost, which is no part of `cost_nano`.
+    `hedge_cost_nano` is what is known or estimated of their cost, no part of `cost_nano`.
     """
 
     id: str

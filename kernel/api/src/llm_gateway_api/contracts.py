@@ -224,6 +224,19 @@ class Lane(Protocol):
 
 
 @runtime_checkable
+class SupportsSaid(Protocol):
+    """A lane that passes bytes unread and can tell afterwards how much of them is an answer.
+
+    Asked once, for a stream that ended before its vendor had counted it. Without it the
+    kernel goes by the number of bytes alone.
+    """
+
+    def said(self, data: bytes) -> int:
+        """Bytes (UTF-8) of text, reasoning and calls in `data`, a part of the provider's
+        stream that may begin and end within an event."""
+
+
+@runtime_checkable
 class SupportsRelay(Protocol):
     """A provider whose dialect some client speaks: bytes pass, only a tee reads them."""
 
@@ -301,12 +314,14 @@ class Reservation(msgspec.Struct, frozen=True):
 class Settlement(msgspec.Struct, frozen=True):
     """What a request came to: `usage` and `cost` (USD) are None where they are not known,
     `target` is None where no deployment was asked (a refusal, a cache hit). `answered` says
-    that content came of it, so that something is owed whatever is known of the usage."""
+    that content came of it, so that something is owed whatever is known of the usage; `whole`
+    that the answer came to its end: of one that did not, nothing is learned about others."""
 
     target: Target | None
     usage: Usage | None
     cost: Decimal | None
     answered: bool = True
+    whole: bool = True
 
 
 class Limiter(Protocol):

@@ -5,6 +5,9 @@ starts with a colon is a comment; several data lines of one event are joined by 
 event without its blank line at the end of the stream is kept for `flush`.
 """
 
+import json
+import re
+
 from llm_gateway_api.errors import UpstreamTruncatedError
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
@@ -131,6 +134,21 @@ def last_end(data: bytes | bytearray, start: int = 0) -> int:
     """Where the last whole event of `data` ends, looked for from `start` on; 0 if none does."""
     ends = (at + len(end) for end in _ENDS if (at := data.rfind(end, start)) >= 0)
     return max(ends, default=0)
+
+
+def string_bytes(strings: re.Pattern[bytes], data: bytes) -> int:
+    """Bytes in UTF-8 of the JSON strings in `data` whose insides are the group of `strings`."""
+    return sum(len(_unescaped(each)) for each in strings.findall(data))
+
+
+def _unescaped(inside: bytes) -> bytes:
+    if b"\\" not in inside:
+        return inside
+    try:
+        text = json.loads(b'"%b"' % inside)
+    except ValueError:
+        return inside
+    return str(text).encode("utf-8", "surrogatepass")
 
 
 def frame(payload: bytes, event: bytes = b"") -> bytes:

@@ -139,7 +139,7 @@ class Outcome(msgspec.Struct, frozen=True):
     `failure` is a `FailureClass` value or None for success; `cancelled` means that the
     client left, which speaks for and against nobody. `repeated` says that this request
     failed in the same way before, which may speak against the request. `headers` are those
-    of the provider's answer.
+    of the provider's answer. An answer that ended before its end has the `usage` until then.
     """
 
     target: Target | None

@@ -68,26 +68,31 @@ class Accounting:
             ) from error
         call.opening = opening
 
+    def price(self, call: "Call") -> str | None:
+        """What the request cost, as far as it is known, and the version of its price."""
+        target = call.target or call.repeated
+        if call.usage is None or target is None or self.prices is None:
+            return None
+        price = self.prices.price(target)
+        call.cost = price.cost(call.usage) if price is not None else None
+        if call.partial is not None:
+            call.cost = self._sum(call, target)
+        if call.repeated is not None:
+            call.saved, call.cost = call.cost, Decimal(0)
+        if call.cost is not None and not call.client.committed:
+            call.headers["x-gateway-cost"] = f"{call.cost:f}"
+        return price.version if price is not None else None
+
     def end(self, call: "Call") -> None:
         """Price the request and close its record; called before the last byte, once."""
         if call.accounted:
             return
         call.accounted = True
-        price = None
-        target = call.target or call.repeated
-        if call.usage is not None and target is not None and self.prices is not None:
-            price = self.prices.price(target)
-            call.cost = price.cost(call.usage) if price is not None else None
-            if call.partial is not None:
-                call.cost = self._sum(call, target)
-            if call.repeated is not None:
-                call.saved, call.cost = call.cost, Decimal(0)
-            if call.cost is not None and not call.client.committed:
-                call.headers["x-gateway-cost"] = f"{call.cost:f}"
+        version = self.price(call)
         if call.opening is None or self.ledger is None:
             return
         try:
-            record = _record(call, call.opening, price.version if price else None)
+            record = _record(call, call.opening, version)
             if call.given_up:
                 record = structs.replace(
                     record, hedges=len(call.given_up), hedge_cost_nano=self._given_up(call)
@@ -112,8 +117,7 @@ class Accounting:
         return total
 
     def _given_up(self, call: "Call") -> int | None:
-        """What the vendors said of attempts that another one outran, priced; None where they
-        said nothing before they were given up."""
+        """What attempts used that another one outran, priced; None where that is not known."""
         costs = [
             price.cost(each.usage)
             for each in call.given_up

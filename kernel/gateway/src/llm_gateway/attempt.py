@@ -1,6 +1,7 @@
 """One attempt at one target: encode, send, and carry the answer to the client."""
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -45,15 +46,14 @@ from llm_gateway.inlining import Inlining
 from llm_gateway.lanes import TranslateLane
 from llm_gateway.observe import Counts
 from llm_gateway.states import DROPPED, readable, strangers
-from llm_gateway.transport import Exchange, Transport
+from llm_gateway.streaming import STREAM_TYPE, Streaming
+from llm_gateway.transport import Transport
 
 if TYPE_CHECKING:
     from llm_gateway.pipeline import Call
 
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
-MAX_HELD_BYTES = 256 * 1024
 ANSWERING = frozenset({"chat", "completions"})  # whose answers have an output to count
-STREAM_TYPE = "text/event-stream; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Attempts:
             sent = call.trace.carried(sent)
         limit = bound.seconds.get(call.head.operation, bound.default_seconds)
         deadline = min(call.deadline, monotonic() + limit)
-        answer = await opened(bound, sent, deadline)
+        answer = await opened(bound, sent, deadline, call.going_out)
         sent, connection = answer.asked, answer.connection
         call.answered = connection.headers
         if sent.dropped:
@@ -147,6 +147,7 @@ class Attempts:
         try:
             if answer.error is not None:
                 raise answer.error
+            call.reading = lane
             if call.head.stream:
                 await Streaming(self, call, target, bound, connection, lane).run()
             else:
@@ -157,7 +158,7 @@ class Attempts:
                     call.race.claim(call)
                 if not counts:
                     call.events = getattr(lane, "events", ())
-                    self.used(call, target, lane.usage, len(out))
+                    self.used(call, target, lane.usage, len(out) / counting.TEXT_BYTES_PER_TOKEN)
                 self.accounting.end(call)
                 call.client.send(200, call.headers, out)
         finally:
@@ -240,6 +241,7 @@ class Attempts:
         if lost:
             call.headers["x-gateway-dropped"] = DROPPED
         events = engine.stream(request)
+        call.sent, call.reading = True, lane
         try:
             async with asyncio.timeout_at(min(call.deadline, monotonic() + limit)) as timer:
                 async for event in events:
@@ -274,10 +276,12 @@ class Attempts:
         else:
             call.client.send(200, call.headers, b"".join(held) + out)
 
-    def used(self, call: "Call", target: Target, usage: Usage | None, size: int) -> None:
-        """Keep what an answer of `size` bytes used; what its vendor does not say is estimated."""
+    def used(self, call: "Call", target: Target, usage: Usage | None, output: float) -> None:
+        """Keep what an answer used; where its vendor does not say, it was about `output`
+        tokens long."""
         if usage is None and call.head.operation in ANSWERING:
-            usage = counting.relayed(call, size)
+            asked = counting.asked(call)
+            usage = Usage(input=asked, output=math.ceil(output), estimated=True)
         if usage is not None and usage.estimated:
             self.counts.estimated(target.provider).inc()
             if not call.client.committed:
@@ -297,80 +301,6 @@ class Attempts:
                 observer.first_content(call.arrival, target)
             except Exception:
                 self.counts.observer_errors.inc()
-
-
-class Streaming:
-    """One stream from the provider's socket to the client's, without a task switch per read."""
-
-    def __init__(
-        self,
-        attempts: Attempts,
-        call: "Call",
-        target: Target,
-        bound: Bound,
-        connection: Exchange,
-        lane: Lane,
-    ) -> None:
-        self._attempts = attempts
-        self._call = call
-        self._target = target
-        self._gap = bound.chunk_gap_seconds
-        self._connection = connection
-        self._lane = call.reading = lane
-        self._held: list[bytes] = []
-        self._size = 0
-        self._passed = 0
-        self._time = monotonic
-
-    async def run(self) -> None:
-        call = self._call
-        try:
-            await self._connection.pump(self._sink)
-            rest = self._lane.finish()
-        finally:
-            call.usage = self._lane.usage
-            call.client.on_resume = None
-        if not call.client.committed:
-            self._commit()
-        client = call.client
-        call.events = getattr(self._lane, "events", ())
-        self._attempts.used(call, self._target, self._lane.usage, self._passed)
-        self._attempts.accounting.end(call)
-        client.write(rest)
-        client.end()
-
-    def _sink(self, data: bytes) -> None:
-        out = self._lane.feed(data)
-        self._passed += len(data)
-        client = self._call.client
-        if client.committed:
-            if out:
-                client.write(out)
-        else:
-            self._held.append(out)
-            self._size += len(out)
-            if self._lane.committed or self._size > MAX_HELD_BYTES:
-                self._commit()
-                client = self._call.client  # one of two attempts is given it by its first content
-            else:
-                return
-        connection = self._connection
-        if client.paused:
-            connection.hold()
-            connection.deadline = self._call.deadline
-            client.on_resume = self._resume
-        elif out:
-            connection.deadline = min(self._call.deadline, self._time() + self._gap)
-
-    def _commit(self) -> None:
-        self._attempts.commit(self._call, self._target)
-        self._connection.overdue = FailureClass.BROKEN_AFTER_COMMIT
-        self._call.client.start(self._call.headers, STREAM_TYPE, b"".join(self._held))
-        self._held.clear()
-
-    def _resume(self) -> None:
-        self._connection.deadline = min(self._call.deadline, self._time() + self._gap)
-        self._connection.unhold()
 
 
 def replaced_model(request: CanonicalRequest, model: str) -> CanonicalRequest:

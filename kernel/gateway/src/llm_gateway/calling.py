@@ -13,7 +13,7 @@ from llm_gateway_api import (
 from msgspec import Struct, structs
 
 from llm_gateway.masking import LEAST_SECRET, MASK
-from llm_gateway.transport import Exchange
+from llm_gateway.transport import Exchange, Told
 
 if TYPE_CHECKING:
     from llm_gateway.attempt import Bound
@@ -31,8 +31,10 @@ class Opened(Struct, frozen=True):
     error: UpstreamError | None = None
 
 
-async def opened(bound: "Bound", asked: UpstreamRequest, deadline: float) -> Opened:
-    """Call the provider with its credential.
+async def opened(
+    bound: "Bound", asked: UpstreamRequest, deadline: float, sending: Told | None = None
+) -> Opened:
+    """Call the provider with its credential. `sending` is called when the request goes out.
 
     A refusal that the provider can mend (`SupportsSecondTry`) is followed by one more call
     before `deadline`. Nobody else hears of the first: it is no attempt of its own.
@@ -40,7 +42,7 @@ async def opened(bound: "Bound", asked: UpstreamRequest, deadline: float) -> Ope
     mending = bound.can.second_try
     while True:
         sent = await authorised(bound, asked)
-        connection = await bound.upstream.send(sent, deadline)
+        connection = await bound.upstream.send(sent, deadline, sending)
         if connection.status < 300:
             return Opened(asked, connection)
         again = None

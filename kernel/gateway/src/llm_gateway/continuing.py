@@ -179,6 +179,12 @@ class Continuing:
         call.usage, call.seam = partial.usage(), None
         return bool(progress.continuable)
 
+    def cut(self, call: "Call", seam: Joint) -> Usage:
+        """What the answer used that ends in the part behind `seam`."""
+        assert call.partial is not None
+        seam.own = self._used(call, call.partial)
+        return added([seam.before, seam.own])
+
     def prefill(self, target: Target, request: ChatRequest) -> Prefill | None:
         """How `target` would take the beginning of an answer to `request`."""
         able = self.prefills.get(target.provider)

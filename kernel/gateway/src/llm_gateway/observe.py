@@ -94,7 +94,9 @@ class Counts:
             "gateway_retry_attempts_total", "further attempts at one deployment", ("provider",)
         )
         self._estimated = metrics.counter(
-            "gateway_usage_estimated_total", "answers whose vendor did not count", ("provider",)
+            "gateway_usage_estimated_total",
+            "answers whose vendor did not count, or that ended before it did",
+            ("provider",),
         )
         self.fallbacks = metrics.counter(
             "gateway_fallbacks_total", "requests that another target answered"

@@ -5,6 +5,7 @@ or decoder. Until the first content event nothing reached the client, so another
 may answer; afterwards a failure is an explicit error frame, never a clean end.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,7 +51,9 @@ from llm_gateway.racing import Race, Racing
 from llm_gateway.reserve import Reserved, Reserving, settlement
 from llm_gateway.routing import Considered, Decision, Router
 from llm_gateway.screening import Screens
+from llm_gateway.streaming import Streaming
 from llm_gateway.tracing import Trace
+from llm_gateway.unfinished import so_far
 
 log = logging.getLogger("llm_gateway.pipeline")
 REGION_HEADER = "x-gateway-region"
@@ -88,7 +91,10 @@ class Call(Struct, eq=False):
     leases: Leases = []
     trace: Trace | None = None
     race: Race | None = None
-    reading: Lane | None = None  # what reads a stream under way
+    sent: bool = False  # the attempt's request went out
+    reading: Lane | None = None  # what reads the attempt's answer
+    streaming: Streaming | None = None  # what passes it on, if it is a stream
+    cut: bool = False  # it ended before its end, and what came of it counts
     hedge: str | None = None
     beside: bool = False  # this is a hedge itself
     given_up: list["Call"] = []  # attempts that another one outran
@@ -109,6 +115,10 @@ class Call(Struct, eq=False):
     def eligible(self) -> Sequence[Target]:
         """The deployments that the request itself may go to."""
         return self.considered.kept if self.considered is not None else ()
+
+    def going_out(self) -> None:
+        """The attempt's request is sent now."""
+        self.sent = True
 
     def canonical(self) -> CanonicalRequest:
         """The decoded request; decoded at most once."""
@@ -167,7 +177,15 @@ class Pipeline:
                 await self._answer(call, considered)
         finally:
             self.caching.leave(call)
+            if not call.accounted:
+                self._unanswered(call)
             self.reserving.settle(call.reserved, settlement(call))
+
+    def _unanswered(self, call: Call) -> None:
+        """Price what came of a request that was not answered whole, before limits settle it."""
+        self.accounting.price(call)
+        if call.usage is not None and call.usage.estimated and call.target is not None:
+            self.counts.estimated(call.target.provider).inc()
 
     async def _answer(self, call: Call, considered: Considered) -> None:
         """Attempts, best target first, until one has answered or nobody may be asked."""
@@ -206,6 +224,7 @@ class Pipeline:
             return False
         call.attempts += 1
         call.target, call.leases = target, leases
+        call.sent, call.cut, call.reading, call.streaming = False, False, None, None
         started = self.clock()
         outcome = Outcome(target, None, cancelled=True)
         if call.trace is not None:
@@ -218,7 +237,9 @@ class Pipeline:
             if call.partial is None:  # what was put together of two answers is nobody's
                 self.caching.keep(call)
             return True
-        except ClientGoneError:
+        except (asyncio.CancelledError, ClientGoneError):
+            self._cut(call)
+            outcome = structs.replace(outcome, usage=call.usage)
             raise
         except Exception as error:
             outcome = self._failed(call, progress, error)
@@ -253,23 +274,38 @@ class Pipeline:
     def _failed(self, call: Call, progress: Progress, error: Exception) -> Outcome:
         """What `error` says about the target; its answer to the client joins the failures."""
         target = progress.target
+        came = call.client.committed and (call.partial is None or call.partial.lane.committed)
         if isinstance(error, UpstreamError):
-            if call.client.committed and (call.partial is None or call.partial.lane.committed):
+            if came:
                 error.failure = FailureClass.BROKEN_AFTER_COMMIT
+                self._cut(call)
             call.failures.append(error)
             return Outcome(
                 target,
                 error.failure,
                 status=error.status,
+                usage=call.usage if came else None,
                 retry_after=error.retry_after,
                 repeated=progress.repeats(error.failure),
             )
+        if came or isinstance(error, GatewayError):
+            self._cut(call)  # a filter that refuses an answer does not undo it
         if isinstance(error, GatewayError):
             call.failures.append(error)
             return Outcome(target, FailureClass.CALLER_FAULT, status=error.status)
         log.exception("attempt.failed provider=%s", target.provider)
         call.failures.append(GatewayError("The gateway failed; its log says why."))
         return Outcome(target, FailureClass.SERVER_ERROR, status=500)
+
+    def _cut(self, call: Call) -> None:
+        """The attempt ends before its answer does: what it used until now counts."""
+        if call.accounted:
+            return  # all of it came, but the client did not take it
+        call.cut = True
+        if call.seam is not None and call.continuing is not None and call.sent:
+            call.usage = call.continuing.cut(call, call.seam)
+        elif call.partial is None:
+            call.usage = so_far(call)
 
     def _report(self, call: Call, leases: Leases, outcome: Outcome) -> None:
         target = outcome.target

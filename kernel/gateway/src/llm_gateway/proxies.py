@@ -11,7 +11,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 from llm_gateway_api import ConfigurationError, UpstreamRequest
 
-from llm_gateway.transport import Exchange, Transport
+from llm_gateway.transport import Exchange, Told, Transport
 
 DIRECT = ("", "none", "direct")
 
@@ -31,13 +31,15 @@ class Proxied:
         self._by_proxy: dict[str, Transport] = {}
         self._by_origin: dict[str, Transport] = {}
 
-    async def send(self, request: UpstreamRequest, deadline: float) -> Exchange:
+    async def send(
+        self, request: UpstreamRequest, deadline: float, sending: Told | None = None
+    ) -> Exchange:
         scheme, _, rest = request.url.partition("://")
         origin = f"{scheme}://{rest.partition('/')[0]}"
         transport = self._by_origin.get(origin)
         if transport is None:
             transport = self._by_origin[origin] = self._chosen(origin)
-        return await transport.send(request, deadline)
+        return await transport.send(request, deadline, sending)
 
     def _chosen(self, origin: str) -> Transport:
         proxy = self._proxy_of(origin)

@@ -25,6 +25,7 @@ from llm_gateway_api import (
 from msgspec import structs
 
 from llm_gateway.progress import Onward, Progress
+from llm_gateway.unfinished import so_far
 
 if TYPE_CHECKING:
     from llm_gateway.pipeline import Call
@@ -36,6 +37,7 @@ ADOPTED = (
     "accounted",
     "answered",
     "cost",
+    "cut",
     "events",
     "first_content",
     "given_up",
@@ -166,8 +168,7 @@ class Race:
                 task.cancel()
                 if other.target is not None:
                     branch.given_up.append(other)
-                if other.reading is not None:  # the record may be written before it ends
-                    other.usage = other.reading.usage
+                other.usage = so_far(other)  # the record may be written before it ends
 
     # --- inside ------------------------------------------------------------------------
 
@@ -262,6 +263,8 @@ class Race:
         known = self._winner or self._branches[first]
         for name in ADOPTED:
             setattr(call, name, getattr(known, name))
+        if self._winner is None and known.cut:
+            call.given_up = [each for each in branches if each.cut and each is not known]
         call.headers.update(known.headers)
         call.attempts = max(each.attempts for each in branches)
         call.upstream_seconds += max(each.upstream_seconds for each in branches)

@@ -137,7 +137,8 @@ def settlement(call: "Call") -> Settlement:
     """What `call` came to; an answer that was kept before costs nothing."""
     if call.repeated is not None:
         return NOTHING
-    return Settlement(call.target, call.usage, call.cost, call.first_content is not None)
+    answered = call.first_content is not None
+    return Settlement(call.target, call.usage, call.cost, answered, not call.cut)
 
 
 def refused_error(answer: Refusal) -> RefusedError:

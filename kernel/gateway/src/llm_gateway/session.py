@@ -12,7 +12,7 @@ import aiohttp
 from llm_gateway_api import FailureClass, Headers, UpstreamError, UpstreamRequest
 from yarl import URL
 
-from llm_gateway.transport import TIMED_OUT, Exchange, Sink, collected
+from llm_gateway.transport import TIMED_OUT, Exchange, Sink, Told, collected
 
 IDLE_SECONDS = 50.0
 _BREAKS = frozenset("\r\n\0")
@@ -26,6 +26,7 @@ class SessionExchange:
         self._answer = answer
         self._deadline = deadline
         self._timer: asyncio.Timeout | None = None
+        self._sink: Sink | None = None
         self._readable = asyncio.Event()
         self._readable.set()
         self.status = answer.status
@@ -47,10 +48,11 @@ class SessionExchange:
 
     async def pump(self, sink: Sink) -> None:
         content = self._answer.content
+        self._sink = sink
         try:
             async with asyncio.timeout_at(_when(self._deadline)) as self._timer:
                 while data := await content.readany():
-                    sink(data)
+                    self._sink(data)
                     await self._readable.wait()
         except TimeoutError as error:
             raise UpstreamError(self.overdue, TIMED_OUT[self.overdue]) from error
@@ -60,6 +62,9 @@ class SessionExchange:
             ) from error
         finally:
             self._timer = None
+
+    def pass_to(self, sink: Sink) -> None:
+        self._sink = sink
 
     async def read(self, limit: int) -> bytes:
         return await collected(self, limit)
@@ -91,12 +96,14 @@ class Sessions:
         self._fresh: aiohttp.ClientSession | None = None
         self.closing: asyncio.Task[None] | None = None
 
-    async def send(self, request: UpstreamRequest, deadline: float) -> Exchange:
+    async def send(
+        self, request: UpstreamRequest, deadline: float, sending: Told | None = None
+    ) -> Exchange:
         if any(set(value) & _BREAKS for value in request.headers.values()):
             raise ValueError("a header of the upstream request holds a line break")
         if self._kept is None:
             self._kept = self._session(force_close=False)
-        seen = SimpleNamespace(reused=False)
+        seen = SimpleNamespace(reused=False, sending=sending)
         try:
             return await self._sent(self._kept, request, deadline, seen)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
@@ -160,8 +167,13 @@ class Sessions:
         async def reused(session: Any, context: SimpleNamespace, params: Any) -> None:
             context.trace_request_ctx.reused = True
 
+        async def sending(session: Any, context: SimpleNamespace, params: Any) -> None:
+            if context.trace_request_ctx.sending is not None:
+                context.trace_request_ctx.sending()
+
         tracing = aiohttp.TraceConfig()
         tracing.on_connection_reuseconn.append(reused)
+        tracing.on_request_headers_sent.append(sending)
         kept: dict[str, Any] = {} if force_close else {"keepalive_timeout": IDLE_SECONDS}
         connector = aiohttp.TCPConnector(
             limit=0,

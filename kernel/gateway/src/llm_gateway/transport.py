@@ -10,6 +10,7 @@ from typing import Protocol
 from llm_gateway_api import FailureClass, Headers, UpstreamError, UpstreamRequest
 
 Sink = Callable[[bytes], None]
+Told = Callable[[], object]
 TIMED_OUT = {
     FailureClass.CONNECT_TIMEOUT: "the provider could not be reached in time",
     FailureClass.NO_FIRST_CONTENT: "the provider did not answer in time",
@@ -43,6 +44,9 @@ class Exchange(Protocol):
     async def read(self, limit: int) -> bytes:
         """The whole body, at most `limit` bytes."""
 
+    def pass_to(self, sink: Sink) -> None:
+        """What `pump` brings from now on goes to `sink`."""
+
     def hold(self) -> None:
         """Stop reading: the client takes no more for now."""
 
@@ -55,8 +59,11 @@ class Exchange(Protocol):
 class Transport(Protocol):
     """The way to one provider instance. Redirects are never followed."""
 
-    async def send(self, request: UpstreamRequest, deadline: float) -> Exchange:
-        """Send `request`; return once the head of the answer is in.
+    async def send(
+        self, request: UpstreamRequest, deadline: float, sending: Told | None = None
+    ) -> Exchange:
+        """Send `request`; return once the head of the answer is in. `sending` is called when
+        there is a connection and the request goes out on it.
 
         Raises `UpstreamError`. A kept connection that turns out to be dead before any byte
         of the answer is replaced by a fresh one, once.

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from llm_gateway_api import FailureClass, UpstreamError, UpstreamRequest
 
-from llm_gateway.transport import TIMED_OUT, Sink, collected
+from llm_gateway.transport import TIMED_OUT, Sink, Told, collected
 from llm_gateway.watchdog import Watchdog
 from llm_gateway.wire import Heads
 
@@ -71,15 +71,18 @@ class Connection(asyncio.Protocol):
 
     async def pump(self, sink: Sink) -> None:
         """Hand each piece of the body to `sink` as it arrives, and return at its end."""
+        self._sink = sink
         for data in self._early:
-            sink(data)
+            self._sink(data)
         self._early.clear()
         if self._error is not None:
             raise self._error
         if not self._complete:
-            self._sink = sink
             self._end = self._loop.create_future()
             await self._end
+
+    def pass_to(self, sink: Sink) -> None:
+        self._sink = sink
 
     async def read(self, limit: int) -> bytes:
         """The whole body, at most `limit` bytes."""
@@ -332,7 +335,9 @@ class Upstream:
         self._heads = Heads()
         self._pools: dict[str, Pool] = {}
 
-    async def send(self, request: UpstreamRequest, deadline: float) -> Connection:
+    async def send(
+        self, request: UpstreamRequest, deadline: float, sending: Told | None = None
+    ) -> Connection:
         """Send `request`; return its connection once the head of the answer is in.
 
         Raises `UpstreamError`. A kept connection that turns out to be dead before any byte
@@ -345,12 +350,16 @@ class Upstream:
         seconds = self._connect_seconds
         connection = pool.take() or await pool.get(fresh=False, connect_seconds=seconds)
         try:
-            return await self._exchange(connection, data, deadline)
+            return await self._exchange(connection, data, deadline, sending)
         except StaleConnection:
             connection = await pool.get(fresh=True, connect_seconds=seconds)
-            return await self._exchange(connection, data, deadline)
+            return await self._exchange(connection, data, deadline, sending)
 
-    async def _exchange(self, connection: Connection, data: bytes, deadline: float) -> Connection:
+    async def _exchange(
+        self, connection: Connection, data: bytes, deadline: float, sending: Told | None
+    ) -> Connection:
+        if sending is not None:
+            sending()
         connection.deadline = deadline
         connection.overdue = FailureClass.NO_FIRST_CONTENT
         self._watchdog.add(connection)

@@ -16,6 +16,8 @@ from llm_gateway_dialect_openai.tee import decoded, frames
 
 # In a frame's strings a quote is escaped, so what is found is a member.
 TELLING = re.compile(rb'"(?:response|error)"\s*:|"type"\s*:\s*"error"')
+# What is added to an answer; where it is complete the whole of it is said again.
+SAID = re.compile(rb'"delta"\s*:\s*"((?:[^"\\]|\\.)*)"')
 # Before the first of these another provider may still be asked.
 QUIET = frozenset({"response.created", "response.in_progress", "response.queued"})
 
@@ -63,6 +65,9 @@ class ResponsesStreamTee(_Lane):
         if self.finish_reason is None:
             raise gw.UpstreamTruncatedError("the stream ended before its end")
         return rest
+
+    def said(self, data: bytes) -> int:
+        return gw.string_bytes(SAID, data)
 
     def _frame(self, frame: bytes) -> bytes:
         if b"data:" not in frame or b"[DONE]" in frame[:16]:

@@ -30,8 +30,14 @@ CONTENT = re.compile(
 )
 
 
+SAID = re.compile(
+    rb'"(?:content|reasoning_content|reasoning|refusal|text|arguments|transcript)"\s*:\s*'
+    rb'"((?:[^"\\]|\\.)*)"'
+)
+
+
 class StreamTee:
-    """One stream; meets the contract `Lane`.
+    """One stream; meets the contracts `Lane` and `SupportsSaid`.
 
     Until the first content each frame is decoded. Then a block of frames passes with a few
     byte searches, up to the first frame that may hold usage, an error or a finish reason.
@@ -75,6 +81,9 @@ class StreamTee:
         if self.finish_reason is None or len(self._ended) < self._choices:
             raise gw.UpstreamTruncatedError("the stream ended without a finish reason")
         return rest if self._done else rest + b"data: [DONE]\n\n"
+
+    def said(self, data: bytes) -> int:
+        return gw.string_bytes(SAID, data)
 
     def _beginning(self, whole: bytes) -> bytes:
         """Frame by frame up to the first content."""

@@ -201,7 +201,8 @@ class ProviderLimits:
         elif outcome.usage is not None:
             used = outcome.usage.input_total + outcome.usage.output_total
             tokens = used - taken.tokens
-            if account.tokens is not None:
+            whole = outcome.failure is None and not outcome.cancelled
+            if whole and account.tokens is not None:
                 account.learn(taken.prompt_bytes, outcome.usage)
         if requests or tokens:
             self._count(name, account, (requests, tokens), self._clock(), taken.at)

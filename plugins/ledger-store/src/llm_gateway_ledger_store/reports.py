@@ -32,6 +32,7 @@ _TOTALS = {
     "+ audio_input_tokens",
     "output": "output_tokens + reasoning_tokens + audio_output_tokens",
 }
+_USED = "(status = 200 OR input_tokens IS NOT NULL)"  # whatever became of the request
 PERCENTILES = (50, 75, 90, 95, 99)
 
 
@@ -99,7 +100,7 @@ async def cost(
             ("requests", "COUNT(*)"),
             ("cost", "COALESCE(SUM(cost_nano), 0)"),
             ("saved", "COALESCE(SUM(saved_nano), 0)"),
-            ("unpriced", "SUM(CASE WHEN cost_nano IS NULL AND status = 200 THEN 1 ELSE 0 END)"),
+            ("unpriced", f"SUM(CASE WHEN cost_nano IS NULL AND {_USED} THEN 1 ELSE 0 END)"),
             *meters,
             *hedged,
         ],

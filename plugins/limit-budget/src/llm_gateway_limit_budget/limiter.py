@@ -138,7 +138,7 @@ class BudgetLimiter:
         held = reservation.token
         if not isinstance(held, Held):
             return gw.DONE
-        if settlement.usage is not None and settlement.target is not None:
+        if settlement.whole and settlement.usage is not None and settlement.target is not None:
             self._estimator.learn(held.head, held.tenant, settlement.usage)
         charged = _charged(held.sizes, settlement)
         paid: list[Account] = []

@@ -92,7 +92,7 @@ class RateLimiter:
         if not isinstance(taken, Taken):
             return gw.DONE
         usage = settlement.usage
-        if usage is not None and settlement.target is not None:
+        if settlement.whole and usage is not None and settlement.target is not None:
             self._estimator.learn(taken.size, usage)
         amounts = [
             _used(rule, take, settlement)

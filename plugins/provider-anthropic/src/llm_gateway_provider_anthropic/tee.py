@@ -17,11 +17,12 @@ from llm_gateway_provider_anthropic.usage import merged, meters
 END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 MARK = re.compile(rb"message_(?:delta|stop)|\berror\b")
 MODEL = re.compile(rb'("model"\s*:\s*)"(?:[^"\\]|\\.)*"')
+SAID = re.compile(rb'"(?:text|thinking|partial_json)"\s*:\s*"((?:[^"\\]|\\.)*)"')
 TEXTS = ("text", "thinking", "partial_json", "signature")
 
 
 class StreamTee:
-    """One stream; meets the contract `Lane`."""
+    """One stream; meets the contracts `Lane` and `SupportsSaid`."""
 
     def __init__(self, head: gw.RequestHead, model: str) -> None:
         self._name = msgspec.json.encode(head.model) if head.model != model else None
@@ -43,6 +44,9 @@ class StreamTee:
         if not self._done:
             raise gw.UpstreamTruncatedError("the stream ended before message_stop")
         return out
+
+    def said(self, data: bytes) -> int:
+        return gw.string_bytes(SAID, data)
 
     def _event(self, event: bytes) -> bytes:
         if self.committed and MARK.search(event) is None:

@@ -114,7 +114,8 @@ class Follower:
 
     def report(self, lease: gw.Lease, outcome: gw.Outcome) -> None:
         assert isinstance(lease.token, gw.Asked)
-        if outcome.failure is None and outcome.usage is not None:
+        whole = outcome.failure is None and not outcome.cancelled
+        if whole and outcome.usage is not None:
             self._scorer.answered(lease.token, outcome.usage)
 
 
