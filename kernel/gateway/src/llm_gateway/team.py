@@ -18,12 +18,15 @@ Answer = Callable[["Member", str, Any], Awaitable[Any]]
 
 @contextlib.contextmanager
 def _blocked(number: signal.Signals) -> Iterator[None]:
-    """A process started in here is not interrupted before it has said that it ignores this."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    """A process started in here is not interrupted before it has said that it ignores this.
+
+    Several may be in here at once; each has its process before the first leaves.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
 
 
 class NotReadyError(Exception):
