@@ -30,10 +30,12 @@ async def admin(pair: Pair, method: str, path: str, **body: Any) -> Any:
     return answer.json
 
 
-async def explain(pair: Pair, status: int = 200, model: str = "both", **question: Any) -> Any:
+async def explain(
+    pair: Pair, status: int = 200, model: str = "both", asking: str = ADMIN, **question: Any
+) -> Any:
     body = {"model": model, "messages": ASKS}
     url = f"{pair.gateway.url}/admin/v1/explain"
-    answer = await call(url, {"body": body, **question}, key=ADMIN)
+    answer = await call(url, {"body": body, **question}, key=asking)
     assert answer.status == status, answer.body
     return answer.json
 
@@ -126,3 +128,42 @@ async def test_what_a_providers_limits_would_do() -> None:
     assert after["why"] == "the guards pass over first/m-1"
     assert code == 0
     assert "passed over: first/m-1: provider_limits: requests_per_minute 1 of 1" in shown
+
+
+async def test_a_key_is_explained_as_it_may_call() -> None:
+    """Not as one that may more; a key of no tenant too, which may ask as anybody besides."""
+    async with served() as pair:
+        await admin(pair, "POST", "tenants", id="acme", regions=["eu"])
+        limits = {"providers": ["second"], "models": ["both"], "role": "operator"}
+        ours = await admin(pair, "POST", "keys", tenant="acme", **limits)
+        free = await admin(pair, "POST", "keys", **limits)
+        own = [
+            await explain(pair, asking=ours["key"], **question)
+            for question in ({}, {"tenant": "acme"}, {"key": ours["id"]})
+        ]
+        barred = await explain(pair, 403, asking=ours["key"], model="first/m-1")
+        refused = [
+            await explain(pair, 403, asking=ours["key"], **{name: given})
+            for name, given in (
+                ("tenant", "other"),
+                ("key", free["id"]),
+                ("models", ["first/m-1"]),
+                ("providers", ["first"]),
+                ("regions", ["us"]),
+                ("regions", []),
+                ("renamed", {"both": "first/m-1"}),
+            )
+        ]
+        itself = await explain(pair, asking=free["key"])
+        another = await explain(pair, asking=free["key"], tenant="acme")
+
+    for each in own:
+        assert (each["chosen"], each["caller"]["key"]) == ("second/m-2", ours["id"])
+        assert each["caller"]["regions"] == ["eu"] and each["caller"]["providers"] == ["second"]
+    assert barred["error"]["code"] == "model_not_allowed"
+    assert {each["error"]["code"] for each in refused} == {"permission_denied"}
+    assert {each["error"]["param"] for each in refused[2:]} == {
+        *("models", "providers", "regions", "renamed")
+    }
+    assert (itself["caller"]["key"], itself["caller"]["providers"]) == (free["id"], ["second"])
+    assert (another["caller"]["tenant"], another["caller"]["providers"]) == ("acme", None)

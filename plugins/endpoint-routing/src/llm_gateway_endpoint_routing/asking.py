@@ -1,12 +1,14 @@
 """The body of ``POST /admin/v1/explain``."""
 
+from dataclasses import replace
+
 import llm_gateway_api as gw
 import msgspec
 
 
 class Question(msgspec.Struct, forbid_unknown_fields=True):
     """`body` is a request as a client would send it to `path`; the others say who the client
-    is and what it may use. None of `models`, `providers`, `regions` is all."""
+    is and what it may use, in place of what holds for whoever asks."""
 
     body: msgspec.Raw
     path: str = "/v1/chat/completions"
@@ -32,23 +34,32 @@ class Question(msgspec.Struct, forbid_unknown_fields=True):
     def lower_headers(self) -> dict[str, str]:
         return {name.lower(): value for name, value in self.headers.items()}
 
-    def principal(self, own: str | None) -> gw.Principal:
-        """The caller that is meant; a tenant's key (`own`) asks about that tenant alone.
+    def principal(self, own: gw.Principal) -> gw.Principal:
+        """Who is meant: whoever asks, unless the question names another tenant or key.
 
         Raises:
-            PermissionDeniedError: it asks about another one.
+            PermissionDeniedError: a tenant's key asks as somebody else, or as one that may more.
         """
-        if own is not None and self.tenant not in (None, own):
-            raise gw.PermissionDeniedError("A tenant's key may ask about its own tenant only.")
-        return gw.Principal(
-            self.key,
-            self.tenant if own is None else own,
-            models=_set(self.models),
-            providers=_set(self.providers),
-            regions=_set(self.regions),
-            renamed=self.renamed,
-        )
+        if own.tenant is not None:
+            self._refuse_other(own)
+            return own
+        if self.tenant is not None or self.key is not None:
+            own = gw.Principal(self.key, self.tenant)
+        said = {
+            name: frozenset(given)
+            for name in ("models", "providers", "regions")
+            if (given := getattr(self, name)) is not None
+        }
+        renamed = self.renamed or own.renamed
+        return replace(own, **said, renamed=renamed)
 
-
-def _set(names: list[str] | None) -> frozenset[str] | None:
-    return frozenset(names) if names is not None else None
+    def _refuse_other(self, own: gw.Principal) -> None:
+        allowed = {"tenant": own.tenant, "key": own.key_id}
+        for name in ("tenant", "key", "models", "providers", "regions", "renamed"):
+            given = getattr(self, name)
+            if given not in (None, {}, allowed.get(name)):
+                raise gw.PermissionDeniedError(
+                    "A tenant's key is told what holds for itself; leave this out, or ask with "
+                    "a key that belongs to no tenant.",
+                    param=name,
+                )

@@ -167,7 +167,7 @@ def _explain(*, explain: "Explain") -> "EndpointHandler":
         from llm_gateway_endpoint_routing.asking import Question
 
         asked = Question.of(request.body)
-        who = asked.principal(request.arrival.principal.tenant)
+        who = asked.principal(request.arrival.principal)
         return _json(await explain(asked.path, bytes(asked.body), asked.lower_headers(), who))
 
     return handle
