@@ -87,7 +87,7 @@ async def early() -> dict[str, float]:
         ip.IPFilterSettings(enabled=True, whitelist=(*LISTED, "127.0.0.0/8")), gw.Metrics()
     )
     given = headers.HeaderSettings(allowed_hosts=("api.example.com", "*.example.org"))
-    strip, size = headers.stripper(given), validation.size(ValidationSettings(max_messages=1))
+    strip, size = headers.stripper(given), validation.size(ValidationSettings(counts=True))
     assert proxies is not None and strip is not None and size is not None
     asked = {
         "ip: 1,001 ranges": lists,
@@ -102,7 +102,7 @@ async def early() -> dict[str, float]:
 
 async def shapes(size: int) -> dict[str, float]:
     body = chat(size)
-    counted = {"max_messages": None, "max_request_size_bytes": None}
+    counted = {"counts": True, "max_messages": None, "max_request_size_bytes": None}
     settings = {
         "shapes": ValidationSettings(),
         "shapes, limits": ValidationSettings.model_validate(counted),

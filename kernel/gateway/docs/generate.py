@@ -33,6 +33,10 @@ from pydantic_core import PydanticUndefined
 
 FOLDER = Path(__file__).parent
 MADE = "Made by `generate.py` from the declarations; change those and run it.\n"
+WRITTEN = (
+    "A section stands in the configuration once its name is written, even with nothing below it\n"
+    "(`rate_limit: {}`): what waits for its part is armed then, with the defaults.\n"
+)
 START = "<!-- what plugins declare: made by generate.py -->"
 END = "<!-- end -->"
 HEAD = "| key | default | meaning |\n| --- | --- | --- |\n"
@@ -40,7 +44,7 @@ HEAD = "| key | default | meaning |\n| --- | --- | --- |\n"
 
 def settings() -> str:
     """Every key that the kernel and its contracts own."""
-    text = f"# Settings of the kernel\n\n{MADE}"
+    text = f"# Settings of the kernel\n\n{MADE}\n{WRITTEN}"
     for name, model in KERNEL.items():
         text += f"\n## `{name}`\n\n{HEAD}" + "".join(_rows(name, model))
     for name, (hook, model) in CONTRACTS.items():

@@ -27,6 +27,10 @@ class Limit(gw.Section):
     enabled: bool = True
     per_minute: int
 
+class Masking(gw.Section):
+    logs: bool = True
+    prompts: bool = False
+
 class Rules(RootModel[tuple[dict[str, str], ...]]):
     root: tuple[dict[str, str], ...] = ()
 
@@ -36,7 +40,9 @@ class Memory(gw.Section):
 @gw.hookimpl
 def llm_gateway_settings():
     return [gw.SettingsSpec("security.rate_limit", Limit), gw.SettingsSpec("routing.rules", Rules),
-            gw.SettingsSpec("cache.memory", Memory)]
+            gw.SettingsSpec("cache.memory", Memory),
+            gw.SettingsSpec("plugins.masking", Masking, switch="prompts"),
+            gw.SettingsSpec("plugins.waiting", Memory, waits=True)]
 
 @gw.hookimpl
 def llm_gateway_cache_backends():
@@ -288,6 +294,34 @@ def test_owned_sections(loading: Loading) -> None:
     assert section("routing.rules").root == ({"name": "a"},)
     assert (section("cache").max_size_mb, section("cache.memory").size) == (2, 7)
     assert settings.effective()["cache"]["memory"] == {"size": 7}
+
+
+@pytest.mark.parametrize(
+    ("text", "prompts"),
+    [
+        ("", False),
+        ("plugins: {}", False),
+        ("plugins: {masking: {}, waiting: {}}", True),
+        ("plugins:\n  masking:\n  waiting:", True),
+        ("plugins: {masking: {logs: false}, waiting: {size: 2}}", True),
+        ("plugins: {masking: {prompts: false}, waiting: {}}", False),
+    ],
+)
+def test_a_section_stands_once_its_name_is_written(
+    loading: Loading, text: str, prompts: bool
+) -> None:
+    """Even with nothing below it: its switch is on, and it waits no longer."""
+    settings = loading(text)
+    section: Any = settings.section("plugins.masking")
+
+    assert section.prompts is prompts
+    assert (settings.section("plugins.waiting") is not None) is ("waiting" in text)
+
+
+def test_an_empty_section_from_a_variable_stands(loading: Loading) -> None:
+    section: Any = loading("", {"LLM_GATEWAY_PLUGINS__MASKING": "{}"}).section("plugins.masking")
+
+    assert section.prompts and section.logs
 
 
 @pytest.mark.parametrize("path", ["server", "providers", "resilience.timeout", "routing.models"])

@@ -30,7 +30,7 @@ class Made:
 
     def __init__(self, **settings: Any) -> None:
         self.metrics = gw.Metrics()
-        model = PiiSettings.model_validate(settings)
+        model = PiiSettings.model_validate({"prompts": True, **settings})
         made = plugin.prompts(model, self.metrics)
         assert made is not None
         self.filter = made
@@ -46,7 +46,8 @@ class Made:
 
 async def test_prompts_are_left_alone_until_asked() -> None:
     assert plugin.prompts(PiiSettings(), gw.Metrics()) is None
-    assert plugin.prompts(PiiSettings.model_validate({"mode": "monitor"}), gw.Metrics())
+    assert plugin.prompts(PiiSettings(prompts=True), gw.Metrics())
+    assert [each.switch for each in plugin.llm_gateway_settings()] == ["prompts"]
 
 
 async def test_masked_for_good_by_default() -> None:

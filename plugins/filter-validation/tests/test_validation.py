@@ -34,7 +34,7 @@ def admission(body: object, operation: gw.Operation = "chat") -> gw.Admission:
 async def checked(
     body: object, operation: gw.Operation = "chat", **settings: object
 ) -> gw.Seen | gw.Refusal:
-    model = ValidationSettings.model_validate(settings)
+    model = ValidationSettings.model_validate({"counts": True, **settings})
     return await plugin.ValidationFilter(model).inspect(admission(body, operation))
 
 
@@ -98,12 +98,12 @@ async def test_an_item_with_a_wrong_role() -> None:
 
 def test_a_section_that_stands_counts() -> None:
     """With its defaults; unless it says itself that it does not."""
-    absent, there = ValidationSettings(), ValidationSettings(max_messages=5)
+    (spec,) = plugin.llm_gateway_settings()
+    absent = ValidationSettings()
 
-    assert not absent.counts
-    assert there.counts and there.max_request_size_bytes == 10_485_760
-    assert there.max_message_length == 100_000
-    assert not ValidationSettings(max_messages=5, counts=False).counts
+    assert spec.switch == "counts" and not absent.counts
+    assert absent.max_request_size_bytes == 10_485_760
+    assert absent.max_message_length == 100_000
 
 
 async def test_number_of_messages() -> None:
@@ -145,7 +145,7 @@ async def test_length_of_text(body: object, param: str | None) -> None:
 
 async def test_size_of_a_body() -> None:
     """By its claim where it makes one, by its bytes anyhow, plugins' routes too."""
-    settings = ValidationSettings(max_request_size_bytes=100)
+    settings = ValidationSettings(counts=True, max_request_size_bytes=100)
     early, late = plugin.size(settings), plugin.ValidationFilter(settings)
     assert early is not None
     arrival = gw.Arrival("r", "POST", "/", "", {"content-length": "101"}, "", 0.0)

@@ -31,7 +31,7 @@ class Gone:
 
 def limiter(clock: Clock | None = None, **settings: Any) -> RateLimiter:
     state = ProcessState(clock or Clock())
-    return RateLimiter(RateLimitSettings(**settings), state, state, 1, gw.Metrics())
+    return RateLimiter(RateLimitSettings(enabled=True, **settings), state, state, 1, gw.Metrics())
 
 
 def arrival(principal: gw.Principal = gw.ANONYMOUS, peer: str = "192.0.2.1") -> gw.Arrival:
@@ -181,7 +181,7 @@ async def test_all_or_nothing() -> None:
 async def test_shadow_counts_and_refuses_nobody() -> None:
     metrics = gw.Metrics()
     state = ProcessState()
-    settings = RateLimitSettings(requests_per_minute=60, burst_size=1, shadow=True)
+    settings = RateLimitSettings(enabled=True, requests_per_minute=60, burst_size=1, shadow=True)
     limits = RateLimiter(settings, state, state, 1, metrics)
 
     assert await admitted(limits, 4, KEY) == 4
@@ -190,7 +190,7 @@ async def test_shadow_counts_and_refuses_nobody() -> None:
 
 
 async def test_without_shared_state_each_worker_has_its_share() -> None:
-    settings = RateLimitSettings(requests_per_minute=600, burst_size=100)
+    settings = RateLimitSettings(enabled=True, requests_per_minute=600, burst_size=100)
     gone: Any = Gone()
     limits = RateLimiter(settings, gone, ProcessState(Clock()), 4, gw.Metrics())
 
@@ -200,7 +200,7 @@ async def test_without_shared_state_each_worker_has_its_share() -> None:
 @pytest.mark.parametrize(("fail", "raises"), [("open", False), ("closed", True)])
 async def test_other_fail_policies(fail: Any, raises: bool) -> None:
     gone: Any = Gone()
-    settings = RateLimitSettings(requests_per_minute=1, fail=fail)
+    settings = RateLimitSettings(enabled=True, requests_per_minute=1, fail=fail)
     limits = RateLimiter(settings, gone, ProcessState(), 1, gw.Metrics())
 
     if raises:
@@ -224,12 +224,6 @@ async def test_anthropics_clients_get_their_own_headers() -> None:
     assert isinstance(answer, gw.Reservation)
     assert answer.headers["anthropic-ratelimit-requests-remaining"] == "4"
     assert answer.headers["anthropic-ratelimit-requests-reset"].endswith("Z")
-
-
-def test_the_section_is_on_once_it_is_there() -> None:
-    assert not RateLimitSettings().enabled
-    assert RateLimitSettings(burst_size=5).enabled
-    assert not RateLimitSettings(enabled=False, burst_size=5).enabled
 
 
 def test_a_guess_follows_what_was_seen() -> None:

@@ -37,12 +37,16 @@ class SettingsSpec:
     """`model` (a `Section`) validates the settings at the dotted `path`.
 
     Where the configuration says nothing of the path, the model's defaults hold; a section
-    that `waits` is then None, and what is made of it stays off.
+    that `waits` is then None, and what is made of it stays off. A section stands in the
+    configuration as soon as its name is written, even with nothing below it. `switch` names a
+    key that is true from then on, unless the section itself says otherwise; its default in
+    the model is what holds while nothing is written.
     """
 
     path: str
     model: type
     waits: bool = False
+    switch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

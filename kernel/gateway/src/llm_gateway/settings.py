@@ -120,6 +120,7 @@ class Loader(Layers):
         self.plugins = plugins
         self.owners: dict[Key, tuple[str, Any]] = {}  # path to plugin and model
         self.waiting = {tuple(spec.path.split(".")) for _, spec in claims if spec.waits}
+        self.switches = {tuple(s.path.split(".")): s.switch for _, s in claims if s.switch}
         for plugin, spec in claims:
             self._claim(plugin, tuple(spec.path.split(".")), spec.model)
         self.contracts = {
@@ -271,6 +272,8 @@ class Loader(Layers):
         plugin, model = self.owners[key]
         if value is ABSENT and key in self.waiting:
             return None
+        if key in self.switches and isinstance(value, dict | None):
+            value = {self.switches[key]: True, **(value or {})}
         if value is ABSENT or value is None:
             try:
                 return model()  # type: ignore[no-any-return]  # whatever the plugin's model is

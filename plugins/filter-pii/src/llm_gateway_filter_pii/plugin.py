@@ -108,7 +108,7 @@ def prompts(settings: PiiSettings, metrics: gw.Metrics) -> PiiFilter | None:
 
 @gw.hookimpl
 def llm_gateway_settings() -> list[gw.SettingsSpec]:
-    return [gw.SettingsSpec(PATH, PiiSettings)]
+    return [gw.SettingsSpec(PATH, PiiSettings, switch="prompts")]
 
 
 @gw.hookimpl

@@ -3,7 +3,7 @@
 from typing import Literal, TypeAlias
 
 from llm_gateway_api import Section
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from llm_gateway_filter_pii.national import COUNTRIES
 from llm_gateway_filter_pii.recognisers import KINDS, Kind
@@ -24,11 +24,11 @@ class Rule(Section):
 
 
 class PiiSettings(Section):
-    """Prompts are left alone until the section has a key in the configuration; logs never are."""
+    """Prompts are left alone until the section stands in the configuration; logs never are."""
 
     enabled: bool = Field(default=True, description="false also ends the masking of logs")
     prompts: bool = Field(
-        default=False, description="on once the section has a key; false leaves prompts alone"
+        default=False, description="on once the section is written; false leaves prompts alone"
     )
     mode: Mode = Field(default="enforce", description="monitor only counts what it finds")
     kinds: dict[Kind, Action] = Field(
@@ -49,13 +49,6 @@ class PiiSettings(Section):
         unknown = sorted(set(given or ()) - set(COUNTRIES))
         if unknown:
             raise ValueError(f"{', '.join(unknown)}: none of {', '.join(COUNTRIES)}")
-        return given
-
-    @model_validator(mode="before")
-    @classmethod
-    def _there_is_on(cls, given: object) -> object:
-        if isinstance(given, dict) and given and "prompts" not in given:
-            return {**given, "prompts": True}
         return given
 
     def policy(self, tenant: str | None, path: str) -> tuple[Mode, dict[Kind, Action]]:

@@ -116,7 +116,7 @@ def size(settings: ValidationSettings) -> SizeFilter | None:
 
 @gw.hookimpl
 def llm_gateway_settings() -> list[gw.SettingsSpec]:
-    return [gw.SettingsSpec(PATH, ValidationSettings)]
+    return [gw.SettingsSpec(PATH, ValidationSettings, switch="counts")]
 
 
 @gw.hookimpl

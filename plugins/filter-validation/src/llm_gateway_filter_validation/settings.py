@@ -3,7 +3,7 @@
 from typing import Literal
 
 from llm_gateway_api import Section
-from pydantic import Field, model_validator
+from pydantic import Field
 
 Policy = Literal["allow", "clean", "refuse"]
 
@@ -13,7 +13,7 @@ class ValidationSettings(Section):
 
     enabled: bool = Field(default=True, description="false checks nothing, shapes neither")
     counts: bool = Field(
-        default=False, description="on once the section has a key; false lifts the three limits"
+        default=False, description="on once the section is written; false lifts the three limits"
     )
     max_request_size_bytes: int | None = Field(
         default=10 * 2**20, ge=1, description="size of a body; null: server.max_body_bytes alone"
@@ -30,10 +30,3 @@ class ValidationSettings(Section):
     invisible_characters: Policy = Field(
         default="allow", description="allow, clean or refuse them (tags, overrides of direction)"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _there_is_on(cls, given: object) -> object:
-        if isinstance(given, dict) and given and "counts" not in given:
-            return {**given, "counts": True}
-        return given

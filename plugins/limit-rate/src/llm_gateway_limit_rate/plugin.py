@@ -14,7 +14,7 @@ PATH = "security.rate_limit"
 
 @gw.hookimpl
 def llm_gateway_settings() -> list[gw.SettingsSpec]:
-    return [gw.SettingsSpec(PATH, RateLimitSettings)]
+    return [gw.SettingsSpec(PATH, RateLimitSettings, switch="enabled")]
 
 
 @gw.hookimpl

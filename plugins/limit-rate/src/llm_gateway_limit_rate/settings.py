@@ -3,7 +3,7 @@
 from typing import Literal
 
 from llm_gateway_api import Section
-from pydantic import Field, model_validator
+from pydantic import Field
 
 
 class Rates(Section):
@@ -23,7 +23,7 @@ class RateLimitSettings(Rates):
     store holds are enforced with or without it.
     """
 
-    enabled: bool = Field(default=False, description="on once the section has a key; false is off")
+    enabled: bool = Field(default=False, description="on once the section is written; false is off")
     requests_per_minute: int | None = Field(default=1000, ge=0, description="requests a minute")
     burst_size: int | None = Field(
         default=100, ge=1, description="requests at once after a pause; the minute's if absent"
@@ -36,10 +36,3 @@ class RateLimitSettings(Rates):
         default="degrade",
         description="without shared state: local limits, none at all, or 503",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _there_is_on(cls, given: object) -> object:
-        if isinstance(given, dict) and given and "enabled" not in given:
-            return {**given, "enabled": True}
-        return given
