@@ -73,6 +73,8 @@ async def told(gateway: Gateway, key: str) -> tuple[int, str]:
     answer: Reply = await call(f"{gateway.url}/v1/chat/completions", body, key=key)
     if answer.status == 200:
         return 200, answer.headers["x-gateway-provider"]
+    if answer.json["error"]["code"] == "no_target_available":
+        assert answer.headers["x-should-retry"] == "false"
     return answer.status, answer.json["error"]["code"]
 
 

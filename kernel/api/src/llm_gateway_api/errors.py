@@ -224,7 +224,11 @@ class EgressRefusedError(FetchError):
 
 
 class NoTargetError(GatewayError):
-    """Nobody could be asked: every candidate was refused, limited or out of service."""
+    """Nobody could be asked: every candidate was refused, limited or out of service.
+
+    Where routing removed them all (residency, rules, providers of the key, weight 0), another
+    try cannot help, and the client is told so.
+    """
 
     status, code = 503, "no_target_available"
     retryable = True

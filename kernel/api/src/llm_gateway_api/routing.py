@@ -42,7 +42,11 @@ class Asked(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class RoutingFilter(Protocol):
-    """Removes candidates. Fails closed: an exception refuses the request."""
+    """Removes candidates. Fails closed: an exception refuses the request.
+
+    For what lasts: a client whose request is left without any candidate is told that another
+    try cannot help. Who only prefers others for now is a `RoutingScorer` or a `Guard`.
+    """
 
     def keep(self, asked: Asked, candidate: Target) -> str | None:
         """None to keep it, else the reason why not."""

@@ -19,7 +19,6 @@ from llm_gateway_api import (
     Headers,
     HealthMonitor,
     MalformedBodyError,
-    NoTargetError,
     Prices,
     Principal,
     SupportsLook,
@@ -35,7 +34,7 @@ from llm_gateway.attempt import Attempts
 from llm_gateway.lanes import TranslateLane
 from llm_gateway.malformed import refuse_deep
 from llm_gateway.pipeline import Call, asked
-from llm_gateway.routing import Decision, Router
+from llm_gateway.routing import Decision, Router, nobody_left
 from llm_gateway.screening import Screens
 
 MASK = "**********"
@@ -81,8 +80,7 @@ class Explainer:
         }
         ranking = decision.ranking
         if ranking is None:
-            reasons = "; ".join(f"{name}: {why}" for name, why in considered.removed)
-            raise NoTargetError(f"No deployment is eligible: {reasons}.")
+            raise nobody_left(considered)
         rows = self._rows(call, decision, seen)
         admitted = [row for row in rows if row["admitted"]]
         chosen = admitted[0] if admitted else None

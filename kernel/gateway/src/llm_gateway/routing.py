@@ -130,8 +130,7 @@ class Router:
     def targets(self, decision: Decision) -> Sequence[Target]:
         """Those of `decision` to try, best first. Raises `NoTargetError` where it left none."""
         if decision.ranking is None:
-            reasons = "; ".join(f"{name}: {why}" for name, why in decision.considered.removed)
-            raise NoTargetError(f"No deployment is eligible: {reasons}.")
+            raise nobody_left(decision.considered)
         return decision.ranking if self.fallback else (decision.ranking.first,)
 
     def decide(self, asked: Asked) -> Decision:
@@ -362,6 +361,15 @@ def against(asked: Asked, target: Target, filters: Filters) -> str | None:
         if (reason := each.keep(asked, target)) is not None:
             return f"{name}: {reason}"
     return None
+
+
+def nobody_left(considered: Considered) -> NoTargetError:
+    """Who was removed and why. The same request fares the same until somebody changes the
+    configuration or what its caller may, so its client is told not to try again."""
+    reasons = "; ".join(f"{name}: {why}" for name, why in considered.removed)
+    error = NoTargetError(f"No deployment is eligible: {reasons}.")
+    error.retryable = False
+    return error
 
 
 def permit(asked: Asked) -> None:
