@@ -45,13 +45,13 @@ class Question(msgspec.Struct, forbid_unknown_fields=True):
             return own
         if self.tenant is not None or self.key is not None:
             own = gw.Principal(self.key, self.tenant)
-        said = {
-            name: frozenset(given)
-            for name in ("models", "providers", "regions")
-            if (given := getattr(self, name)) is not None
-        }
-        renamed = self.renamed or own.renamed
-        return replace(own, **said, renamed=renamed)
+        return replace(
+            own,
+            models=_set(self.models, own.models),
+            providers=_set(self.providers, own.providers),
+            regions=_set(self.regions, own.regions),
+            renamed=self.renamed or own.renamed,
+        )
 
     def _refuse_other(self, own: gw.Principal) -> None:
         allowed = {"tenant": own.tenant, "key": own.key_id}
@@ -63,3 +63,7 @@ class Question(msgspec.Struct, forbid_unknown_fields=True):
                     "a key that belongs to no tenant.",
                     param=name,
                 )
+
+
+def _set(names: list[str] | None, own: frozenset[str] | None) -> frozenset[str] | None:
+    return own if names is None else frozenset(names)
