@@ -118,7 +118,7 @@ def test_every_configuration_of_a_page_is_one(
     (tmp_path / "config.yaml").write_text(re.sub(r"\$\{secret:[^}]+\}", "sk-secret", text))
 
     settings = load(tmp_path / "config.yaml", os.environ, plugins())
-    refused = tried(settings, plugins())
+    refused = tried(settings, plugins()).refusal
 
     assert refused is None or re.search("nothing is called|lacks", refused), refused
     assert list(settings.warnings) == []

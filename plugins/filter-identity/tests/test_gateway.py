@@ -244,3 +244,47 @@ async def test_the_host_header_chooses_nothing(tmp_path: Path, path: str) -> Non
         answer = await call(running.url + path, headers=headers, method="GET")
 
     assert answer.status in (401, 405)
+
+
+async def test_a_region_without_a_deployment_is_told(tmp_path: Path) -> None:
+    """It is taken, since one may be configured later; meanwhile everybody who looks is warned."""
+    async with gateway(tmp_path) as running:
+        made = (await admin(running, "POST", "tenants", {"id": "far", "regions": ["mars"]})).json
+        key = (await admin(running, "POST", "keys", {"tenant": "far", "regions": ["moon"]})).json
+        near = (await admin(running, "POST", "tenants", {"id": "near", "regions": ["eu"]})).json
+        both = (await admin(running, "PATCH", "tenants/near", {"regions": ["eu", "mars"]})).json
+        free = (await admin(running, "PATCH", "tenants/near", {"regions": None})).json
+        shown = (await admin(running, "GET", "tenants/far")).json
+        told = await told_by(running, "tenants", "update", "far", "--region", "mars")
+
+    (warning,) = made["warnings"]
+    assert "mars" in warning and "eu-west" in warning and "every request is refused" in warning
+    assert "moon" in key["warnings"][0]
+    assert "warnings" not in near and "warnings" not in free and "warnings" not in shown
+    assert "mars" in both["warnings"][0] and "every request" not in both["warnings"][0]
+    assert "warning: No deployment is in the region mars" in told
+
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps(CONFIG))
+    code, said = validated(config, tmp_path)
+    assert code == 0 and "warning: tenant far: No deployment is in the region mars" in said
+    assert "near" not in said
+    async with gateway(tmp_path) as running:
+        assert any("tenant far: No deployment" in line for line in running.log_lines())
+
+
+async def told_by(gateway: Gateway, *args: str) -> str:
+    whole = [sys.executable, "-m", "llm_gateway", "-u", gateway.url, "-k", ADMIN, *args]
+    done = await asyncio.to_thread(subprocess.run, whole, capture_output=True, text=True)
+    assert done.returncode == 0
+    return done.stderr
+
+
+def validated(config: Path, data: Path) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "llm_gateway", "validate", str(config)],
+        env={"LLM_GATEWAY_DATA_DIR": str(data), "LLM_GATEWAY_ADMIN_KEY": ADMIN},
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stderr

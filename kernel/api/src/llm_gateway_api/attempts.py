@@ -145,8 +145,20 @@ class Targets(Protocol):
     def deployments(self) -> Sequence[Target]:
         """All that the configuration and the providers' own lists have, each once, by name."""
 
+    def regions(self) -> frozenset[str]:
+        """Where deployments are, or the providers that serve models by any name."""
+
     def info(self, target: Target) -> ModelInfo:
         """What is known of the target's model."""
+
+
+@runtime_checkable
+class SupportsWarnings(Protocol):
+    """What a plugin made, and sees what is allowed but can hardly be meant. Raising is logged."""
+
+    def warnings(self, targets: Targets) -> Sequence[str]:
+        """One sentence each. Asked at the start and at reloads, for the log, and by ``validate``,
+        which has opened nothing: then what is on disk has to do."""
 
 
 @runtime_checkable

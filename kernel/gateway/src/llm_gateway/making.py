@@ -4,7 +4,13 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from llm_gateway_api import ConfigurationError, PluginError, Service, SupportsReloaded
+from llm_gateway_api import (
+    ConfigurationError,
+    PluginError,
+    Service,
+    SupportsReloaded,
+    SupportsWarnings,
+)
 
 from llm_gateway.plugins import Plugins, label
 from llm_gateway.settings import Settings
@@ -42,6 +48,17 @@ class Maker:
                     made.reloaded(self.offers["targets"])
                 except Exception:
                     log.exception("reload.not_told object=%s", type(made).__name__)
+
+    def warnings(self) -> list[str]:
+        """What plugins' objects have to say of this generation that refuses nothing."""
+        found: list[str] = []
+        for _, made in self._made.values():
+            if isinstance(made, SupportsWarnings):
+                try:
+                    found += made.warnings(self.offers["targets"])
+                except Exception:
+                    log.exception("warnings.unread object=%s", type(made).__name__)
+        return found
 
     def keep(self, key: object, given: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """What `make` returns, or what it returned for the same `given`, in this generation or

@@ -14,6 +14,7 @@ def started(generation: Generation, plugins: Plugins) -> None:
         log.warning("%s", warning)
     if (alone := _stand_ins(generation.settings, plugins)) is not None:
         log.warning("%s", alone)
+    warned(generation)
     others = [each for each in plugins.plugins if each.state != "active"]
     active = len(plugins.plugins) - len(others)
     log.info("plugins.active %d; `llm-gateway plugins list` names them", active)
@@ -23,6 +24,12 @@ def started(generation: Generation, plugins: Plugins) -> None:
         log.error("plugin.set_aside %s", told(each))
     for what, name, detail, policy in generation.armed:
         log.info("armed %-9s %-20s %s %s", what, name, detail, policy)
+
+
+def warned(generation: Generation) -> None:
+    """What works, and can hardly be meant."""
+    for warning in generation.maker.warnings():
+        log.warning("%s", warning)
 
 
 def _stand_ins(settings: Settings, plugins: Plugins) -> str | None:

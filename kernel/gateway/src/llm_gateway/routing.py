@@ -308,6 +308,11 @@ class Router:
                 found.setdefault(target.name, target)
         return [found[name] for name in sorted(found)]
 
+    def regions(self) -> frozenset[str]:
+        found = {each.region for each in self.deployments()}
+        found |= {each.region for each in self.instances.values()}
+        return frozenset(each for each in found if each is not None)
+
     def visible(self, arrival: Arrival) -> Sequence[tuple[str, str, ModelInfo]]:
         """Public names first, then each provider's own models, as the caller may use them."""
         allowed = arrival.principal

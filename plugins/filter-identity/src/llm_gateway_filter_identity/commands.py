@@ -278,8 +278,11 @@ def _table(ctx: click.Context, columns: Sequence[str], found: Sequence[Mapping[s
 
 
 def _details(ctx: click.Context, found: Mapping[str, Any]) -> None:
-    rows = [[name, _cell(value)] for name, value in found.items() if value is not None]
+    shown = {name: value for name, value in found.items() if name != "warnings"}
+    rows = [[name, _cell(value)] for name, value in shown.items() if value is not None]
     ctx.obj.show(("field", "value"), rows, found)
+    for text in found.get("warnings", ()):
+        click.echo(f"warning: {text}", err=True)
 
 
 def _show_secret(ctx: click.Context, made: Mapping[str, Any]) -> None:

@@ -104,6 +104,15 @@ class Directory:
         row: Row = {"tenant": name, "id": "", "role": "user"}
         return replace(self._principal(row, Key(), tenant), key_id=None), active
 
+    def residents(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The tenants that are bound to regions, and those."""
+        for name, row in self.rows["tenants"].items():
+            text = _text(row, "document")
+            if '"regions"' in text:
+                tenant = msgspec.json.decode(text, type=Tenant)
+                if tenant.regions is not None and not tenant.disabled:
+                    yield name, tenant.regions
+
     def _entry(self, row: Row) -> Entry:
         key = msgspec.json.decode(_text(row, "document"), type=Key)
         tenant, active = self._tenant(row["tenant"])

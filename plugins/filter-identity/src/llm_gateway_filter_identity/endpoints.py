@@ -13,10 +13,12 @@ from llm_gateway_api import (
     MalformedBodyError,
     NotFoundError,
     StateBackend,
+    Targets,
 )
 
 from llm_gateway_filter_identity.documents import NewKey, NewTenant, Rotation, decoded
 from llm_gateway_filter_identity.repository import PAGE, Repository
+from llm_gateway_filter_identity.residency import warning
 from llm_gateway_filter_identity.settings import IdentitySettings
 from llm_gateway_filter_identity.syncing import TOPIC
 
@@ -30,7 +32,9 @@ class Administration:
         repository: Repository,
         state: StateBackend | None,
         audit: Audit,
+        targets: Targets,
     ) -> None:
+        self._targets = targets
         self._settings = settings
         self._repository = repository
         self._state = state
@@ -57,12 +61,13 @@ class Administration:
             request.arrival.principal.key_id,
             lambda key_id: self._told(request, "key.created", key_id, detail)(),
         )
-        return self._changed(made, 201)
+        return self._changed(self._warned(made), 201)
 
     async def change_key(self, request: EndpointRequest) -> EndpointResponse:
         key_id = request.match["id"]
         tell = self._told(request, "key.changed", key_id, {"fields": _fields(request)})
-        return self._changed(await self._repository.change_key(key_id, request.body, tell))
+        found = await self._repository.change_key(key_id, request.body, tell)
+        return self._changed(self._warned(found))
 
     async def rotate_key(self, request: EndpointRequest) -> EndpointResponse:
         key_id = request.match["id"]
@@ -92,18 +97,24 @@ class Administration:
     async def create_tenant(self, request: EndpointRequest) -> EndpointResponse:
         new = decoded(request.body, NewTenant)
         tell = self._told(request, "tenant.created", new.id)
-        return self._changed(await self._repository.create_tenant(new, tell), 201)
+        return self._changed(self._warned(await self._repository.create_tenant(new, tell)), 201)
 
     async def change_tenant(self, request: EndpointRequest) -> EndpointResponse:
         tenant = request.match["id"]
         tell = self._told(request, "tenant.changed", tenant, {"fields": _fields(request)})
-        return self._changed(await self._repository.change_tenant(tenant, request.body, tell))
+        found = await self._repository.change_tenant(tenant, request.body, tell)
+        return self._changed(self._warned(found))
 
     async def delete_tenant(self, request: EndpointRequest) -> EndpointResponse:
         tenant = request.match["id"]
         tell = self._told(request, "tenant.deleted", tenant)
         await self._repository.delete_tenant(tenant, tell)
         return self._changed({"id": tenant, "deleted": True})
+
+    def _warned(self, document: dict[str, Any]) -> dict[str, Any]:
+        """With `warnings`, where what was asked for is done and can hardly be meant."""
+        text = warning(document.get("regions"), self._targets.regions())
+        return document if text is None else {**document, "warnings": [text]}
 
     def _changed(self, document: Any, status: int = 200) -> EndpointResponse:
         """Done: all workers shall know."""

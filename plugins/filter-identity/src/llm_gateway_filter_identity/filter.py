@@ -13,6 +13,7 @@ import llm_gateway_api as gw
 from msgspec import structs
 
 from llm_gateway_filter_identity.directory import Entry
+from llm_gateway_filter_identity.residency import unserved, warning
 from llm_gateway_filter_identity.secret import parsed
 from llm_gateway_filter_identity.syncing import Syncing
 
@@ -87,6 +88,16 @@ class IdentityFilter:
         principal, active = found
         return principal if active else _refused(*DISABLED)
 
+    def warnings(self, targets: gw.Targets) -> list[str]:
+        """Tenants that no request can be answered for."""
+        there = targets.regions()
+        return [
+            f"tenant {name}: {text}"
+            for name, regions in self._syncing.known().residents()
+            if regions and len(unserved(regions, there)) == len(regions)
+            if (text := warning(regions, there)) is not None
+        ]
+
     def _judged(self, seen: gw.Arrival, entry: Entry) -> gw.Seen | gw.Refusal:
         refusal = self._refusal(seen, entry)
         if refusal is None:
@@ -125,3 +136,4 @@ def _refused(reason: str, status: int, message: str) -> gw.Refusal:
 _: type[gw.SecurityFilter] = IdentityFilter
 __: type[gw.Service] = IdentityFilter
 ___: type[gw.SupportsCallers] = IdentityFilter
+____: type[gw.SupportsWarnings] = IdentityFilter

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from llm_gateway_api import EndpointSpec, StoreError
 
 if TYPE_CHECKING:
-    from llm_gateway_api import Audit, EndpointHandler, StateBackend, Store
+    from llm_gateway_api import Audit, EndpointHandler, StateBackend, Store, Targets
 
     from llm_gateway_filter_identity.settings import IdentitySettings
 
@@ -36,7 +36,7 @@ def specs() -> list[EndpointSpec]:
             "operator" if method == "GET" else "admin",
             _making(name),
             settings=PATH,
-            needs=("store", "state", "audit"),
+            needs=("store", "state", "audit", "targets"),
             doc=_doc(method, summary, body),
             scope="tenant" if method == "GET" else "gateway",
         )
@@ -50,6 +50,7 @@ def _making(name: str) -> "Callable[..., EndpointHandler]":
         store: "Store | None",
         state: "StateBackend | None",
         audit: "Audit",
+        targets: "Targets",
     ) -> "EndpointHandler":
         from llm_gateway_filter_identity.endpoints import Administration
         from llm_gateway_filter_identity.repository import Repository
@@ -57,7 +58,7 @@ def _making(name: str) -> "Callable[..., EndpointHandler]":
         if store is None:
             return _without_store
         handler: EndpointHandler = getattr(
-            Administration(settings, Repository(store), state, audit), name
+            Administration(settings, Repository(store), state, audit, targets), name
         )
         return handler
 

@@ -68,6 +68,13 @@ class Syncing:
         if state is not None:
             state.listen(TOPIC, lambda _: self._wanted.set())
 
+    def known(self) -> Directory:
+        """The directory; before the first look, as it was last saved here."""
+        if self.directory.version >= 0:
+            return self.directory
+        saved = snapshot.load(self._path)
+        return saved[0] if saved is not None else self.directory
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         known = await asyncio.to_thread(snapshot.load, self._path)

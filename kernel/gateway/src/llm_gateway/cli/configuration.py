@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from llm_gateway.cli import CONTEXT, Globals, config_option, json_option
-from llm_gateway.cli.output import installed, loaded, print_json, tried
+from llm_gateway.cli.output import Tried, installed, loaded, print_json, tried
 
 if TYPE_CHECKING:
     from llm_gateway.plugins import Plugins
@@ -90,11 +90,11 @@ def validate(ctx: click.Context, file: str, strict: bool) -> None:
 def _check(ctx: click.Context, file: str, strict: bool) -> None:
     settings, found, plugins = loaded(file)
     problems = [asdict(each) for each in found]
-    refusal = tried(settings, plugins) if settings else None
+    refusal, told = tried(settings, plugins) if settings else Tried(None)
     if refusal is not None:
         problems.append({"path": "", "line": None, "message": refusal})
     warnings = list(settings.warnings) if settings else []
-    warnings += _per_process(settings, plugins)
+    warnings += [*_per_process(settings, plugins), *told]
     warnings += [
         f"plugin {each.name} was set aside in phase {each.phase}: {each.reason}"
         for each in plugins.plugins

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import rich_click as click
 
@@ -57,8 +57,15 @@ def loaded(
         raise click.ClickException(str(error)) from error
 
 
-def tried(settings: "Settings", plugins: "Plugins") -> str | None:
-    """Bind as a start would, which opens and writes nothing; why that would be refused.
+class Tried(NamedTuple):
+    """Why a start would be refused, None where it would not; what plugins warn of."""
+
+    refusal: str | None
+    warnings: Sequence[str] = ()
+
+
+def tried(settings: "Settings", plugins: "Plugins") -> Tried:
+    """Bind as a start would, which opens and writes nothing.
 
     Plugins that break on the way are set aside in `plugins`.
     """
@@ -73,10 +80,11 @@ def tried(settings: "Settings", plugins: "Plugins") -> str | None:
     from llm_gateway.generations import bind
     from llm_gateway.inside import Present
 
-    async def attempt() -> None:
+    async def attempt() -> Tried:
         generation = bind(settings, plugins, new_kernel(data_dir(os.environ), dict, present), 0)
         generation.close()
         tls.context(settings.server.tls)
+        return Tried(None, generation.maker.warnings())
 
     def nothing() -> Any:
         raise AssertionError("what is only tried serves nobody")
@@ -85,12 +93,11 @@ def tried(settings: "Settings", plugins: "Plugins") -> str | None:
 
     logging.disable(logging.CRITICAL)  # the reason is told, a traceback helps nobody here
     try:
-        asyncio.run(attempt())
+        return asyncio.run(attempt())
     except ConfigurationError as error:
-        return str(error)
+        return Tried(str(error))
     finally:
         logging.disable(logging.NOTSET)
-    return None
 
 
 def examined(path: str | None) -> "Plugins":
