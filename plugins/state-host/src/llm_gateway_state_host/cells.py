@@ -40,42 +40,68 @@ class Cell:
 def take_all(
     cells: Sequence[Cell], takes: Sequence[Take], now: float, force: bool
 ) -> Grant | Denial:
-    """Take from every cell, or change none of them.
+    """Take from every cell, or from none of them.
 
-    Mostly all of it is there, so each is changed as it is looked at, and changed back where a
-    later one refuses.
+    Mostly all of it is there, so each is changed as it is looked at, and given back where a
+    later one refuses. The arithmetic is written out: a call for each take would cost more.
     """
     left: list[int] = []
     ends: list[float] = []
-    for cell, take in zip(cells, takes, strict=True):
+    for cell, take in zip(cells, takes):  # noqa: B905 (being strict costs a quarter more)
         kind, limit, amount = take.kind, take.limit, take.amount
         if kind == "bucket":
-            free = _filled_up(cell, take, now)
+            rate, stamp = take.rate, cell.stamp
+            level = cell.value + rate * (now - stamp) if stamp else limit
+            rest = (level if level < limit else limit) - amount
         elif kind == "slots":
-            free = limit - cell.held
+            rest = limit - cell.held - amount
         elif now < cell.until:
-            free = limit - cell.value
+            rest = limit - cell.value - amount
         elif take.filled:
-            _undo(cells, takes, len(left), now)
+            _give_back(cells, takes, len(left), now)
             return Denial(len(left), 0.0, (), unfilled=True)
         else:
-            cell.value, cell.stamp, cell.until = 0.0, now, now + take.seconds
-            free = limit
-        if (amount > free or limit <= 0) and not force:
-            _undo(cells, takes, len(left), now)
+            cell.value, cell.until = 0, now + take.seconds
+            rest = limit - amount
+        if (rest < 0 or limit <= 0) and not force:
+            _give_back(cells, takes, len(left), now)
             return _denied(cells, takes, len(left), now)
-        if amount:
-            change(cell, take, amount, now)
-        left.append(floor(free - amount))
+        if kind == "bucket":
+            cell.value, cell.stamp = rest, now
+            cell.until = now + ((limit - rest) / rate if rate > 0 else take.seconds)
+        elif kind == "window":
+            cell.value += amount
+        else:
+            cell.held += amount
+            cell.mine += amount
+            cell.until = now
+        left.append(floor(rest))
         # A window is known by its end: what is settled after it has ended belongs nowhere.
         ends.append(cell.until)
     return Grant(tuple(takes), tuple(left), tuple(ends))
 
 
-def _undo(cells: Sequence[Cell], takes: Sequence[Take], many: int, now: float) -> None:
-    """Give back what was taken from the first `many`."""
+def settle(cell: Cell, take: Take, more: int, end: float, now: float) -> None:
+    """`more` than `take` was used of a cell whose window ended at `end` when it was taken from."""
+    kind = take.kind
+    if kind == "bucket":
+        limit, rate = take.limit, take.rate
+        rest = _free(cell, take, now) - more
+        cell.value, cell.stamp = (rest if rest < limit else limit), now
+        cell.until = now + ((limit - cell.value) / rate if rate > 0 else take.seconds)
+    elif kind == "slots":
+        more = max(-cell.mine, more)
+        cell.mine += more
+        cell.held += more
+        cell.until = now
+    elif end == cell.until:
+        cell.value = max(0, cell.value + more)
+
+
+def _give_back(cells: Sequence[Cell], takes: Sequence[Take], many: int, now: float) -> None:
+    """What was taken from the first `many`."""
     for cell, take in zip(cells[:many], takes, strict=False):
-        change(cell, take, -take.amount, now)
+        settle(cell, take, -take.amount, cell.until, now)
 
 
 def _denied(cells: Sequence[Cell], takes: Sequence[Take], refused: int, now: float) -> Denial:
@@ -85,47 +111,13 @@ def _denied(cells: Sequence[Cell], takes: Sequence[Take], refused: int, now: flo
 
 
 def _free(cell: Cell, take: Take, now: float) -> float:
-    """How much may be taken; changes nothing but a bucket's level, by the passing of time."""
-    if take.kind == "bucket":
-        return _filled_up(cell, take, now)
+    """How much may be taken."""
     if take.kind == "slots":
         return take.limit - cell.held
-    return take.limit - (cell.value if now < cell.until else 0.0)
-
-
-def settle(cell: Cell, take: Take, more: int, end: float, now: float) -> None:
-    """`more` than `take` was used of a cell whose window ended at `end` when it was taken from."""
-    if take.kind == "bucket":
-        _filled_up(cell, take, now)
-    elif take.kind == "window" and end != cell.until:
-        return
-    change(cell, take, more, now)
-
-
-def _filled_up(cell: Cell, take: Take, now: float) -> float:
-    """A bucket's level, after what the passing of time does."""
-    limit = take.limit
-    level = limit if cell.stamp == 0.0 else cell.value + take.rate * (now - cell.stamp)
-    cell.value = level = limit if level > limit else level
-    cell.stamp = now
-    return level
-
-
-def change(cell: Cell, take: Take, amount: int, now: float) -> None:
-    kind = take.kind
-    if kind == "bucket":
-        limit, rate = take.limit, take.rate
-        value = cell.value - amount
-        cell.value = value = limit if value > limit else value
-        cell.until = now + ((limit - value) / rate if rate > 0 else take.seconds)
-    elif kind == "window":
-        value = cell.value + amount
-        cell.value = 0.0 if value < 0 else value
-    else:
-        amount = max(-cell.mine, amount)
-        cell.mine += amount
-        cell.held += amount
-        cell.until = now
+    if take.kind == "window":
+        return take.limit - (cell.value if now < cell.until else 0)
+    level = cell.value + take.rate * (now - cell.stamp) if cell.stamp else take.limit
+    return min(level, take.limit)
 
 
 def _wait(cell: Cell, take: Take, free: float, now: float) -> float:

@@ -49,8 +49,8 @@ class ProcessState:
     def settle(self, grant: Grant, amounts: Sequence[int]) -> Done:
         now, ends = self._clock(), cast(Sequence[float], grant.token)
         for take, amount, end in zip(grant.takes, amounts, ends, strict=True):
-            if amount != take.amount:
-                settle(self._cells[take.key], take, amount - take.amount, end, now)
+            if more := amount - take.amount:
+                settle(self._cells[take.key], take, more, end, now)
         return DONE
 
     async def used(self, keys: Sequence[str]) -> Sequence[int]:
