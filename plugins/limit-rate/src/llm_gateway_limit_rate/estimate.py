@@ -1,6 +1,6 @@
 """How many tokens a request will come to, guessed from its size and from what was seen."""
 
-from llm_gateway_api import RequestHead, Usage, output_cap
+from llm_gateway_api import RequestHead, output_cap
 
 BYTES_A_TOKEN = 4.0
 OUTPUT_TOKENS = 300.0
@@ -20,9 +20,9 @@ class Estimator:
             output = min(output, cap)
         return max(1, round(len(head.body) / self._bytes + output))
 
-    def learn(self, size: int, usage: Usage) -> None:
-        """`size` is the body's, in bytes; tiny and huge ones teach little and are passed over."""
-        asked = usage.input_total
+    def learn(self, size: int, asked: int, made: int) -> None:
+        """A body of `size` bytes had `asked` tokens and an answer of `made`; tiny and huge ones
+        teach little and are passed over."""
         if asked > 0 and 1.0 <= size / asked <= 100.0:
             self._bytes += LEARNING * (size / asked - self._bytes)
-        self._output += LEARNING * (usage.output_total - self._output)
+        self._output += LEARNING * (made - self._output)

@@ -31,7 +31,7 @@ class Taken(msgspec.Struct, frozen=True):
 
     grant: gw.Grant
     state: gw.StateBackend
-    rules: tuple[Rule, ...]
+    rules: Rules
     size: int
 
 
@@ -47,6 +47,8 @@ class RateLimiter:
         metrics: gw.Metrics,
     ) -> None:
         self._settings = settings
+        self._models = frozenset(settings.models)
+        self._shadow = settings.shadow
         self._state = state
         self._local = local
         self._share = max(1, workers)
@@ -67,38 +69,40 @@ class RateLimiter:
         known = self._rules(asked.arrival, head.model)
         if not known.rules:
             return NOTHING
-        takes = known.takes(self._estimator.guess(head)) if known.guessed else known.fixed
+        takes = known.takes(self._estimator.guess(head) if known.guessed else 0)
         state = self._state
         try:
-            answer = await state.take(takes, force=self._settings.shadow)
+            answer = await state.take(takes, force=self._shadow)
         except Exception as error:
             self._told(error)
             if self._settings.fail == "open":
                 return NOTHING
             state, takes = self._local, [self._shared(each) for each in takes]
-            answer = await state.take(takes, force=self._settings.shadow)
+            answer = await state.take(takes, force=self._shadow)
         else:
             if self._alone:
                 self._told(None)
         if isinstance(answer, gw.Denial):
             return self._refused(known, answer, head)
-        if self._settings.shadow:
+        if self._shadow:
             self._count_shadow(known.rules, answer)
         headers = headers_of(known, answer.remaining, head.dialect)
-        return gw.Reservation(Taken(answer, state, known.rules, len(head.body)), headers)
+        return gw.Reservation(Taken(answer, state, known, len(head.body)), headers)
 
     def settle(self, reservation: gw.Reservation, settlement: gw.Settlement) -> Awaitable[None]:
         taken = reservation.token
         if not isinstance(taken, Taken):
             return gw.DONE
-        usage = settlement.usage
-        if settlement.whole and usage is not None and settlement.target is not None:
-            self._estimator.learn(taken.size, usage)
-        amounts = [
-            _used(rule, take, settlement)
-            for rule, take in zip(taken.rules, taken.grant.takes, strict=True)
-        ]
-        return taken.state.settle(taken.grant, amounts)
+        usage, tokens = settlement.usage, None
+        if settlement.target is None:  # what no deployment answered used none
+            tokens = 0
+        elif usage is not None:
+            asked, made = usage.input_total, usage.output_total
+            tokens = asked + made
+            if settlement.whole:
+                self._estimator.learn(taken.size, asked, made)
+        grant = taken.grant
+        return taken.state.settle(grant, taken.rules.used(tokens, grant.takes))
 
     def _told(self, error: Exception | None) -> None:
         """Whether shared state can be reached: a line for each change, a count for each request.
@@ -126,9 +130,10 @@ class RateLimiter:
 
     def _rules(self, arrival: gw.Arrival, model: str) -> Rules:
         """The rules of this caller, worked out when it first calls and when they change."""
-        principal, models = arrival.principal, self._settings.models
-        peer = arrival.peer if principal.key_id is None else None
-        caller = principal.tenant, principal.key_id, peer, model if model in models else None
+        principal = arrival.principal
+        key_id = principal.key_id
+        peer = arrival.peer if key_id is None else None
+        caller = principal.tenant, key_id, peer, model if model in self._models else None
         known = self._known.get(caller)
         if known is None or known.limits is not principal.limits:
             if len(self._known) >= MAX_CALLERS:
@@ -166,22 +171,10 @@ class RateLimiter:
 _: type[gw.Limiter] = RateLimiter
 
 
-def _used(rule: Rule, take: gw.Take, settlement: gw.Settlement) -> int:
-    """Requests stay counted; tokens become what was used, the guess where an answer does
-    not say; what no deployment answered used none."""
-    if rule.meter == "concurrency":
-        return 0
-    if rule.meter == "requests":
-        return take.amount
-    if settlement.usage is not None:
-        return settlement.usage.input_total + settlement.usage.output_total
-    return take.amount if settlement.target is not None else 0
-
-
 def _duration(ms: int) -> str:
     """As OpenAI writes it: ``6ms``, ``8.64s``."""
     if ms < 1000:
-        return f"{ms}ms"
+        return f"{ms}ms" if ms > 0 else "0ms"
     return f"{ms / 1000:.3g}s" if ms < 100_000 else f"{ms // 1000}s"
 
 
@@ -192,10 +185,11 @@ def headers_of(known: Rules, remaining: Sequence[int], dialect: str) -> dict[str
     for meter, places in known.shown:
         place = places[0] if len(places) == 1 else min(places, key=remaining.__getitem__)
         amount, burst, each = known.told[place]
-        left = max(0, remaining[place])
-        seconds = max(0, burst - left) * each if each else MINUTE
+        left = remaining[place]
+        left = left if left > 0 else 0
+        seconds = (burst - left) * each if each else MINUTE
         if anthropic:
-            at = datetime.now(UTC) + timedelta(seconds=seconds)
+            at = datetime.now(UTC) + timedelta(seconds=max(0, seconds))
             prefix = f"anthropic-ratelimit-{meter}"
             found[f"{prefix}-limit"] = amount
             found[f"{prefix}-remaining"] = str(left)

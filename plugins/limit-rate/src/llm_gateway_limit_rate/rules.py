@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import llm_gateway_api as gw
@@ -26,12 +25,31 @@ class Rule:
     burst: int
 
 
-@dataclass(frozen=True)
 class Rules:
-    """All rules of one caller, whose own `limits` they come from."""
+    """All rules of one caller, whose own `limits` they come from; what every request needs of
+    them is worked out once.
 
-    limits: tuple[gw.Limit, ...]
-    rules: tuple[Rule, ...]
+    `fixed` is what each rule takes of any request, one token where a guess belongs; `guessed`
+    are the places of rules that count tokens, `shown` those of each meter that clients are told
+    of. `told` is what they are told of each rule: its amount, the size of its bucket, and in how
+    many seconds that gets one more (0 for one that blocks).
+    """
+
+    __slots__ = ("_used", "fixed", "guessed", "limits", "rules", "shown", "told")
+
+    def __init__(self, limits: tuple[gw.Limit, ...], rules: tuple[Rule, ...]) -> None:
+        self.limits = limits
+        self.rules = rules
+        self.guessed = tuple(n for n, each in enumerate(rules) if each.meter == "tokens")
+        meters: tuple[Meter, ...] = ("requests", "tokens")
+        places = ((m, tuple(n for n, r in enumerate(rules) if r.meter == m)) for m in meters)
+        self.shown = tuple(each for each in places if each[1])
+        self.told = tuple(
+            (str(each.amount), each.burst, MINUTE / each.amount if each.amount > 0 else 0.0)
+            for each in rules
+        )
+        self.fixed = tuple(map(_take, rules))
+        self._used = [0 if each.meter == "concurrency" else 1 for each in rules]
 
     @classmethod
     def of(
@@ -40,40 +58,23 @@ class Rules:
         """`peer` is the address that counts in the place of a key."""
         return cls(principal.limits, tuple(_rules(settings, principal, peer, model)))
 
-    @cached_property
-    def fixed(self) -> tuple[gw.Take, ...]:
-        """What each rule takes of any request; one token where a guess belongs."""
-        return tuple(_take(each) for each in self.rules)
-
-    @cached_property
-    def guessed(self) -> tuple[int, ...]:
-        """The places of rules that count tokens."""
-        return tuple(n for n, each in enumerate(self.rules) if each.meter == "tokens")
-
-    @cached_property
-    def shown(self) -> tuple[tuple[Meter, tuple[int, ...]], ...]:
-        """The places of each meter that clients are told of."""
-        meters: tuple[Meter, ...] = ("requests", "tokens")
-        places = ((m, tuple(n for n, r in enumerate(self.rules) if r.meter == m)) for m in meters)
-        return tuple(each for each in places if each[1])
-
-    @cached_property
-    def told(self) -> tuple[tuple[str, int, float], ...]:
-        """Of each rule what clients are told: its amount, the size of its bucket, and in how many
-        seconds that gets one more (0 for one that blocks)."""
-        return tuple(
-            (str(each.amount), each.burst, MINUTE / each.amount if each.amount > 0 else 0.0)
-            for each in self.rules
-        )
-
     def takes(self, tokens: int) -> Sequence[gw.Take]:
         """A guess alone must not refuse for ever, so it is no more than fits."""
         takes = list(self.fixed)
         for at in self.guessed:
             take = takes[at]
-            most = take.limit or tokens
-            takes[at] = gw.Take(take.key, min(tokens, most), take.limit, "bucket", take.rate)
+            limit = take.limit
+            some = limit if 0 < limit < tokens else tokens
+            takes[at] = gw.Take(take.key, some, limit, "bucket", take.rate)
         return takes
+
+    def used(self, tokens: int | None, takes: Sequence[gw.Take]) -> list[int]:
+        """What `takes` came to: requests stay counted, tokens become what was used, None where
+        that is what was guessed."""
+        used = self._used.copy()
+        for at in self.guessed:
+            used[at] = takes[at].amount if tokens is None else tokens
+        return used
 
 
 def _take(rule: Rule) -> gw.Take:
