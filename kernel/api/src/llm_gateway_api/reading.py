@@ -90,7 +90,8 @@ def whole_field(head: RequestHead, name: str) -> int | None:
 
 def output_cap(head: RequestHead) -> int | None:
     """The longest answer, in tokens, that the caller allows."""
+    fields = head.fields
     for name in _CAPS:
-        if (found := whole_field(head, name)) is not None:
+        if name in fields and (found := whole_field(head, name)) is not None:
             return found
     return None

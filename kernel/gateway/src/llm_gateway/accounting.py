@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from random import Random
 from time import monotonic, time
 from typing import TYPE_CHECKING
@@ -160,4 +160,4 @@ def nano(cost: Decimal | None) -> int | None:
     """USD as whole nano-dollars, half to even."""
     if cost is None:
         return None
-    return int((cost * NANO).to_integral_value(ROUND_HALF_EVEN))
+    return round(cost * NANO)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import msgspec
-from llm_gateway_api import Budget, Principal
+from llm_gateway_api import Budget, Principal, Take
 
 from llm_gateway_limit_budget.periods import Window, window
 
@@ -12,16 +12,28 @@ MAX_KEPT = 10_000  # callers, and windows
 
 class Account:
     """One window. `left` is what shared state said last, None before it said anything; `held`
-    is what requests of this worker hold of it."""
+    is what requests of this worker hold of it. A warning is due where no more than `warned` is
+    left."""
 
-    __slots__ = ("held", "key", "left", "unit", "window")
+    __slots__ = ("held", "key", "kept", "left", "most", "unit", "warned", "window")
 
     def __init__(self, window: Window) -> None:
-        self.window = window
         self.key = window.key
-        self.unit = window.budget.unit
         self.left: int | None = None
         self.held = 0
+        self.renew(window)
+
+    def renew(self, window: Window) -> None:
+        """The same window, whose budget may be a changed one."""
+        budget = window.budget
+        self.window = window
+        self.kept = window.kept
+        self.unit, self.most = budget.unit, budget.amount
+        self.warned = float("-inf") if budget.soft is None else budget.amount - budget.soft
+
+    def take(self, amount: int) -> Take:
+        """`amount` out of the window, which has to be filled."""
+        return Take(self.key, amount, self.most, "window", 0.0, self.kept, True)
 
 
 class Charged(msgspec.Struct, frozen=True):
@@ -90,5 +102,6 @@ class Accounts:
         account = self._accounts.get(window.key)
         if account is None:
             account = self._accounts[window.key] = Account(window)
-        account.window = window  # whose budget may be a changed one
+        else:
+            account.renew(window)
         return account

@@ -33,43 +33,38 @@ class Counting:
 
         Raises what the state and the store raise: they cannot be reached.
         """
-        takes = [
-            Take(each.key, amount, window.budget.amount, "window", 0.0, window.kept, True)
-            for each, amount in zip(accounts, amounts, strict=True)
-            for window in (each.window,)
-        ]
-        for _ in range(TRIES * len(accounts)):
-            answer = await self._state.take(takes)
-            if isinstance(answer, Grant) or not answer.unfilled:
-                return answer
-            await self._fill(accounts[answer.index].window)
-        raise StoreError("Budgets cannot be read now.", retry_after=1.0)
+        takes = list(map(Account.take, accounts, amounts))
+        tries = TRIES * len(takes)
+        while isinstance(answer := await self._state.take(takes), Denial) and answer.unfilled:
+            if (tries := tries - 1) < 0:
+                raise StoreError("Budgets cannot be read now.", retry_after=1.0)
+            await self._fill(accounts[answer.index])
+        return answer
 
-    async def _fill(self, window: Window) -> None:
+    async def _fill(self, account: Account) -> None:
         """One worker asks the ledger; the others wait for it. After it failed nobody waits."""
         now = asyncio.get_running_loop().time()
         if now < self._hopeless_until:
             raise StoreError("Budgets cannot be read now.", retry_after=1.0)
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                await self._filled(window)
+                await self._filled(account)
         except (StoreError, TimeoutError):
             self._hopeless_until = now + FILL_SECONDS
             raise
 
-    async def _filled(self, window: Window) -> None:
+    async def _filled(self, account: Account) -> None:
+        window = account.window
         if not await self._state.claim(f"{window.key}:filling", FILL_SECONDS):
-            while True:
-                if await self._is_filled(window):
-                    return
+            while not await self._is_filled(account):
                 await asyncio.sleep(0.02)
+            return
         used = await spent(self._store, window) if self._store is not None else 0
         await self._add(window, used, filled=False)
 
-    async def _is_filled(self, window: Window) -> bool:
+    async def _is_filled(self, account: Account) -> bool:
         """Nothing is taken of it, so it matters not whether there is any left."""
-        take = Take(window.key, 0, window.budget.amount, "window", 0.0, window.kept, True)
-        answer = await self._state.take([take])
+        answer = await self._state.take([account.take(0)])
         return isinstance(answer, Grant) or not answer.unfilled
 
     async def true_up(self, window: Window, seconds: float) -> None:

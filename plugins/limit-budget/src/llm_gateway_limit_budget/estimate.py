@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
 
 import msgspec
-from llm_gateway_api import MILLION, ModelInfo, Price, RequestHead, Usage, output_cap, whole_field
+from llm_gateway_api import MILLION, ModelInfo, Price, RequestHead, output_cap, whole_field
 
 NANO = 1_000_000_000
 FINE = 1_000_000  # parts of a nano-dollar, in which a token's price is whole
@@ -37,7 +37,7 @@ class Estimator:
         self._full = full
         self._outputs: dict[tuple[str | None, str], Quantile] = {}
         self._bytes = Quantile(BYTES_A_TOKEN, 0.05)
-        self._rates: dict[tuple[str, tuple[bool, ...], bool], Dearest] = {}
+        self._rates: dict[str, Rates] = {}
 
     def hold(
         self, head: RequestHead, tenant: str | None, offers: Sequence[tuple[Price, ModelInfo]]
@@ -47,9 +47,12 @@ class Estimator:
         most = 0
         for price, info in offers:
             asked, made = guess.of(info)
-            # A long body is searched only where it matters.
-            audio = not _SOUND.isdisjoint(price.meters) and b"audio" in head.body
-            rates = self._dearest(price, asked, audio)
+            known = self._rates.get(price.version)
+            if known is None or known.price is not price:
+                known = self._known(price)
+            rates = known.usual
+            if rates is None:
+                rates = known.of(asked, head.body)
             cost = rates.fixed + rates.asked * asked + rates.made * made
             if cost > most:
                 most = cost
@@ -60,8 +63,8 @@ class Estimator:
         guess = self._guess(head, tenant)
         return max(sum(guess.of(each)) for each in offers or (ModelInfo(head.model),))
 
-    def learn(self, head: RequestHead, tenant: str | None, usage: Usage) -> None:
-        asked = usage.input_total
+    def learn(self, head: RequestHead, tenant: str | None, asked: int, made: int) -> None:
+        """The request had `asked` tokens, and its answer `made`."""
         if asked > 0:
             self._bytes.learn(min(max(len(head.body) / asked, 1.0), 100.0))
         known = self._outputs.get((tenant, head.model))
@@ -69,16 +72,13 @@ class Estimator:
             if len(self._outputs) >= MAX_LEARNED:
                 self._outputs.clear()
             known = self._outputs[tenant, head.model] = Quantile(OUTPUT_TOKENS, 0.95)
-        known.learn(usage.output_total)
+        known.learn(made)
 
-    def _dearest(self, price: Price, asked: int, audio: bool) -> "Dearest":
-        """Worked out once for a price, its tier and with or without sound."""
-        tier = tuple([asked > above for above, _ in price.tiers]) if price.tiers else ()
-        known = self._rates.get((price.version, tier, audio))
-        if known is None or known.price is not price:
-            if len(self._rates) >= MAX_LEARNED:
-                self._rates.clear()
-            known = self._rates[price.version, tier, audio] = Dearest.of(price, asked, audio)
+    def _known(self, price: Price) -> "Rates":
+        """Worked out once for a price."""
+        if len(self._rates) >= MAX_LEARNED:
+            self._rates.clear()
+        known = self._rates[price.version] = Rates(price)
         return known
 
     def _guess(self, head: RequestHead, tenant: str | None) -> "Guess":
@@ -120,7 +120,6 @@ class Dearest(msgspec.Struct, frozen=True):
     """The dearest rates of a price, in parts of `FINE` to a nano-dollar: of a token asked and
     of one made, and what is `fixed` for a request."""
 
-    price: Price
     asked: int
     made: int
     fixed: int
@@ -135,7 +134,28 @@ class Dearest(msgspec.Struct, frozen=True):
 
         once = price.per_request + dearest(("search_units",))
         asked, made = dearest(_INPUT, "audio_input"), dearest(_OUTPUT, "audio_output")
-        return cls(price, _fine(asked), _fine(made), _fine(once))
+        return cls(_fine(asked), _fine(made), _fine(once))
+
+
+class Rates:
+    """The rates of one price: the `usual` ones, None where they depend on the request's size or
+    on whether there is sound in it."""
+
+    def __init__(self, price: Price) -> None:
+        self.price = price
+        self._sound = not _SOUND.isdisjoint(price.meters)
+        self._others: dict[tuple[int, bool], Dearest] = {}
+        simple = not self._sound and not price.tiers
+        self.usual = Dearest.of(price, 0, False) if simple else None
+
+    def of(self, asked: int, body: bytes) -> Dearest:
+        """Worked out once for each tier, with and without sound."""
+        tier = sum(asked > above for above, _ in self.price.tiers)
+        audio = self._sound and b"audio" in body  # a long body is searched only where it matters
+        known = self._others.get((tier, audio))
+        if known is None:
+            known = self._others[tier, audio] = Dearest.of(self.price, asked, audio)
+        return known
 
 
 def _fine(dollars: Decimal) -> int:

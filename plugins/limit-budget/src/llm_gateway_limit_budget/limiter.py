@@ -5,7 +5,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN
 from time import time
 
 import llm_gateway_api as gw
@@ -138,9 +137,13 @@ class BudgetLimiter:
         held = reservation.token
         if not isinstance(held, Held):
             return gw.DONE
-        if settlement.whole and settlement.usage is not None and settlement.target is not None:
-            self._estimator.learn(held.head, held.tenant, settlement.usage)
-        charged = _charged(held.sizes, settlement)
+        usage, tokens = settlement.usage, None
+        if usage is not None:
+            asked, made = usage.input_total, usage.output_total
+            tokens = asked + made
+            if settlement.whole and settlement.target is not None:
+                self._estimator.learn(held.head, held.tenant, asked, made)
+        charged = _charged(held.sizes, settlement, tokens)
         paid: list[Account] = []
         waiting: list[tuple[Awaitable[None], Hold, Sequence[int]]] = []
         for hold in held.holds:
@@ -170,7 +173,7 @@ class BudgetLimiter:
     def _over(self, hold: Hold, amounts: Sequence[int]) -> None:
         """What was held is held no longer, and `amounts` of it was used."""
         if hold.state is self._state:
-            for each, took, used in zip(hold.accounts, hold.amounts, amounts, strict=True):
+            for each, took, used in zip(hold.accounts, hold.amounts, amounts):  # noqa: B905 (quick)
                 each.held -= took
                 if each.left is not None:
                     each.left += took - used
@@ -251,13 +254,12 @@ class BudgetLimiter:
         self, accounts: Sequence[Account], amounts: Sequence[int], grant: gw.Grant, *, shared: bool
     ) -> None:
         """What is left of each window now, and whether that is so little that one must know."""
-        for each, took, left in zip(accounts, amounts, grant.remaining, strict=True):
+        for each, took, left in zip(accounts, amounts, grant.remaining):  # noqa: B905 (quick)
             if shared:
                 each.left = left
                 each.held += took
-            budget = each.window.budget
-            if budget.soft is not None and budget.amount - left >= budget.soft:
-                self._alerts.raise_for(each.window, "soft", budget.amount - left)
+            if left <= each.warned:
+                self._alerts.raise_for(each.window, "soft", each.most - left)
 
     def _no(self, which: Window, denial: gw.Denial, amount: int) -> gw.Refusal:
         budget, left = which.budget, denial.remaining[denial.index]
@@ -315,14 +317,17 @@ _: type[gw.Limiter] = BudgetLimiter
 __: type[gw.SupportsCover] = BudgetLimiter
 
 
-def _charged(sizes: Mapping[str, int], settlement: gw.Settlement) -> dict[str, int]:
+def _charged(
+    sizes: Mapping[str, int], settlement: gw.Settlement, tokens: int | None
+) -> dict[str, int]:
     """By unit: what it came to; all that was held where an answer does not say; nothing where
     there was no answer. A request that a deployment was asked is one in any case."""
-    asked, cost, usage = settlement.target is not None, settlement.cost, settlement.usage
+    asked, cost = settlement.target is not None, settlement.cost
     kept = sizes if asked and settlement.answered else {}
     if cost is None:
         usd = kept.get("usd", 0)
     else:
-        usd = int((cost * NANO).to_integral_value(ROUND_HALF_EVEN))
-    tokens = kept.get("tokens", 0) if usage is None else usage.input_total + usage.output_total
+        usd = round(cost * NANO)  # half to even
+    if tokens is None:
+        tokens = kept.get("tokens", 0)
     return {"requests": int(asked), "usd": usd, "tokens": tokens}
