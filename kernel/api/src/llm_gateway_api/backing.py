@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SQLValue: TypeAlias = str | int | bool | bytes | None
 SQLParams: TypeAlias = Mapping[str, SQLValue]
+SQLRow: TypeAlias = SQLParams | tuple[SQLValue, ...]
 NO_PARAMS: SQLParams = MappingProxyType({})
 Row: TypeAlias = Mapping[str, SQLValue]
 
@@ -41,8 +42,9 @@ class Queries(Protocol):
     async def execute(self, sql: str, params: SQLParams = NO_PARAMS) -> int:
         """Return how many rows changed."""
 
-    async def execute_many(self, sql: str, rows: Sequence[SQLParams]) -> None:
-        """One statement for many rows, all or none."""
+    async def execute_many(self, sql: str, rows: Sequence[SQLRow]) -> None:
+        """One statement for many rows, all or none. Where the rows are tuples, they have the
+        values in the order in which the statement names them, each once."""
 
 
 class Store(Queries, Protocol):

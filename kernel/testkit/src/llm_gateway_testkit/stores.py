@@ -74,8 +74,10 @@ class StoreSuite:
         await store.execute_many(sql, [{"id": n} for n in range(100)])
         with pytest.raises(ConflictError):
             await store.execute_many(sql, [{"id": 1000}, {"id": 5}])
+        await store.execute_many(sql, [(n,) for n in range(100, 300)])
 
-        assert (await store.fetch("SELECT count(*) AS n FROM suite"))[0]["n"] == 100
+        counted = await store.fetch("SELECT count(*) AS n, max(id) AS last FROM suite")
+        assert (counted[0]["n"], counted[0]["last"]) == (300, 299)
 
     async def test_a_constraint_is_a_conflict(self, store: Store, table: str) -> None:
         await store.execute("INSERT INTO suite (id) VALUES (1)")

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from llm_gateway_api import METERS, Store
-from msgspec.structs import asdict
+from msgspec.structs import astuple
 
 # The columns that are members of the record itself, and their types in PostgreSQL.
 _RECORD = {
@@ -70,7 +70,7 @@ _Record = msgspec.defstruct(
     "_Record", [*((name, Any, None) for name in _RECORD), ("usage", _Usage | None, None)]
 )
 _decode = msgspec.json.Decoder(_Record).decode
-_UNKNOWN = dict.fromkeys(_USAGE)
+_UNKNOWN = (None,) * len(_USAGE)
 
 
 async def insert(store: Store, records: Sequence[bytes]) -> None:
@@ -81,7 +81,7 @@ async def insert(store: Store, records: Sequence[bytes]) -> None:
         await store.execute_many(_ROW, [_row(each) for each in records])
 
 
-def _row(record: bytes) -> dict[str, Any]:
-    found = asdict(_decode(record))
-    usage = found.pop("usage")
-    return found | (_UNKNOWN if usage is None else asdict(usage))
+def _row(record: bytes) -> tuple[Any, ...]:
+    """The values of `_NAMES`."""
+    *own, usage = astuple(_decode(record))
+    return (*own, *(_UNKNOWN if usage is None else astuple(usage)))

@@ -15,7 +15,7 @@ class Account:
     is what requests of this worker hold of it. A warning is due where no more than `warned` is
     left."""
 
-    __slots__ = ("held", "key", "kept", "left", "most", "unit", "warned", "window")
+    __slots__ = ("held", "kept", "key", "left", "most", "unit", "warned", "window")
 
     def __init__(self, window: Window) -> None:
         self.key = window.key

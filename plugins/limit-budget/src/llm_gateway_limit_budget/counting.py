@@ -56,9 +56,10 @@ class Counting:
     async def _filled(self, account: Account) -> None:
         window = account.window
         if not await self._state.claim(f"{window.key}:filling", FILL_SECONDS):
-            while not await self._is_filled(account):
+            while True:
+                if await self._is_filled(account):
+                    return
                 await asyncio.sleep(0.02)
-            return
         used = await spent(self._store, window) if self._store is not None else 0
         await self._add(window, used, filled=False)
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -16,6 +17,7 @@ from llm_gateway_api import (
     Queries,
     Row,
     SQLParams,
+    SQLRow,
     StoreError,
     UnstorableError,
 )
@@ -27,6 +29,7 @@ Connection = psycopg.AsyncConnection[dict[str, Any]]
 LOCK_POLL_SECONDS = 0.1
 # A statement gets a little less than its caller waits, so that the server ends it first.
 SERVER_SHARE = 0.9
+_NAME = re.compile(rb"%\((\w+)\)s")
 
 
 class Session:
@@ -42,9 +45,9 @@ class Session:
     async def execute(self, sql: str, params: SQLParams = NO_PARAMS) -> int:
         return (await self._run(sql, params)).rowcount
 
-    async def execute_many(self, sql: str, rows: Sequence[SQLParams]) -> None:
+    async def execute_many(self, sql: str, rows: Sequence[SQLRow]) -> None:
         async with self._connection.transaction(), self._connection.cursor() as cursor:
-            await cursor.executemany(translated(sql), rows)
+            await cursor.executemany(translated(sql), _named(sql, rows))
 
     async def _run(self, sql: str, params: SQLParams) -> psycopg.AsyncCursor[dict[str, Any]]:
         """Without parameters the text goes as it is: percent signs are nothing special then."""
@@ -100,7 +103,7 @@ class PostgresStore:
         async with self._session() as session:
             return await session.execute(sql, params)
 
-    async def execute_many(self, sql: str, rows: Sequence[SQLParams]) -> None:
+    async def execute_many(self, sql: str, rows: Sequence[SQLRow]) -> None:
         async with self._session() as session:
             await session.execute_many(sql, rows)
 
@@ -162,6 +165,15 @@ class PostgresStore:
             raise StoreError("The database cannot be used now.", retry_after=1.0) from error
         except TimeoutError as error:
             raise StoreError("The database is too slow.", retry_after=1.0) from error
+
+
+def _named(sql: str, rows: Sequence[SQLRow]) -> Sequence[SQLParams]:
+    """`rows` by name, in which way psycopg takes them here."""
+    names = _NAME.findall(translated(sql)) if any(isinstance(each, tuple) for each in rows) else ()
+    return [
+        dict(zip(map(bytes.decode, names), each, strict=True)) if isinstance(each, tuple) else each
+        for each in rows
+    ]
 
 
 @lru_cache(maxsize=512)

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
+from typing import Any
 
 import msgspec
-from llm_gateway_api import SQLParams, SQLValue
+from llm_gateway_api import SQLRow, SQLValue
 
 AT_ONCE = (100, 10, 1)  # rows of a statement: few lengths, since each is prepared once
 MAX_VALUES = 30_000  # of a statement; SQLite takes 32,766
@@ -33,7 +34,7 @@ class Many(msgspec.Struct, frozen=True):
     def of(cls, sql: str) -> "Many":
         return _many(sql)
 
-    def statements(self, rows: Sequence[SQLParams]) -> Iterator[tuple[str, list[SQLValue]]]:
+    def statements(self, rows: Sequence[SQLRow]) -> Iterator[tuple[str, list[SQLValue]]]:
         """What to execute, one after another."""
         placed = self._values(rows)
         at = 0
@@ -49,8 +50,10 @@ class Many(msgspec.Struct, frozen=True):
             kept = [each for each, null in zip(columns, nulls, strict=True) if not null]
             yield _repeated(self, many, nulls), list(chain.from_iterable(zip(*kept, strict=True)))
 
-    def _values(self, rows: Sequence[SQLParams]) -> Sequence[tuple[SQLValue, ...]]:
+    def _values(self, rows: Sequence[Any]) -> Sequence[tuple[SQLValue, ...]]:
         """Those of each row, in the order of `names`."""
+        if rows and isinstance(rows[0], tuple):
+            return rows
         if len(self.names) > 1:
             return list(map(itemgetter(*self.names), rows))
         return [tuple([row[name] for name in self.names]) for row in rows]

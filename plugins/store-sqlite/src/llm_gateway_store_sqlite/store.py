@@ -21,6 +21,7 @@ from llm_gateway_api import (
     Queries,
     Row,
     SQLParams,
+    SQLRow,
     StoreError,
     UnstorableError,
 )
@@ -62,7 +63,7 @@ class Session:
     async def execute(self, sql: str, params: SQLParams = NO_PARAMS) -> int:
         return await self._run(lambda: self._connection.execute(sql, dict(params)).rowcount)
 
-    async def execute_many(self, sql: str, rows: Sequence[SQLParams]) -> None:
+    async def execute_many(self, sql: str, rows: Sequence[SQLRow]) -> None:
         many = Many.of(sql)
 
         def work() -> None:
@@ -166,7 +167,7 @@ class SqliteStore:
         async with self._write():
             return await self._writer.execute(sql, params)
 
-    async def execute_many(self, sql: str, rows: Sequence[SQLParams]) -> None:
+    async def execute_many(self, sql: str, rows: Sequence[SQLRow]) -> None:
         async with self._write():
             await self._writer.execute_many(sql, rows)
 
