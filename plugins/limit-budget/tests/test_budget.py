@@ -319,7 +319,7 @@ def test_it_learns_how_long_answers_are() -> None:
     """Nineteen of twenty shall be shorter than what is held."""
     estimator, price = Estimator(full=False), gw.Price("v", {"output": Decimal(1)})
     for number in range(2000):
-        estimator.learn(head(), "acme", gw.Usage(input=20, output=100 + number % 20))
+        estimator.learn(head(), "acme", 20, 100 + number % 20)
 
     tokens = estimator.hold(head(), "acme", [(price, gw.ModelInfo("m"))]) / 1000
 

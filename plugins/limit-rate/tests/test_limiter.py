@@ -230,7 +230,7 @@ def test_a_guess_follows_what_was_seen() -> None:
     estimator = Estimator()
     before = estimator.guess(head(b"x" * 2000))
     for _ in range(200):
-        estimator.learn(2000, gw.Usage(input=1000, output=10))
+        estimator.learn(2000, 1000, 10)
 
     assert before == 800
     assert 1000 <= estimator.guess(head(b"x" * 2000)) <= 1020

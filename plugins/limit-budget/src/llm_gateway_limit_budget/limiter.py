@@ -324,10 +324,7 @@ def _charged(
     there was no answer. A request that a deployment was asked is one in any case."""
     asked, cost = settlement.target is not None, settlement.cost
     kept = sizes if asked and settlement.answered else {}
-    if cost is None:
-        usd = kept.get("usd", 0)
-    else:
-        usd = round(cost * NANO)  # half to even
+    usd = kept.get("usd", 0) if cost is None else round(cost * NANO)  # half to even
     if tokens is None:
         tokens = kept.get("tokens", 0)
     return {"requests": int(asked), "usd": usd, "tokens": tokens}
