@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -11,7 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from llm_gateway_testkit import openai_dialect as openai
+from llm_gateway_testkit import servers
 from llm_gateway_testkit.gateway import API_KEY, Gateway, running_gateway
 from llm_gateway_testkit.rawclient import Reply, call
 from llm_gateway_testkit.scripted import Answer, Received, ScriptedProvider
@@ -362,3 +365,31 @@ async def test_what_is_done_is_on_record(tmp_path: Path) -> None:
     ]
     assert found == [("secret.set", "a"), ("secret.rotated", "a"), ("secret.deleted", "a")]
     assert CANARY not in "".join(lines)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_a_first_start_on_an_empty_database_says_what_to_do(
+    kind: str, tmp_path: Path
+) -> None:
+    """And what it says leads to a gateway that serves with the kept secret."""
+    keys, data = new_key(), tmp_path / "data"
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(servers.postgres()).url if kind == "postgresql" else ""
+        given = {**env(data, keys), **({"DATABASE_URL": url} if url else {})}
+        async with ScriptedProvider(validator=openai.strict(CANARY)) as provider:
+            provider.default = openai.chat_answer("fine")
+            config = vendor(provider.url)
+            path = tmp_path / "config.yaml"
+            path.write_text(json.dumps(config))
+            code, refused = await command("start", "-c", str(path), **given)
+            migrated, plan = await command("migrate", "run", "-c", str(path), **given)
+            async with running_gateway(SIMULATED, given) as gateway:
+                set_code, _ = await secrets(gateway, "set", "vendor-key", given=CANARY + "\n")
+            async with running_gateway(config, given) as gateway:
+                answer = await chat(gateway)
+
+    assert code == 78
+    for words in ("vendor-key", "migrate run", "secrets set", "providers.vendor.api_key"):
+        assert words in refused
+    assert "cannot be used" not in refused
+    assert (migrated, set_code, answer.status) == (0, 0, 200), plan

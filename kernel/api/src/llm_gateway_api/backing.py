@@ -33,6 +33,7 @@ class Queries(Protocol):
     nano-dollars, a time is an integer of Unix milliseconds, a structure is JSON as text.
 
     Raises:
+        MissingTableError: a table or a column is not there; a `StoreError` too.
         StoreError: the database is gone, too slow or refuses; answers 503.
         ConflictError: a constraint does not hold (a name that exists).
     """

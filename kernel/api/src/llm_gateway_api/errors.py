@@ -260,6 +260,15 @@ class StoreError(GatewayError):
     retryable = True
 
 
+class MissingTableError(StoreError):
+    """The database is there, a table or a column is not: migrations are pending."""
+
+    def __init__(
+        self, message: str = "The database lacks a table: run `llm-gateway migrate run`."
+    ) -> None:
+        super().__init__(message)
+
+
 class ConflictError(ClientError):
     """What was to be made exists, or was changed by another meanwhile."""
 

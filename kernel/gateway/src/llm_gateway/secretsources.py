@@ -8,7 +8,13 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, cast
 
-from llm_gateway_api import ConfigurationError, Metrics, SecretSource, SecretSourceSpec
+from llm_gateway_api import (
+    ConfigurationError,
+    GatewayError,
+    Metrics,
+    SecretSource,
+    SecretSourceSpec,
+)
 from pydantic import SecretStr
 
 from llm_gateway.backing import store
@@ -58,7 +64,8 @@ class SecretReader:
                 if (source := _made(maker, plugin, spec)) is not None:
                     found.update(source.read(left))
             except Exception as error:
-                reason = scrubbed(f"{type(error).__name__}: {error}", found.values())
+                told = str(error) if isinstance(error, GatewayError) else ""
+                reason = scrubbed(told or f"{type(error).__name__}: {error}", found.values())
                 log.warning("secrets.unread source=%s error=%s", spec.name, reason)
                 failed.append(f"{spec.name}: {reason}")
         names = ", ".join(spec.name for _, spec in _in_turn(loader))

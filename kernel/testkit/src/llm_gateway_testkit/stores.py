@@ -15,7 +15,14 @@ The SQL is the subset that features write in; types of columns are the store's o
 import asyncio
 
 import pytest
-from llm_gateway_api import ConflictError, SQLParams, Store, StoreError, UnstorableError
+from llm_gateway_api import (
+    ConflictError,
+    MissingTableError,
+    SQLParams,
+    Store,
+    StoreError,
+    UnstorableError,
+)
 
 
 class StoreSuite:
@@ -92,6 +99,11 @@ class StoreSuite:
             await store.execute("INSERT INTO suite (id) VALUES (:id)", {"id": 2**70})
 
         assert await store.healthy()
+
+    async def test_what_a_migration_brings_is_told_apart(self, store: Store, table: str) -> None:
+        for sql in ("SELECT * FROM no_such_table", f"SELECT no_such_column FROM {table}"):
+            with pytest.raises(MissingTableError, match="migrate run"):
+                await store.fetch(sql)
 
     async def test_other_mistakes_are_store_errors(self, store: Store) -> None:
         with pytest.raises(StoreError):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
-from llm_gateway_api import GatewayError, SecretSource, Store
+from llm_gateway_api import GatewayError, MissingTableError, SecretSource, Store
 from pydantic import SecretStr
 
 from llm_gateway_secrets_store.envelope import Keyring, SealedSecret
@@ -18,6 +18,10 @@ log = logging.getLogger("llm_gateway_secrets_store")
 PREFIX = "LLM_GATEWAY_SECRET_"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 SNAPSHOT = "secrets.snapshot"
+NEW = (
+    "The database has no table of secrets yet. Run `llm-gateway migrate run`, start without what "
+    "refers to the secret, put it there with `llm-gateway secrets set`, then refer to it."
+)
 
 
 class EnvironmentSource:
@@ -83,7 +87,10 @@ class StoreSource:
         if self._store is None:
             return []
         async with asyncio.timeout(self._seconds), self._store.open():
-            return await everything(self._store)
+            try:
+                return await everything(self._store)
+            except MissingTableError as error:
+                raise MissingTableError(NEW) from error
 
 
 def variable(name: str) -> str:

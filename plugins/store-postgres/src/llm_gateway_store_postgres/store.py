@@ -14,6 +14,7 @@ from llm_gateway_api import (
     NO_PARAMS,
     ConflictError,
     DatabaseSettings,
+    MissingTableError,
     Queries,
     Row,
     SQLParams,
@@ -146,6 +147,7 @@ class PostgresStore:
         Raises:
             ConflictError: a constraint does not hold.
             UnstorableError: a value that its column does not take.
+            MissingTableError: a table or a column is not there.
             StoreError: whatever else went wrong.
         """
         try:
@@ -160,6 +162,9 @@ class PostgresStore:
         except psycopg.DataError as error:
             reason = error.diag.message_primary or str(error)
             raise UnstorableError(f"The database does not take it: {reason}.") from error
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+            log.warning("store.failed error=%s", error.diag.message_primary)
+            raise MissingTableError() from error
         except (psycopg.Error, PoolTimeout) as error:
             log.warning("store.failed error=%s", type(error).__name__)
             raise StoreError("The database cannot be used now.", retry_after=1.0) from error

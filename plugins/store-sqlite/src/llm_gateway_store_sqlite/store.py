@@ -18,6 +18,7 @@ from typing import TypeVar
 from llm_gateway_api import (
     NO_PARAMS,
     ConflictError,
+    MissingTableError,
     Queries,
     Row,
     SQLParams,
@@ -102,6 +103,8 @@ class Session:
             raise UnstorableError(f"The database does not take it: {error}.") from error
         except sqlite3.Error as error:
             log.warning("store.failed error=%s", error)
+            if str(error).startswith(("no such table", "no such column")):
+                raise MissingTableError() from error
             raise StoreError("The database cannot be used now.", retry_after=1.0) from error
         except (TimeoutError, asyncio.CancelledError) as error:
             await self._interrupt(running)
