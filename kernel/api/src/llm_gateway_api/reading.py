@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from llm_gateway_api.errors import MalformedBodyError
-from llm_gateway_api.requests import RequestHead
+from llm_gateway_api.requests import RequestHead, Within
 from llm_gateway_api.values import Headers
 
 Object = Mapping[str, Any]
@@ -63,6 +63,13 @@ def array(value: object, param: str) -> list[Any]:
 def rest(holder: Object, *known: str) -> dict[str, Any]:
     """The members of `holder` that are not `known`."""
     return {key: value for key, value in holder.items() if key not in known}
+
+
+def within(name: str, inner: Object, *known: str) -> dict[str, Any]:
+    """What `inner`, the member `name` of a part or a tool, holds beside the `known`, as `extra`
+    keeps it: below that name, or nothing."""
+    left = rest(inner, *known)
+    return {name: Within(left)} if left else {}
 
 
 def data_url(url: str) -> tuple[str, str] | None:
