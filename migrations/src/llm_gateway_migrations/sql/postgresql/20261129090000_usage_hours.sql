@@ -27,8 +27,7 @@ BEGIN
     RETURN own;
 END
 $body$;
-CREATE FUNCTION usage_hours_inserted() RETURNS trigger LANGUAGE plpgsql
-SET search_path FROM CURRENT AS $body$
+CREATE FUNCTION usage_hours_inserted() RETURNS trigger LANGUAGE plpgsql AS $body$
 DECLARE
     own INTEGER := usage_hours_part();
 BEGIN
@@ -56,8 +55,7 @@ BEGIN
 END
 $body$;
 -- A request that was taken for abandoned has ended after all; or amounts were corrected by hand.
-CREATE FUNCTION usage_hours_updated() RETURNS trigger LANGUAGE plpgsql
-SET search_path FROM CURRENT AS $body$
+CREATE FUNCTION usage_hours_updated() RETURNS trigger LANGUAGE plpgsql AS $body$
 DECLARE
     own INTEGER;
 BEGIN
