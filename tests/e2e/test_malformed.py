@@ -212,3 +212,31 @@ async def test_more_than_the_body_may_hold(site: Any) -> None:
     error = refused(claimed, 413)
 
     assert "server.max_body_bytes" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(b"a b", b"a/b", b"user@gateway", b"[::1", b"gateway:http", b"a?b", b"a#b", b"a%zz"),
+        *(b"a\\b", b"\xe9", b"a:1:2", b'"a"', b"<a>"),
+    ],
+)
+async def test_a_host_that_is_none(site: Any, host: bytes) -> None:
+    """On the first request of a connection, and on a later one."""
+    good = b"GET /health/live HTTP/1.1\r\nhost: gateway\r\n\r\n"
+    bad = good.replace(b"gateway", host)
+
+    assert "Host" in refused(await answered(site, bad), 400)["message"]
+    first, *rest = await answered(site, good + bad)
+    assert first[0] == 200
+    assert "Host" in refused(rest, 400)["message"]
+
+
+@pytest.mark.parametrize(
+    "host", [b"", b"gateway:", b"x_y.example:8080", b"[::1]:80", b"a%20b", b"10.0.0.1"]
+)
+async def test_a_host_that_is_one(site: Any, host: bytes) -> None:
+    data = b"GET /health/live HTTP/1.1\r\nhost: " + host + b"\r\n"
+    twice = data + b"\r\n" + data + b"connection: close\r\n\r\n"
+
+    assert [each[0] for each in await answered(site, twice)] == [200, 200]

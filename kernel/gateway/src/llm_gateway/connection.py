@@ -7,6 +7,7 @@ and the answers to malformed requests stay aiohttp's.
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -26,6 +27,10 @@ from llm_gateway import malformed
 log = logging.getLogger("llm_gateway.connection")
 IDLE_SECONDS = 1.0  # a connection unused for so long may be closed
 CHUNKED = "chunked"
+# RFC 9112, 3.2 and RFC 3986, 3.2.2: empty where the address has no authority.
+HOST = re.compile(
+    r"(?:\[[0-9A-Za-z:.%_~!$&'()*+,;=-]+\]|(?:[0-9A-Za-z._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
+)
 SPARE_CONNECTIONS = 128  # over the limit: each is told so in one answer
 
 
@@ -118,12 +123,13 @@ class Protocol(RequestHandler):
     another, and "" where there is none.
     """
 
-    __slots__ = ("client", "handler", "on_resume")
+    __slots__ = ("client", "handler", "host", "on_resume")
 
     def __init__(self, server: "HttpServer", client: str | None, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self.client = client
         self.handler = server.handler
+        self.host: str | None = None  # as the last request had it
         self.on_resume: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -167,8 +173,11 @@ class Protocol(RequestHandler):
             if getattr(message, "upgrade", True):  # malformed, or wants another protocol
                 await super().start()
                 return
-            if not framed(message):
-                unread = _ErrInfo(400, BadHttpMessage("framing"), "")
+            wrong = None if framed(message) else BadHttpMessage("framing")
+            if message.headers.get("host") != self.host:
+                wrong = wrong or self._hosted(message.headers.get("host"))
+            if wrong is not None:
+                unread = _ErrInfo(400, wrong, "")
                 self._messages[0] = (unread, EMPTY_PAYLOAD)
                 await super().start()
                 return
@@ -183,6 +192,14 @@ class Protocol(RequestHandler):
             self._task_handler = None
             if self.transport is not None:
                 self.transport.close()
+
+    def _hosted(self, host: str | None) -> BadHttpMessage | None:
+        """What is wrong with a ``Host`` that is not the one of the request before; aiohttp has
+        refused several, and none where there has to be one."""
+        if host is not None and HOST.fullmatch(host) is None:
+            return malformed.HostError("host")
+        self.host = host
+        return None
 
     def _next(self) -> tuple[Any, Any]:
         """The oldest request; reading goes on once few are left."""

@@ -22,6 +22,10 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 _TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
+class HostError(http.BadHttpMessage):
+    """The header ``Host`` is not what RFC 9112, 3.2 permits."""
+
+
 class _Said(NamedTuple):
     raised: type[BaseException]
     text: str
@@ -42,6 +46,7 @@ _SAID = (
     _Said(http.InvalidHeader, "A header cannot be read."),
     _Said(http.TransferEncodingError, "The chunks of the body cannot be read."),
     _Said(http.ContentLengthError, "The body has not the length it claims."),
+    _Said(HostError, "The header Host is no name and no address with a port or without."),
     _Said(
         http.BadHttpMessage,
         "The request is not valid HTTP/1.1, or has more headers than server.max_headers.",
