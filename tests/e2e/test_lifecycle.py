@@ -155,6 +155,13 @@ async def test_tls(tmp_path: Path) -> None:
         known = await finished(*asked, SSL_CERT_FILE=str(certificate))
         assert strange[0] == 1 and "SSL_CERT_FILE" in strange[1], strange
         assert known == (0, "The gateway is well (ok).\n")
+        for args in (("health",), ("keys", "list")):  # two clients: the SDK's and the kernel's
+            for url, wanted in (
+                (f"http://localhost:{port}", "https://"),
+                (f"https://localhost:{metrics}", "http://"),
+            ):
+                code, told = await finished(*asked[:3], "-u", url, *args, COLUMNS="400")
+                assert code == 1 and f"write {wanted} where the gateway has" in told, told
     finally:
         served.terminate()
         await served.wait()

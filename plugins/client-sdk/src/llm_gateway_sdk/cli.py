@@ -17,7 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from llm_gateway_sdk.client import Client
-from llm_gateway_sdk.errors import ConnectionFailedError, GatewayError, TimedOutError
+from llm_gateway_sdk.errors import (
+    ConnectionFailedError,
+    GatewayError,
+    StreamInterruptedError,
+    TimedOutError,
+)
 from llm_gateway_sdk.local import local_key
 from llm_gateway_sdk.retry import NO_RETRY
 from llm_gateway_sdk.signing import RequestSigning
@@ -129,7 +134,18 @@ def _advice(error: GatewayError, url: str, key: str | None, timeout: float) -> s
                 f"The certificate of {url} is not trusted here: name the one of its authority"
                 " with SSL_CERT_FILE."
             )
+        elif isinstance(_root(error), ssl.SSLError):
+            advice = (
+                f"There is no TLS at {url}: write http:// where the gateway has no `server.tls`,"
+                " or name another port."
+            )
         return f"{advice} ({_root(error)})"
+    unanswered = isinstance(error, StreamInterruptedError) and error.request_id is None
+    if unanswered and url.startswith("http:"):
+        return (
+            f"{url} ended the connection without an answer in HTTP: write https:// where the"
+            f" gateway has `server.tls`, or name another port. ({_root(error)})"
+        )
     if isinstance(error, TimedOutError):
         return f"The gateway at {url} did not answer within {timeout:g} seconds."
     if error.status == 401 and error.code == "invalid_signature":

@@ -2,7 +2,9 @@
 
 import json
 import os
+import ssl
 from collections.abc import Mapping
+from http.client import BadStatusLine, HTTPException
 from time import time
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -50,9 +52,8 @@ def ask(
             text = answer.read()
     except HTTPError as error:
         raise click.ClickException(_refused(error)) from error
-    except (URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        raise click.ClickException(f"{url} cannot be reached: {reason}") from error
+    except (URLError, OSError, HTTPException) as error:
+        raise click.ClickException(_unreached(url, getattr(error, "reason", error))) from error
     try:
         return json.loads(text) if text else None
     except ValueError as error:
@@ -71,6 +72,26 @@ def _signature(method: str, address: str, body: bytes) -> dict[str, str]:
     path = unquote(parts.path)
     value = signature_header(secret.encode(), method, path, parts.query, body, int(time()), key=key)
     return {SIGNING_HEADER: value}
+
+
+def _unreached(url: str, reason: object) -> str:
+    """Why nobody answered at `url`, and what to do where that can be told."""
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return (
+            f"The certificate of {url} is not trusted here: name the one of its authority with "
+            f"SSL_CERT_FILE. ({reason})"
+        )
+    if isinstance(reason, ssl.SSLError):
+        return (
+            f"There is no TLS at {url}: write http:// where the gateway has no `server.tls`, or "
+            f"name another port. ({reason})"
+        )
+    if isinstance(reason, ConnectionResetError | BadStatusLine) and url.startswith("http:"):
+        return (
+            f"{url} ended the connection without an answer in HTTP: write https:// where the "
+            f"gateway has `server.tls`, or name another port. ({reason})"
+        )
+    return f"{url} cannot be reached: {reason}"
 
 
 def _refused(error: HTTPError) -> str:
