@@ -230,6 +230,27 @@ def test_interpolation(loading: Loading) -> None:
     assert (acme.max_retries, acme.region) == (5, "${KEY}")
 
 
+def test_a_file_is_parsed_once_for_its_plugins_and_its_settings(
+    loading: Loading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one of both changes in it, as variables do, the other does not see."""
+    parsed: list[str] = []
+
+    class Counting(yaml.SafeLoader):
+        def __init__(self, text: str) -> None:
+            parsed.append(text)
+            super().__init__(text)
+
+    monkeypatch.setattr(yaml, "SafeLoader", Counting)
+    text = "server: {host: once.example}"
+    changed = loading(text, {"SERVER_HOST": "other.example"})
+    selected(loading.path, {})
+    settings = loading(text)
+
+    assert len(parsed) == 1
+    assert (changed.server.host, settings.server.host) == ("other.example", "once.example")
+
+
 def test_missing_variable_where_disabled(loading: Loading) -> None:
     """What is off needs no variables."""
     text = """

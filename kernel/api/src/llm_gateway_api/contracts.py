@@ -284,6 +284,11 @@ class Lease(msgspec.Struct, frozen=True):
     target: Target
     token: object = None
 
+    def held(self, kind: type[T]) -> T:
+        """`token`, which the guard that gave the lease made: one of `kind`."""
+        assert isinstance(self.token, kind)
+        return self.token
+
 
 class Guard(Protocol):
     """Admits attempts to a target. Raising skips the target, as a refusal does."""

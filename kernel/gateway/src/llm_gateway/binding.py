@@ -45,6 +45,7 @@ from llm_gateway.progress import Onward
 from llm_gateway.proxies import Proxied, configured, loopback, proxy_for
 from llm_gateway.racing import Racing
 from llm_gateway.reserve import Reserving, Scope
+from llm_gateway.routing import Router
 from llm_gateway.screening import Screens, in_order, watchers
 from llm_gateway.session import Sessions
 from llm_gateway.settings import Settings
@@ -115,6 +116,7 @@ class Binder:
         self.plugins = plugins
         self.kernel = kernel
         self.armed: list[tuple[str, str, str, str]] = []
+        self.guards: list[tuple[str, Any]] = []
         kernel_offers = {
             "clock": kernel.clock,
             "metrics": kernel.metrics,
@@ -141,78 +143,26 @@ class Binder:
     def bind(self, number: int) -> Generation:
         offered = offers(self.maker, self.kernel.workers, lambda *row: self.armed.append(row))
         frontends = self._frontends()
-        providers = self._providers({spec.dialect for spec, _ in frontends.values()})
+        dialects = {spec.dialect for spec, _ in frontends.values()}
+        providers = self._providers(dialects)
         monitor, router = deploying.bound(
             self.maker, providers, offered["prices"].learned, self.armed.append
         )
-        embed = Embedder(providers, router.instances, router.filters)
-        self.maker.offers["embed"] = embed
+        self.maker.offers["embed"] = Embedder(providers, router.instances, router.filters)
         self.maker.offers["providers"] = {n: self.settings.providers[n] for n in providers}
-        filters = self._filters({spec.dialect for spec, _ in frontends.values()})
-        screens = Screens.of(filters)
-        observers = tuple(made for _, made in self.all("observers"))
-        watching = watchers(filters)
-        if screens.content or watching or self._caches_declared():
-            providers = {n: replace(b, relays=frozenset()) for n, b in providers.items()}
-        timeout, kernel = self.settings.resilience.timeout, self.kernel
-        accounting = Accounting(offered["ledger"], offered["prices"], kernel.counts.ledger_failures)
-        guards = [(spec.name, made) for spec, made in self._in_turn("guards")]
-        policies = [(spec.name, made) for spec, made in self._in_turn("attempt_policies")]
-        following = (made.follower() for _, made in policies if isinstance(made, SupportsFollowing))
-        guarding = Guarding.of(
-            [*(made for _, made in guards), *router.followers(), *following],
-            {name: each.default_seconds for name, each in providers.items()},
-        )
-        onward = Onward(tuple(policies), kernel.counts)
-        pipeline = Pipeline(
-            generation=number,
-            screens=screens,
-            reserving=Reserving(self._limiters(), kernel.scope),
-            accounting=accounting,
-            caching=self._caching(accounting, watching),
-            router=router,
-            guarding=guarding,
-            onward=onward,
-            attempts=Attempts(
-                providers,
-                watching,
-                observers,
-                kernel.counts,
-                accounting,
-                Inlining(self.fetch, self.settings.security.egress.max_fetches_per_request),
-                guarding,
-            ),
-            observers=observers,
-            counts=kernel.counts,
-            request_seconds=timeout.request_seconds,
-            streaming_seconds=timeout.streaming_seconds,
-            max_json_depth=self.settings.server.max_json_depth,
-            racing=Racing.of(policies, onward),
-            continuing=Continuing.of(
-                policies, {n: b.can.prefill for n, b in providers.items() if b.can.prefill}
-            ),
-        )
+        filters = self._filters(dialects)
+        pipeline = self._pipeline(number, offered, providers, router, filters)
         self._check_exposure(any(spec.authenticates for spec, _ in filters))
         self.maker.offers["explain"] = Explainer(
-            frontends,
-            screens,
-            router,
-            guards,
-            pipeline.attempts,
-            offered["prices"],
-            monitor,
-            self.settings.server.max_json_depth,
+            frontends, pipeline, self.guards, offered["prices"], monitor
         )
         kinds = sorted(self.all("tenant_data"), key=lambda pair: int(pair[0].order))
         self.maker.offers["tenant_data"] = tuple(kinds)
         self.all("services")
-        traced = tracing.bound(self.maker, kernel.counts.tracing_errors, self.armed)
+        traced = tracing.bound(self.maker, self.kernel.counts.tracing_errors, self.armed)
         endpoints = [(spec, made) for spec, made in self.all("endpoints")]
         self.maker.offers["routes"] += [spec for spec, _ in (*frontends.values(), *endpoints)]
         self.maker.forget()
-        models = frozenset(router.entries) | {
-            info.id for each in router.instances.values() for info in each.models
-        }
         return Generation(
             number,
             self.settings,
@@ -226,8 +176,60 @@ class Binder:
             offered["audit"],
             traced,
             monitor,
-            models | {target.model for each in router.entries.values() for target in each},
-            tuple(each for each in observers if isinstance(each, SupportsTrail)),
+            _models(router),
+            tuple(each for each in pipeline.observers if isinstance(each, SupportsTrail)),
+        )
+
+    def _pipeline(
+        self,
+        number: int,
+        offered: Mapping[str, Any],
+        providers: Mapping[str, Bound],
+        router: Router,
+        filters: Sequence[tuple[SecurityFilterSpec, Any]],
+    ) -> Pipeline:
+        settings, counts = self.settings, self.kernel.counts
+        screens, watching = Screens.of(filters), watchers(filters)
+        observers = tuple(made for _, made in self.all("observers"))
+        if screens.content or watching or self._caches_declared():
+            providers = {n: replace(b, relays=frozenset()) for n, b in providers.items()}
+        accounting = Accounting(offered["ledger"], offered["prices"], counts.ledger_failures)
+        self.guards = [(spec.name, made) for spec, made in self._in_turn("guards")]
+        policies = [(spec.name, made) for spec, made in self._in_turn("attempt_policies")]
+        guarding = self._guarding(providers, router, [made for _, made in policies])
+        onward = Onward(tuple(policies), counts)
+        inlining = Inlining(self.fetch, settings.security.egress.max_fetches_per_request)
+        return Pipeline(
+            generation=number,
+            screens=screens,
+            reserving=Reserving(self._limiters(), self.kernel.scope),
+            accounting=accounting,
+            caching=self._caching(accounting, watching),
+            router=router,
+            guarding=guarding,
+            onward=onward,
+            attempts=Attempts(
+                providers, watching, observers, counts, accounting, inlining, guarding
+            ),
+            observers=observers,
+            counts=counts,
+            request_seconds=settings.resilience.timeout.request_seconds,
+            streaming_seconds=settings.resilience.timeout.streaming_seconds,
+            max_json_depth=settings.server.max_json_depth,
+            racing=Racing.of(policies, onward),
+            continuing=Continuing.of(
+                policies, {n: b.can.prefill for n, b in providers.items() if b.can.prefill}
+            ),
+        )
+
+    def _guarding(
+        self, providers: Mapping[str, Bound], router: Router, policies: Sequence[Any]
+    ) -> Guarding:
+        """The guards, and what follows attempts as they do."""
+        following = (each.follower() for each in policies if isinstance(each, SupportsFollowing))
+        return Guarding.of(
+            [*(made for _, made in self.guards), *router.followers(), *following],
+            {name: each.default_seconds for name, each in providers.items()},
         )
 
     def _frontends(self) -> dict[tuple[str, str], tuple[FrontendSpec, Frontend]]:
@@ -365,6 +367,13 @@ class Binder:
                 f" pip install llm-gateway-cache-{backend}, or name one of these."
             )
         return exact + sorted(semantic, key=lambda pair: pair[0])
+
+
+def _models(router: Router) -> frozenset[str]:
+    """The names that may be a label: public ones, providers' own, and those of deployments."""
+    listed = {info.id for each in router.instances.values() for info in each.models}
+    deployed = {target.model for each in router.entries.values() for target in each}
+    return frozenset(router.entries) | listed | deployed
 
 
 def new_kernel(

@@ -169,13 +169,13 @@ class Protocol(RequestHandler):
                     await self._waiter
                 finally:
                     self._waiter = None
-            message = self._messages[0][0]
+            message: Any = self._messages[0][0]
             if getattr(message, "upgrade", True):  # malformed, or wants another protocol
                 await super().start()
                 return
             wrong = None if framed(message) else BadHttpMessage("framing")
-            if message.headers.get("host") != self.host:
-                wrong = wrong or self._hosted(message.headers.get("host"))
+            if (host := message.headers.get("host")) != self.host:
+                wrong = wrong or self._hosted(host)
             if wrong is not None:
                 unread = _ErrInfo(400, wrong, "")
                 self._messages[0] = (unread, EMPTY_PAYLOAD)

@@ -30,12 +30,10 @@ from msgspec import structs
 
 from llm_gateway import counting
 from llm_gateway.accounting import NANO
-from llm_gateway.attempt import Attempts
 from llm_gateway.lanes import TranslateLane
 from llm_gateway.malformed import refuse_deep
-from llm_gateway.pipeline import Call, asked
-from llm_gateway.routing import Decision, Router, nobody_left
-from llm_gateway.screening import Screens
+from llm_gateway.pipeline import Call, Pipeline, asked
+from llm_gateway.routing import Decision, nobody_left
 
 MASK = "**********"
 SHOWN = re.compile(r"(?i)content-type|accept|user-agent|.*-version|.*-beta")
@@ -49,23 +47,22 @@ class Explainer:
     """Meets `Explain` for one generation."""
 
     frontends: Mapping[tuple[str, str], tuple[FrontendSpec, Frontend]]
-    screens: Screens
-    router: Router
+    pipeline: Pipeline
     armed: Sequence[tuple[str, Guard]]
-    attempts: Attempts
     prices: Prices
     monitor: HealthMonitor | None
-    max_json_depth: int
 
     async def __call__(
         self, path: str, body: bytes, headers: Headers, principal: Principal
     ) -> Mapping[str, object]:
-        kept = await self.screens.caller(principal.tenant, principal.key_id)
+        kept = await self.pipeline.screens.caller(principal.tenant, principal.key_id)
         if kept is not None:
             principal = _with(kept, principal)
         call = await self._call(path, body, headers, principal)
-        seen = structs.replace(asked(call.arrival, call.head, self.router.looks), rehearsal=True)
-        decision = self.router.decide(seen)
+        seen = structs.replace(
+            asked(call.arrival, call.head, self.pipeline.router.looks), rehearsal=True
+        )
+        decision = self.pipeline.router.decide(seen)
         considered = decision.considered
         document: dict[str, object] = {
             "model": call.head.model,
@@ -109,12 +106,12 @@ class Explainer:
             )
         _, frontend = found
         arrival = Arrival("explain", "POST", path, "", headers, "", monotonic(), principal)
-        refuse_deep(body, self.max_json_depth)
-        head = await self.screens.admit(arrival, frontend.parse(body, arrival))
+        refuse_deep(body, self.pipeline.max_json_depth)
+        head = await self.pipeline.screens.admit(arrival, frontend.parse(body, arrival))
         nobody: Any = None  # there is no client, and nothing is written
         call = Call(arrival, frontend, nobody, head)
-        if self.screens.content:
-            call.request = await self.screens.read(arrival, call.canonical())
+        if self.pipeline.screens.content:
+            call.request = await self.pipeline.screens.read(arrival, call.canonical())
         return call
 
     def _rows(self, call: Call, decision: Decision, seen: Asked) -> list[dict[str, Any]]:
@@ -127,7 +124,7 @@ class Explainer:
         tokens = counting.estimate(call.canonical())
         output = _output(call) if call.head.operation in ("chat", "completions") else 0
         rows = []
-        for target in ranking if self.router.fallback else ranking[:1]:
+        for target in ranking if self.pipeline.router.fallback else ranking[:1]:
             looks = self._looks(target, seen)
             row: dict[str, Any] = {
                 "target": target.name,
@@ -151,10 +148,10 @@ class Explainer:
 
     def _request(self, call: Call, target: Target) -> Mapping[str, object]:
         """What would be sent, as far as no credential has to be fetched for it."""
-        bound = self.attempts.providers[target.provider]
+        bound = self.pipeline.attempts.providers[target.provider]
         if bound.can.direct is not None:
             return {"lane": "direct", "model": target.model}
-        sent, lane = self.attempts.prepared(call, target, bound)
+        sent, lane = self.pipeline.attempts.prepared(call, target, bound)
         headers = {**sent.headers, **bound.headers}
         if bound.can.credentials is not None or bound.can.signing is not None:
             headers["authorization"] = MASK

@@ -1,7 +1,9 @@
 """Reads YAML and remembers on which line each key stands."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import yaml
@@ -38,6 +40,13 @@ def read(text: str) -> Source:
     Raises:
         SourceError: it is not one.
     """
+    source = _parsed(text)
+    return Source(deepcopy(source.data), source.lines)
+
+
+@lru_cache(maxsize=1)
+def _parsed(text: str) -> Source:
+    """The last one is kept: which plugins load is read from it before all the rest is."""
     loader = yaml.SafeLoader(text)
     try:
         root = loader.get_single_node()

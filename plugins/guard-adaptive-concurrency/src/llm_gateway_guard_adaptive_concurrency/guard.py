@@ -74,10 +74,10 @@ class AdaptiveConcurrency:
 
     def answered(self, lease: gw.Lease, headers: gw.Headers) -> None:
         """A stream's first content: what comes after depends on how much is said."""
-        self._count(_token(lease))
+        self._count(lease.held(Token))
 
     def report(self, lease: gw.Lease, outcome: gw.Outcome) -> None:
-        token = _token(lease)
+        token = lease.held(Token)
         member, before = token.member, token.member.running
         member.running -= 1
         if outcome.cancelled:
@@ -133,11 +133,6 @@ class AdaptiveConcurrency:
         own = self._settings
         limit = Limit(own.initial_limit, own.min_limit, own.max_limit, own.latency_tolerance)
         return Member(limit, shown)
-
-
-def _token(lease: gw.Lease) -> Token:
-    assert isinstance(lease.token, Token)
-    return lease.token
 
 
 _: type[gw.Guard] = AdaptiveConcurrency

@@ -105,7 +105,7 @@ class CircuitBreaker:
 
     def answered(self, lease: gw.Lease, headers: gw.Headers) -> None:
         """A stream may last: its first content is what a probe was to show."""
-        token = _token(lease)
+        token = lease.held(Token)
         token.told = True
         breaker = self._find(lease.target)
         if breaker is not None:
@@ -115,7 +115,7 @@ class CircuitBreaker:
         breaker = self._find(lease.target)
         if breaker is None:
             return
-        token, state = _token(lease), breaker.state
+        token, state = lease.held(Token), breaker.state
         if counts(outcome):
             state = failed(state, token.epoch, self._rules, self._clock(), outcome.retry_after)
         elif token.told:
@@ -205,11 +205,6 @@ def counts(outcome: gw.Outcome) -> bool:
 
 def _open(wait: float) -> gw.Refusal:
     return gw.Refusal(503, "circuit_open", "it failed too often", retry_after=wait)
-
-
-def _token(lease: gw.Lease) -> Token:
-    assert isinstance(lease.token, Token)
-    return lease.token
 
 
 _: type[gw.Guard] = CircuitBreaker

@@ -128,10 +128,10 @@ class Follower:
         return gw.Lease(target, self._strategy.began(asked))
 
     def answered(self, lease: gw.Lease, headers: gw.Headers) -> None:
-        self._strategy.first(_token(lease))
+        self._strategy.first(lease.held(Token))
 
     def report(self, lease: gw.Lease, outcome: gw.Outcome) -> None:
-        self._strategy.ended(lease.target, _token(lease), outcome)
+        self._strategy.ended(lease.target, lease.held(Token), outcome)
 
 
 def speaks(failure: str) -> bool:
@@ -161,11 +161,6 @@ def _whole(raw: msgspec.Raw | None) -> int | None:
         return msgspec.json.decode(raw, type=int | None)
     except msgspec.DecodeError:
         return None
-
-
-def _token(lease: gw.Lease) -> Token:
-    assert isinstance(lease.token, Token)
-    return lease.token
 
 
 _: type[gw.RoutingStrategy] = CostOptimized

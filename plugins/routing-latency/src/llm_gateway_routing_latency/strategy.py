@@ -139,21 +139,16 @@ class Follower:
         return gw.Lease(target, self._strategy.began(target, asked))
 
     def answered(self, lease: gw.Lease, headers: gw.Headers) -> None:
-        self._strategy.measured(lease.target, _token(lease))
+        self._strategy.measured(lease.target, lease.held(Token))
 
     def report(self, lease: gw.Lease, outcome: gw.Outcome) -> None:
         self._strategy.ended(lease.target)
         if outcome.failure is None and not outcome.cancelled:
-            self._strategy.measured(lease.target, _token(lease))
+            self._strategy.measured(lease.target, lease.held(Token))
 
 
 def kind_of(asked: gw.Asked) -> Kind:
     return asked.operation, asked.stream, size_class(asked.prompt_bytes)
-
-
-def _token(lease: gw.Lease) -> Token:
-    assert isinstance(lease.token, Token)
-    return lease.token
 
 
 _: type[gw.RoutingStrategy] = LatencyOptimized
