@@ -72,8 +72,10 @@ def test_validate_refuses_what_start_would(tmp_path: Path, monkeypatch: pytest.M
 
     assert (exposed.exit_code, strategy.exit_code, good.exit_code) == (1, 1, 0)
     assert "not loopback" in json.loads(exposed.stdout)["problems"][0]["message"]
-    assert "'nobodys'" in strategy.stderr
-    assert "server.tls.cert_file: /no/such.pem: No such file" in certificate.stderr
+    assert (
+        f"{path}: line 1: routing.strategy: no installed plugin brings 'nobodys'" in strategy.stderr
+    )
+    assert "line 1: server.tls.cert_file: /no/such.pem: No such file" in certificate.stderr
     assert "no certificate in PEM" in no_certificate.stderr
     assert absent.stderr == f"{tmp_path}/absent.yaml: No such file or directory\n"
     assert not (tmp_path / "data").exists()

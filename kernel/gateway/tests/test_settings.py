@@ -126,13 +126,13 @@ def test_all_problems(loading: Loading) -> None:
 
     for start, part in [
         ("line 2: server.prot", "did you mean 'port'?"),
-        ("line 3: server.port", "valid integer"),
+        ("line 3: server.port", "must be a whole number"),
         ("line 5: resilience.retry", "pip install llm-gateway-policy-retry"),
         ("line 7: security.rate_limit.per_minit", "did you mean 'per_minute'?"),
-        ("line 7: security.rate_limit.per_minute", "required"),
+        ("line 7: security.rate_limit.per_minute", "is missing"),
         ("line 9: providers.acme.api_key", "NO_KEY"),
         ("line 10: providers.other", "pip install llm-gateway-provider-other"),
-        ("line 11: providers.toy.models.0.id:", "required"),
+        ("line 11: providers.toy.models.0.id:", "is missing"),
         ("line 11: providers.toy.models.0.idd", "did you mean 'id'?"),
         ("line 12: routing.default_provider", "did you mean 'acme'?"),
         ("line 13: srever", "did you mean 'server'?"),
@@ -141,6 +141,38 @@ def test_all_problems(loading: Loading) -> None:
     ]:
         assert [each for each in found if each.startswith(start) and part in each], (start, found)
     assert len(found) == 13
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("routing: {models: gpt}", "line 1: routing.models: must be a list, as in [a, b]"),
+        ("server: 8080", "line 1: server: must be a mapping of keys to values"),
+        ("server: {port: 70000}", "line 1: server.port: must be less than or equal to 65535"),
+        ("server: {port: 7, metrics_port: 7}", "line 1: server: port and metrics_port are both 7"),
+        ("telemetry: {logging: {pii_redaction: maybe}}", "pii_redaction: must be true or false"),
+        ("routing: {default_provider: other}", "no provider is called 'other'; known here: toy"),
+        ("providers: {toy: {}, toy/two: {kind: toy}}", "providers.toy/two: a name holds no '/'"),
+        ("providers: {toy: {headers: {a b: c}}}", "is no name of an HTTP header"),
+        ('providers: {toy: {headers: {a: "b\\r\\nc: d"}}}', "it holds a control character"),
+        ("providers: {toy: {region: '${A B}'}}", "line 1: providers.toy.region: '${' begins"),
+        ("providers: {toy: {region: '${A'}}", "write ${NAME}, ${NAME:-default} or"),
+        ("providers: {toy: {region: '${secret:}'}}", "${secret:NAME}, and $$ for a dollar"),
+    ],
+)
+def test_a_fault_is_told_in_words_of_the_file(loading: Loading, text: str, told: str) -> None:
+    if "providers" not in text:
+        text += "\nproviders: {toy: {}}"
+
+    assert any(told in each for each in loading.problems(text)), loading.problems(text)
+
+
+def test_a_plugin_that_nobody_can_disable_is_warned_about(loading: Loading) -> None:
+    settings = loading("plugins: {disabled: [limit_rat, limit_rate]}")
+
+    assert settings.warnings == (
+        "plugins.disabled: no plugin is called 'limit_rat'; did you mean 'limit_rate'?",
+    )
 
 
 @pytest.mark.parametrize(
@@ -271,7 +303,10 @@ def test_empty_key(loading: Loading) -> None:
     settings = loading('{providers: {acme: {api_key: ""}}, routing: {default_provider: acme}}')
 
     assert not settings.providers
-    assert settings.warnings == ("provider acme is off: its api_key is empty",)
+    assert settings.warnings == (
+        "provider acme is off: its api_key is empty",
+        "no provider is in service: every model is answered with 404",
+    )
 
 
 def test_providers_from_environment(loading: Loading) -> None:

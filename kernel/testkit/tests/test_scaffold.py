@@ -55,6 +55,15 @@ def test_new_package_is_green(kind: str, tmp_path: Path) -> None:
     run(tmp_path, "ruff", "format", "--check", ".")
 
 
+@pytest.mark.parametrize("name", ["a", "acme-cloud-for-europe-west"])
+@pytest.mark.parametrize("kind", scaffold.KINDS)
+def test_new_package_is_formatted_whatever_its_name(kind: str, name: str, tmp_path: Path) -> None:
+    written(kind, tmp_path, name)
+
+    run(tmp_path, "ruff", "check", ".")
+    run(tmp_path, "ruff", "format", "--check", ".")
+
+
 def test_new_packages_are_well_typed(tmp_path: Path) -> None:
     """All kinds, under mypy strict."""
     modules = {}

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import cast
 
 import llm_gateway_api as gw
 import pytest
@@ -266,3 +267,17 @@ async def test_where_the_store_has_keys_none_is_generated(tmp_path: Path) -> Non
         await store.execute("INSERT INTO api_keys VALUES ('k')")
         async with made(tmp_path, store).open():
             assert not (tmp_path / "api-key").exists()
+
+
+def test_short_keys_are_warned_about_by_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(plugin.API_KEYS, "short-1,short-2")
+
+    found = made(tmp_path, api_keys=[USER, "short-0"]).warnings(cast(gw.Targets, None))
+
+    assert [each.partition(" has")[0] for each in found] == [
+        "security.auth.api_keys[1]",
+        plugin.API_KEYS,
+    ]
+    assert not any("short-" in each for each in found)

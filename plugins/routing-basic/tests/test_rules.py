@@ -1,6 +1,6 @@
 """What conditions mean, and what is wrong with the others."""
 
-from typing import Any
+from typing import Any, cast
 
 import llm_gateway_api as gw
 import pytest
@@ -166,3 +166,20 @@ def test_declarations() -> None:
         ("round_robin", None),
         ("weighted", None),
     ]
+
+
+def test_a_rule_whose_provider_is_nowhere_is_warned_about() -> None:
+    class Known:
+        def exists(self, name: str) -> bool:
+            return name.partition("/")[0] == "here"
+
+    rules = plugin.RulesSettings.model_validate(
+        [
+            {"name": "one", "condition": "stream", "target_provider": "here"},
+            {"name": "two", "condition": "stream", "target_provider": "nowhere"},
+        ]
+    )
+
+    found = plugin.Rules(rules).warnings(cast(gw.Targets, Known()))
+
+    assert found == ["routing.rules: two is skipped, since no provider is called 'nowhere'"]

@@ -3,12 +3,29 @@
 A section is read-only and a typo in it is an error; waits carry their unit in the key.
 """
 
+import re
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _header_name(name: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+        raise ValueError("is no name of an HTTP header: letters, digits and hyphens")
+    return name
+
+
+def _header_value(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("is no value of an HTTP header: it holds a control character")
+    return value
+
+
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+HeaderValue = Annotated[str, AfterValidator(_header_value)]
 
 
 class Section(BaseModel):
@@ -59,7 +76,9 @@ class ProviderSettings(Section):
     weight: float = Field(default=1.0, ge=0, description="share of traffic; 0 takes none")
     default_model: str | None = Field(default=None, description="model for a bare provider name")
     models: tuple[ModelEntry | str, ...] = Field(default=(), description="models it serves")
-    headers: dict[str, str] = Field(default_factory=dict, description="headers added to each call")
+    headers: dict[HeaderName, HeaderValue] = Field(
+        default_factory=dict, description="headers added to each call"
+    )
     max_connections: int = Field(default=1000, ge=1, description="connections to the provider")
     proxy: SecretStr | None = Field(
         default=None,

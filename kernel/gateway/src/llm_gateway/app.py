@@ -56,7 +56,8 @@ def run(path: Path | None, overrides: Mapping[str, object], workers: int = 1) ->
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        print(f"The data directory {directory} cannot be made: {error}", file=sys.stderr)
+        why = f"{error.strerror}; name another with LLM_GATEWAY_DATA_DIR"
+        print(f"The data directory {directory} cannot be made: {why}", file=sys.stderr)
         return REFUSED
     if workers > 1:
         from llm_gateway import supervisor

@@ -19,6 +19,7 @@ from llm_gateway.matrix import Matrix
 from llm_gateway.probing import Prober
 from llm_gateway.routing import Instance, Learned, Router, instance
 from llm_gateway.settings import Settings
+from llm_gateway.wording import meant
 
 Armed: TypeAlias = Callable[[tuple[str, str, str, str]], None]
 
@@ -78,8 +79,8 @@ def _default(maker: Maker, instances: Mapping[str, Instance]) -> str | None:
     default = maker.settings.routing.default_provider
     if default is not None and default not in _named(maker.settings):
         raise ConfigurationError(
-            f"routing.default_provider: there is no provider {default!r} "
-            f"({', '.join(sorted(instances))})."
+            f"routing.default_provider: no provider is called {default!r}"
+            f"{meant(default, instances)}"
         )
     if default in instances:
         return default
@@ -97,8 +98,7 @@ def _strategy(maker: Maker, armed: Armed) -> RoutingStrategy | None:
         return strategy
     if "routing.strategy" in maker.settings.named:
         raise ConfigurationError(
-            f"routing.strategy: no installed plugin brings {wanted!r} "
-            f"({', '.join(sorted(declared)) or 'none is installed'})."
+            f"routing.strategy: no installed plugin brings {wanted!r}{meant(wanted, declared)}"
         )
     return None
 

@@ -30,7 +30,12 @@ VARIABLES = {
 }
 _OLD_LOG_LEVEL = "RUST_LOG"
 _VARIABLE = re.compile(
-    r"\$\$|\$\{secret:(?!-)(?P<secret>[^}]*)\}|\$\{(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\}"
+    r"\$\$|\$\{secret:(?!-)(?P<secret>[^}]+)\}|\$\{(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\}"
+)
+
+_UNREADABLE = (
+    "'${' begins no reference that can be read: write ${NAME}, ${NAME:-default} or"
+    " ${secret:NAME}, and $$ for a dollar sign"
 )
 
 
@@ -139,6 +144,8 @@ class Layers:
         if not isinstance(value, str) or "$" not in value:
             return value
         matches = tuple(_VARIABLE.finditer(value))
+        if "${" in _VARIABLE.sub("", value) and not off:
+            self.problem(key, _UNREADABLE)
         missing = [m["name"] for m in matches if m["name"] and m["default"] is None]
         missing = [name for name in missing if name not in self.environ]
         if missing and not off:

@@ -1,9 +1,9 @@
 """Where in a settings model a key or an error is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from llm_gateway.layers import Key
 
@@ -44,3 +44,10 @@ def real(loc: tuple[str | int, ...], value: Any, missing: bool) -> Key:
             key.append(step)
             value = value[step]
     return tuple(key)
+
+
+def is_empty(given: Mapping[str, Any], model: Any, name: str) -> bool:
+    """Whether the setting `name` holds nothing: neither in `given` nor as a default."""
+    value = given.get(name, model.model_fields[name].get_default(call_default_factory=True))
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return text is None or repr(text) == "PydanticUndefined" or not str(text).strip()

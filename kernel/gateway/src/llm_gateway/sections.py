@@ -1,6 +1,6 @@
 """The sections of the configuration that the kernel owns, and who brings the others."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from llm_gateway_api.settings import (
     CacheSettings,
@@ -9,7 +9,7 @@ from llm_gateway_api.settings import (
     Section,
     StateSettings,
 )
-from pydantic import BeforeValidator, Field, IPvAnyNetwork
+from pydantic import BeforeValidator, Field, IPvAnyNetwork, model_validator
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -65,6 +65,12 @@ class Server(Section):
         description="load balancers (addresses or networks) whose connections begin with a "
         "PROXY protocol header, version 1 or 2",
     )
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if self.port == self.metrics_port != 0:
+            raise ValueError(f"port and metrics_port are both {self.port}; change one of them")
+        return self
 
 
 class DeploymentEntry(Section):

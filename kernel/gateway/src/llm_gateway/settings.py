@@ -28,7 +28,7 @@ from llm_gateway.layers import (
 )
 from llm_gateway.layers import SettingsError as SettingsError
 from llm_gateway.masking import MASK, masked, secrets_in
-from llm_gateway.modelpaths import names_at, real
+from llm_gateway.modelpaths import is_empty, names_at, real
 from llm_gateway.plugins import Plugins
 from llm_gateway.sections import (
     CONTRACTS,
@@ -43,6 +43,7 @@ from llm_gateway.sections import (
 )
 from llm_gateway.settingsdoc import sample as sample
 from llm_gateway.settingsdoc import schema as schema
+from llm_gateway.wording import meant, plainly
 
 _PROVIDERS = "providers"
 
@@ -158,6 +159,7 @@ class Loader(Layers):
             order = sorted(self.problems.values(), key=lambda each: (each.line or 0, each.path))
             raise SettingsError(order)
         kernel: dict[str, Any] = {name: sections[name] for name in KERNEL}
+        self._doubt(kernel["plugins"].disabled, providers)
         return Settings(
             **kernel,
             providers=providers,
@@ -218,7 +220,9 @@ class Loader(Layers):
         for name, entry in entries.items():
             if entry is None and name not in mapping_at(self.source.data, _PROVIDERS):
                 continue  # its variable is not set
-            if not isinstance(entry, dict | None):
+            if "/" in name:
+                self.problem((_PROVIDERS, name), "a name holds no '/': that begins the model")
+            elif not isinstance(entry, dict | None):
                 self.problem((_PROVIDERS, name), "is a mapping of settings")
             elif settings := self._instance(name, self._completed(name, entry or {}, specs), specs):
                 found[name] = settings
@@ -251,7 +255,7 @@ class Loader(Layers):
         empty = [
             each.replace("|", " or ")
             for each in model.required
-            if all(_is_empty(given, model, name) for name in each.split("|"))
+            if all(is_empty(given, model, name) for name in each.split("|"))
         ]
         # One that is out of service is still held to its keys, and to no more.
         settings = self._validated(key, model, given, keys_only=off or bool(empty))
@@ -264,9 +268,9 @@ class Loader(Layers):
     def _no_kind(self, name: str, kind: str, specs: Iterable[str]) -> str:
         package = f"provider-{kind.replace('_', '-')}"
         near = get_close_matches(kind, list(specs), 1)
-        meant = f"did you mean {near[0]!r}, or: " if near else ""
+        other = f"did you mean {near[0]!r}, or: " if near else ""
         own = f", or give the entry its `kind` ({', '.join(specs)})" if kind == name else ""
-        return f"no provider of kind {kind!r}; {meant}{self._install(package)}{own}"
+        return f"no provider of kind {kind!r}; {other}{self._install(package)}{own}"
 
     def _owned(self, key: Key, value: Any) -> object | None:
         plugin, model = self.owners[key]
@@ -305,7 +309,7 @@ class Loader(Layers):
             if each["type"] == "extra_forbidden":
                 self._unknown(at, names_at(model, each["loc"][:-1]))
             elif not keys_only and not any(p[: len(at)] == at for p in self.problems):
-                self.problem(at, each["msg"].removeprefix("Value error, "))
+                self.problem(at, plainly(each["type"], each["msg"]))
         return None
 
     def _unknown_extras(self, name: str, section: object | None) -> None:
@@ -339,13 +343,11 @@ class Loader(Layers):
             message = self._install(name.replace("_", "-"))
         elif dotted in PACKAGES:
             message = f"belongs to a plugin: {self._install(PACKAGES[dotted])}"
-        elif near := get_close_matches(name, sorted(known), 1):
-            message = f"unknown key; did you mean {near[0]!r}?"
-        elif wild:
+        elif wild and not get_close_matches(name, known, 1):
             package = wild.replace("*", name.replace("_", "-"))
             message = f"belongs to a plugin: {self._install(package)}"
         else:
-            message = f"unknown key; known here: {', '.join(sorted(known)) or 'none'}"
+            message = f"unknown key{meant(name, known)}"
         self.problem(key, message)
 
     def _install(self, package: str) -> str:
@@ -368,9 +370,19 @@ class Loader(Layers):
             ]
         for key, name in used:
             if name is not None and name not in entries:
-                near = get_close_matches(name, list(entries), 1)
-                meant = f"; did you mean {near[0]!r}?" if near else ""
-                self.problem(("routing", *key), f"no provider is called {name!r}{meant}")
+                message = f"no provider is called {name!r}{meant(name, entries)}"
+                self.problem(("routing", *key), message)
+
+    def _doubt(self, disabled: Iterable[str], providers: Mapping[str, ProviderSettings]) -> None:
+        """Warn of what does nothing, or leaves nothing to do."""
+        known = {each.name for each in self.plugins.plugins}
+        for name in disabled:
+            if name not in known:
+                self.warnings.append(
+                    f"plugins.disabled: no plugin is called {name!r}{meant(name, known)}"
+                )
+        if not providers and any(self.plugins.declared(_PROVIDERS)):
+            self.warnings.append("no provider is in service: every model is answered with 404")
 
     def _claim(self, plugin: str, key: Key, model: Any) -> None:
         top = str(key[0])
@@ -381,12 +393,6 @@ class Loader(Layers):
                 f"the kernel and {plugin} both own the settings path {'.'.join(map(str, key))}"
             )
         self.owners[key] = (plugin, model)
-
-
-def _is_empty(given: Mapping[str, Any], model: Any, name: str) -> bool:
-    value = given.get(name, model.model_fields[name].get_default(call_default_factory=True))
-    text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    return text is None or repr(text) == "PydanticUndefined" or not str(text).strip()
 
 
 def _dumped(value: object) -> Any:

@@ -27,6 +27,7 @@ _MENDS = {
     errno.EADDRINUSE: "; end what listens there, or take another with --port and --metrics-port",
     errno.EACCES: "; a port below 1024 takes the capability CAP_NET_BIND_SERVICE",
     errno.EADDRNOTAVAIL: "; this machine does not have that address",
+    socket.EAI_NONAME: "; --host and server.host take an address of this machine",
 }
 FIRST_PASSED = 3  # sd_listen_fds(3): descriptors handed over begin here
 

@@ -73,10 +73,7 @@ class Bridge:
         if request.tool_choice is not None:
             body["tool_choice"] = _choice(request.tool_choice)
         self._left_out(params)
-        if self._native:
-            return {**body, **request.extra}
-        self._drop(list(request.extra))
-        return body
+        return {**body, **self._extra(request.extra)}
 
     def _left_out(self, params: gw.Params) -> None:
         for name, value in params.items():
@@ -123,8 +120,7 @@ class Bridge:
                 self._drop(["is_error"])
             kind = "custom_tool_call" if part.call_id in self._custom else "function_call"
             output = self._output(part.parts)
-            named = {"type": f"{kind}_output", "call_id": part.call_id, "output": output}
-            return {**named, **self._extra(part.extra)}
+            return {"type": f"{kind}_output", "call_id": part.call_id, "output": output}
         if isinstance(part, gw.ReasoningPart):
             state = part.state.get(STATE)
             if not isinstance(state, dict):
@@ -144,7 +140,6 @@ class Bridge:
             "call_id": part.id,
             "name": part.name,
             "input" if custom else "arguments": part.arguments,
-            **self._extra(part.extra),
         }
 
     def _output(self, parts: tuple[gw.Part, ...]) -> object:
@@ -190,12 +185,10 @@ class Bridge:
         return {**flat, "parameters": tool.parameters, "strict": strict, **self._extra(tool.extra)}
 
     def _extra(self, extra: gw.Params) -> gw.Params:
-        """What stood within a member of the other form has no place in this one."""
-        kept = dict(extra) if self._native else {}
-        if self._own and not self._native:
-            kept = {n: v for n, v in extra.items() if not isinstance(v, gw.Within)}
-        self._drop(gw.beside({n: v for n, v in extra.items() if n not in kept}))
-        return kept
+        if self._own:
+            return extra
+        self._drop(list(extra))
+        return {}
 
     def _drop(self, names: list[str]) -> None:
         self._dropped |= dict.fromkeys(names)

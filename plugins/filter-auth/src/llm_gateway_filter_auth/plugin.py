@@ -4,7 +4,7 @@ That no key may be demanded on a loopback address only is the kernel's rule, not
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -52,12 +52,14 @@ class AuthFilter:
         store: gw.Store | None = None,
         failed: gw.FailedLogins | None = None,
         failed_per_minute: int | None = None,
+        short: Sequence[str] = (),
     ) -> None:
         self._find = ring.find
         self._failed = gw.FailedLogins() if failed is None else failed
         self._per_minute = failed_per_minute
         self._data_dir = data_dir
         self._store = store
+        self._short = short
         self._missing = _refusal(f"No API key was sent; {_HOW}.")
         self._unknown = _refusal(f"The API key is not known here; check it, and {_HOW}.")
 
@@ -67,6 +69,13 @@ class AuthFilter:
         if self._data_dir is not None and await _nobody_stored(self._store, self._data_dir):
             self._find = key_ring([generated_key(self._data_dir)], None).find
         yield
+
+    def warnings(self, targets: gw.Targets) -> list[str]:
+        return [
+            f"{where} has a key of fewer than {GUESSABLE} characters, which may be guessed;"
+            " make one with: openssl rand -hex 24"
+            for where in self._short
+        ]
 
     async def inspect(self, seen: gw.Seen) -> gw.Seen | gw.Refusal:
         if not isinstance(seen, gw.Arrival):
@@ -91,6 +100,7 @@ class AuthFilter:
 
 _: type[gw.SecurityFilter] = AuthFilter
 __: type[gw.Service] = AuthFilter
+___: type[gw.SupportsWarnings] = AuthFilter
 
 
 def make(
@@ -107,22 +117,24 @@ def make(
     admin = _admin(settings)
     nobody = not users and admin is None
     return AuthFilter(
-        key_ring(users, admin),
+        key_ring([key for key, _ in users], admin),
         data_dir if nobody else None,
         store,
         failed_logins,
         settings.failed_logins_per_minute,
+        tuple(dict.fromkeys(where for key, where in users if len(key) < GUESSABLE)),
     )
 
 
-def _users(settings: AuthSettings) -> list[str]:
-    users = [
-        checked(key.get_secret_value(), f"security.auth.api_keys[{index}]")
+def _users(settings: AuthSettings) -> list[tuple[str, str]]:
+    """Each key, and where it stands."""
+    given = [
+        (key.get_secret_value(), f"security.auth.api_keys[{index}]")
         for index, key in enumerate(settings.api_keys)
     ]
     listed = os.environ.get(API_KEYS, "").split(",")
-    users += [checked(key, API_KEYS) for key in listed if key.strip()]
-    return users
+    given += [(key, API_KEYS) for key in listed if key.strip()]
+    return [(checked(key, where), where) for key, where in given]
 
 
 def _admin(settings: AuthSettings) -> str | None:

@@ -57,10 +57,7 @@ def _tool(each: gw.Tool, dialect: str, structured: bool) -> dict[str, Any]:
 
 
 def _marks(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Beside the function, or within it."""
-    inner = extra.get("function")
-    given = {**inner, **extra} if isinstance(inner, Mapping) else extra
-    return {name: given[name] for name in MARKS if name in given}
+    return {name: extra[name] for name in MARKS if name in extra}
 
 
 def choice(request: gw.ChatRequest, takes: Profile, downgrade: bool) -> dict[str, Any] | None:

@@ -55,6 +55,14 @@ class Rules:
                 return answer
         return None
 
+    def warnings(self, targets: gw.Targets) -> list[str]:
+        """Rules that name a provider which the configuration does not have."""
+        return [
+            f"routing.rules: {name} is skipped, since no provider is called {provider!r}"
+            for _, (name, provider) in self._rules
+            if not targets.exists(f"{provider}/-")  # any model: only the provider is asked about
+        ]
+
 
 def rules(settings: RulesSettings) -> Rules | None:
     """The rules; None where there are none, so that nothing is asked about a request."""
@@ -73,6 +81,7 @@ class Region:
 
 _scorer: type[gw.RoutingScorer] = Region
 _target: type[gw.SupportsTarget] = Rules
+_warnings: type[gw.SupportsWarnings] = Rules
 
 
 @gw.hookimpl

@@ -1,5 +1,6 @@
 """``llm-gateway config`` and ``llm-gateway validate``."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,7 +93,9 @@ def _check(ctx: click.Context, file: str, strict: bool) -> None:
     problems = [asdict(each) for each in found]
     refusal, told = tried(settings, plugins) if settings else Tried(None)
     if refusal is not None:
-        problems.append({"path": "", "line": None, "message": refusal})
+        refusal, line = refusal.removeprefix(f"{file}: "), _line(file, refusal)
+        problems.append({"path": "", "line": line, "message": refusal})
+        refusal = f"line {line}: {refusal}" if line else refusal
     warnings = list(settings.warnings) if settings else []
     warnings += [*_per_process(settings, plugins), *told]
     warnings += [
@@ -110,6 +113,18 @@ def _check(ctx: click.Context, file: str, strict: bool) -> None:
             click.echo(f"warning: {warning}", err=True)
         click.echo(f"{file} is valid" if valid else f"{file} is not valid")
     ctx.exit(0 if valid else 1)
+
+
+def _line(file: str, refusal: str) -> int | None:
+    """Where `file` has the key that a refusal begins with; None where it is not in the file."""
+    from llm_gateway import yamlsource
+
+    named = re.match(r"[a-z_]\w*(\.[\w/-]+|\[\d+\])+", refusal)
+    if named is None:
+        return None
+    steps = re.split(r"[.\[\]]+", named[0].rstrip("]"))
+    key = tuple(int(each) if each.isdigit() else each for each in steps)
+    return yamlsource.read(Path(file).read_text(encoding="utf-8")).lines.get(key)
 
 
 def _per_process(settings: "Settings | None", plugins: "Plugins") -> list[str]:

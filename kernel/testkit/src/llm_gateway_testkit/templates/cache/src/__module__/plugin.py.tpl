@@ -1,4 +1,7 @@
-"""Declares the cache backend ``{{id}}``: answers in this process's memory, the oldest leave."""
+"""Declares the cache backend ``{{id}}``.
+
+Answers lie in this process's memory; the oldest leave.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable

@@ -1,13 +1,17 @@
-"""Declares the filter ``{{id}}``: a request that holds one of the configured words is refused."""
+"""Declares the filter ``{{id}}``.
+
+A request that holds one of the configured words is refused.
+"""
 
 import llm_gateway_api as gw
 from pydantic import Field
 
-PATH = "security.{{id}}"
+NAME = "{{id}}"
+PATH = f"security.{NAME}"
 
 
 class Settings(gw.Section):
-    """``{{plugin}}`` waits for this section; without it nothing is filtered."""
+    """Without this section nothing is filtered."""
 
     enabled: bool = Field(default=True, description="false lets everything pass")
     words: tuple[str, ...] = Field(default=(), description="words that are refused")
@@ -49,4 +53,4 @@ def llm_gateway_settings() -> list[gw.SettingsSpec]:
 
 @gw.hookimpl
 def llm_gateway_security_filters() -> list[gw.SecurityFilterSpec]:
-    return [gw.SecurityFilterSpec("{{id}}", "content", {{Class}}, settings=PATH)]
+    return [gw.SecurityFilterSpec(NAME, "content", {{Class}}, settings=PATH)]

@@ -2,14 +2,15 @@
 
 import llm_gateway_api as gw
 
+NAME = "{{id}}"
+ENDED = f"gateway_{NAME}_requests_total"
+
 
 class {{Class}}:
     """Told of each request; sync and cheap. What it raises is counted and dropped."""
 
     def __init__(self, *, metrics: gw.Metrics) -> None:
-        self._ended = metrics.counter(
-            "gateway_{{id}}_requests_total", "requests by how they ended", ("outcome",)
-        )
+        self._ended = metrics.counter(ENDED, "requests by how they ended", ("outcome",))
 
     def started(self, arrival: gw.Arrival) -> None:
         """Nothing to count yet."""
@@ -30,4 +31,4 @@ _: type[gw.Observer] = {{Class}}  # the type checker proves the contract
 
 @gw.hookimpl
 def llm_gateway_observers() -> list[gw.ObserverSpec]:
-    return [gw.ObserverSpec("{{id}}", {{Class}}, needs=("metrics",))]
+    return [gw.ObserverSpec(NAME, {{Class}}, needs=("metrics",))]

@@ -1,4 +1,7 @@
-"""Declares the routing strategy ``{{id}}``: the target that failed least of late comes first."""
+"""Declares the routing strategy ``{{id}}``.
+
+The target that failed least of late comes first.
+"""
 
 from collections.abc import Sequence
 
