@@ -19,6 +19,23 @@ def test_semicolons_in_quotes_and_comments_end_nothing() -> None:
     assert [each.split()[0] for each in statements(text)] == ["INSERT", "--", "CREATE"]
 
 
+def test_a_trigger_ends_behind_its_end() -> None:
+    """In the way of SQLite, whose triggers have statements inside; PostgreSQL's name a function."""
+    text = """
+    -- It begins; here.
+    CREATE TRIGGER a AFTER INSERT ON b WHEN new.c > 0 BEGIN
+        INSERT INTO d VALUES (CASE WHEN new.c > 1 THEN 'x; END' ELSE 'y' END);
+        UPDATE d SET e = 1; -- BEGIN; END;
+    END;
+    create temp trigger f AFTER DELETE ON b BEGIN DELETE FROM d; END;
+    CREATE TRIGGER g AFTER INSERT ON b FOR EACH STATEMENT EXECUTE FUNCTION h();
+    DROP TRIGGER a;
+    """
+
+    words = [" ".join(each.split()[-2:]) for each in statements(text)]
+    assert words == ["END; END", "d; END", "FUNCTION h()", "TRIGGER a"]
+
+
 def test_both_directions_are_read() -> None:
     found = parse("acme", "20260101000000_first.sql", GOOD)
 

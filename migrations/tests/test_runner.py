@@ -126,6 +126,55 @@ async def test_foreign_tables_survive_a_revert_of_everything(
     assert await stores[0].fetch("SELECT * FROM foreigner") == []
 
 
+async def test_the_sums_of_hours_begin_with_the_records_there_are(
+    stores: tuple[Store, Store],
+) -> None:
+    """Counted once, whether recorded before the sums were kept or after."""
+    store = stores[0]
+    every = collect([MigrationSpec("gateway", SQL)], store.dialect)
+    hours = next(at for at, each in enumerate(every) if each.name == "usage_hours")
+
+    async def recorded(*numbers: int) -> None:
+        await store.execute_many(
+            "INSERT INTO usage_records (id, request_id, at, tenant, key_id, model, operation, "
+            "status, stream, attempts, duration_ms, cost_nano, input_tokens, reasoning_tokens) "
+            "VALUES (:id, 'r', :at, :tenant, NULL, 'm', 'chat', 200, FALSE, :attempts, 1, :cost, "
+            "7, :reasoning)",
+            [
+                {
+                    "id": f"led_{n}",
+                    "at": 7_200_000 + n * 600_000,
+                    "tenant": None if n == 3 else "acme",
+                    "attempts": n % 2,
+                    "cost": None if n == 5 else 10**n,
+                    "reasoning": None if n == 6 else n,
+                }
+                for n in numbers
+            ],
+        )
+
+    async def sums() -> list[tuple[int, ...]]:
+        rows = await store.fetch("SELECT * FROM usage_hours ORDER BY hour")
+        names = ("hour", "requests", "tokens", "cost_nano")
+        assert {(each["tenant"], each["key_id"], each["model"]) for each in rows} == {
+            ("acme", "", "m")
+        }
+        return [tuple(int(str(each[name])) for name in names) for each in rows]
+
+    await Runner(store, every[:hours]).run()
+    await recorded(*range(8))
+    runner = Runner(store, every)
+    await runner.run()
+    filled = await sums()
+    await recorded(8, 9)
+    more = await sums()
+    await runner.revert(len(every) - hours)
+    await runner.run()
+
+    assert filled == [(7_200_000, 2, 47, 10_111), (10_800_000, 1, 21, 11_000_000)]
+    assert more == [filled[0], (10_800_000, 2, 52, 1_111_000_000)] == await sums()
+
+
 async def test_without_auto_migrate_the_start_is_refused(stores: tuple[Store, Store]) -> None:
     service = AtStart(stores[0], [MigrationSpec("gateway", SQL)], apply=False)
 

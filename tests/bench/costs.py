@@ -137,18 +137,18 @@ async def ledger(store: PostgresStore, meter: PostgresMeter) -> Costs:
 
 
 async def truing(store: PostgresStore, meter: PostgresMeter) -> Costs:
-    """A budget's sum over the records of its period, for each thousand of them."""
-    rows = 100_000
-    meter.run(
-        "INSERT INTO usage_records (id, request_id, at, tenant, key_id, model, operation, status, "
-        "stream, attempts, duration_ms, cost_nano) SELECT 'tru_' || n, 'req_' || n, "
-        f"{int(time.time() * 1000)}, 'busy', 'key', 'gpt-4o-mini', 'chat', 200, false, 1, 800, "
-        f"75000 FROM generate_series(1, {rows}) AS n"
-    )
-    meter.run("VACUUM ANALYZE usage_records")
+    """A budget's sum over the hours of its period, for each thousand of its sums."""
+    rows, keys = 100_000, 150
     whole = window(Budget("bud", "tenant", 10**15, "month"), "busy", time.time())
-    each = await each_us(meter, 2, lambda: spent(store, whole))
-    return {"pg_sum_us_per_1000_rows": each / (rows / 1000)}
+    meter.run(
+        "INSERT INTO usage_hours (hour, tenant, key_id, model, part, requests, tokens, cost_nano) "
+        f"SELECT {whole.start * 1000} + n / {keys} * CAST(3600000 AS BIGINT), "
+        f"'busy', 'key_' || n % {keys}, 'gpt-4o-mini', 0, 1, 350, 75000 "
+        f"FROM generate_series(0, {rows - 1}) AS n"
+    )
+    meter.run("VACUUM ANALYZE usage_hours")
+    each = await each_us(meter, 5, lambda: spent(store, whole))
+    return {"pg_sum_us_per_1000_hours": each / (rows / 1000)}
 
 
 async def keys(store: PostgresStore, meter: PostgresMeter) -> Costs:

@@ -12,13 +12,15 @@ from llm_gateway.sections import Routing
 from llm_gateway_filter_identity.settings import IdentitySettings
 from llm_gateway_guard_provider_limits.fleet import pause as limits_pause
 from llm_gateway_ledger_store.settings import LedgerSettings
-from llm_gateway_limit_budget.limiter import TRUE_SECONDS, TRUE_SHARE
+from llm_gateway_limit_budget.limiter import TRUE_SECONDS
 from llm_gateway_routing_least_connections.strategy import pause as connections_pause
 
 Costs = Mapping[str, float]
 HOSTS = (10, 100, 1000)
 PROBE_SECONDS = Routing().health_check_interval_seconds
 MONTH_SECONDS = 30 * 86400
+MONTH_HOURS = 31 * 24
+PARTS_OF_AN_HOUR = 16  # at most: as many as ship at the same moment
 SHIP_SECONDS = LedgerSettings().ship_seconds
 POLL_SECONDS = IdentitySettings().poll_seconds
 
@@ -32,6 +34,7 @@ class Fleet:
     workers: int = 4
     providers: int = 10
     budgets: int = 200  # that every worker meets
+    sums: int = 10  # of each budget in each hour: its keys times their models
     key_changes: float = 1 / 60  # a second
     scrape_seconds: float = 15.0
     planned: float = 0.6
@@ -122,11 +125,10 @@ def looking_cores(costs: Costs, fleet: Fleet) -> float:
 
 
 def summing_cores(costs: Costs, fleet: Fleet) -> float:
-    """Each budget of a month compared with the ledger, on the month's last day: as often as it
-    is wanted, and by no worker in more than its share of the time."""
-    rows = fleet.requests * MONTH_SECONDS
-    wanted = rows / 1000 * costs["pg_sum_us_per_1000_rows"] / TRUE_SECONDS / 1e6
-    return min(wanted, fleet.all_workers / TRUE_SHARE)
+    """Each budget of a month compared with the ledger, on the month's last day, by one worker of
+    all: the sums of its hours are added up, however many requests are in them."""
+    rows = fleet.budgets * fleet.sums * MONTH_HOURS * PARTS_OF_AN_HOUR
+    return rows / 1000 * costs["pg_sum_us_per_1000_hours"] / TRUE_SECONDS / 1e6
 
 
 PARTS: Sequence[Part] = (
@@ -150,7 +152,7 @@ PARTS: Sequence[Part] = (
         "cores",
         summing_cores,
         lambda fleet: fleet.postgres_cores,
-        "budgets by day: a thirtieth of the records; fewer budgets",
+        "budgets by day: a thirtieth of the hours; fewer budgets",
     ),
     Part(
         "PostgreSQL: workers looking for changes",

@@ -207,6 +207,25 @@ async def test_a_tenants_key_reaches_its_own_and_no_other(tenancy: Tenancy, rout
         assert tenancy.tells(own, OURS) and tenancy.tells(theirs, THEIRS)
 
 
+async def test_a_tenants_operator_sees_the_limits_of_its_tenants_keys(tenancy: Tenancy) -> None:
+    """Of every key of its own, and of no other's, nor of one that there is not."""
+    gateway, key = tenancy.gateway, tenancy.keys[OURS, "operator"]
+
+    async def asked(owner: str) -> Reply:
+        url = f"{gateway.url}/admin/v1/limits?level=key&owner={owner}&requests_per_minute=9"
+        return await call(url, key=key)
+
+    made = [await tenancy.admin("POST", "keys", {"tenant": each}) for each in (OURS, THEIRS)]
+    shown = await asked(made[0]["id"])
+    refused = [await asked(owner) for owner in (made[1]["id"], "nobody", "../tenants")]
+
+    assert shown.status == 200, shown.body
+    assert shown.json["rows"][0]["amount"] == 9
+    assert [(each.status, each.json["error"]["code"]) for each in refused] == [
+        (403, "permission_denied")
+    ] * 3
+
+
 async def test_the_detailed_health_tells_a_tenants_administrator_states_only(
     tenancy: Tenancy,
 ) -> None:

@@ -14,7 +14,7 @@ from llm_gateway_testkit import anthropic_dialect as claude
 from llm_gateway_testkit import mistral_dialect as mistral
 from llm_gateway_testkit import openai_dialect as openai
 from llm_gateway_testkit.pair import ASKS, KEY, Pair, paired
-from llm_gateway_testkit.rawclient import Reply, call
+from llm_gateway_testkit.rawclient import Reply, call, exchange
 from llm_gateway_testkit.scripted import Cut, Hang, Reset, Step, Stream
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -232,6 +232,29 @@ async def test_what_is_no_plain_text_is_not_continued(pair: Pair, content: Any) 
 
     assert reply.body.split(b"\n\n")[-2].startswith(b'data: {"error"')
     assert pair.second.received == []
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["left", "broken"])
+async def test_both_parts_are_paid_for_as_far_as_they_came(pair: Pair, leaves: bool) -> None:
+    """Each read what was asked, and wrote what the client has of it."""
+    pair.first.enqueue(CUT)
+    fault = Hang if leaves else Cut
+    pair.second.enqueue(fault("between", AHEAD, GOES_ON))
+    body = {"model": "both", "messages": ASKS, "stream": True}
+    url = f"{pair.gateway.url}/v1/chat/completions"
+
+    async with exchange(url, body, key=pair.gateway.api_key) as answer:
+        await answer.until(REST[: len(REST) // 2].encode())
+        if not leaves:
+            await answer.body()
+    logged = await line(pair, answer.headers["x-request-id"])
+
+    came = len(FIRST) + len(REST) // 2
+    assert (logged["status"], logged["provider"]) == (499 if leaves else 502, "second")
+    assert logged["tokens"]["input"] == 2 * claude.usage()["input_tokens"]
+    assert came / 3.5 <= logged["tokens"]["output"] <= came / 3.5 + 3
+    cost = (logged["tokens"]["input"] * 1 + logged["tokens"]["output"] * 5) / 1_000_000
+    assert float(logged["cost_usd"]) == pytest.approx(cost)
 
 
 async def test_broken_again_is_the_end(pair: Pair) -> None:

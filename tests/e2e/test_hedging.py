@@ -163,6 +163,23 @@ async def test_client_that_leaves_ends_both() -> None:
         assert (logged["status"], logged["attempts"]) == (499, 2)
 
 
+async def test_client_that_leaves_both_pays_for_one() -> None:
+    """For what it asked the first; the second is a hedge like any that is given up."""
+    async with hedging(CLAUDE, (HAIKU, HAIKU)) as pair:
+        pair.first.enqueue(Hang())
+        pair.second.enqueue(Hang())
+        asking = asyncio.create_task(pair.chat())
+        await pair.second.wait_received(1)
+        asking.cancel()
+        logged = await line(pair)
+        spent = await breakdown(pair, 1)
+
+    assert (logged["status"], logged["provider"]) == (499, "first")
+    assert logged["tokens"]["input"] > 0 == logged["tokens"]["output"]
+    assert spent["cost_usd"] == spent["hedge_cost_usd"] == logged["cost_usd"]
+    assert spent["input_tokens"] == logged["tokens"]["input"]
+
+
 async def test_broken_hedge_and_the_first_that_answers() -> None:
     """A fault of the hedge costs the client nothing."""
     async with hedging() as pair:

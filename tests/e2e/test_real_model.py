@@ -54,7 +54,7 @@ async def real_server(folder: Path) -> AsyncIterator[str]:
                 if line.startswith(b"listening"):
                     break
             else:
-                raise AssertionError("the model's server did not start")
+                raise AssertionError("the model's server did not start; it needs --group e2e")
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.kill()

@@ -1,15 +1,14 @@
 """OpenAI's SDK as a client of the gateway, with Cohere behind it."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import openai as sdk
 import pytest
 import pytest_asyncio
 from llm_gateway_testkit import cohere_dialect as cohere
-from llm_gateway_testkit.gateway import running_gateway
 from llm_gateway_testkit.scripted import Answer, ScriptedProvider, Stream
+from llm_gateway_testkit.sdksite import Site, sdk_site
 from pydantic import BaseModel
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -31,32 +30,19 @@ class Tide(BaseModel):
     hour: int
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    client: sdk.AsyncOpenAI
-    vendor: ScriptedProvider
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running() -> AsyncIterator[Site]:
     async with ScriptedProvider(validator=cohere.strict("k-1")) as vendor:
         provider = {"api_key": "k-1", "base_url": vendor.url, "max_retries": 0}
         config = {"providers": {"cohere": provider}}
-        async with (
-            running_gateway(config) as gateway,
-            sdk.AsyncOpenAI(
-                base_url=f"{gateway.url}/v1", api_key=gateway.api_key, max_retries=0
-            ) as client,
-        ):
-            yield Site(client, vendor)
+        async with sdk_site(config, vendor) as made:
+            yield made
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def site(running: Site) -> AsyncIterator[Site]:
-    running.vendor.reset()
-    yield running
-    assert not running.vendor.unexpected
-    running.vendor.reset()
+    async with running.fresh():
+        yield running
 
 
 async def test_text(site: Site) -> None:
@@ -103,18 +89,8 @@ async def test_tools_in_a_stream_and_back(site: Site) -> None:
         Stream(cohere.chat_stream(plan=["I look."], tool_calls=CALLS)), cohere.chat_answer()
     )
 
-    manager = site.client.chat.completions.stream(model=MODEL, messages=ASKED, tools=TOOLS)
-    async with manager as stream:
-        first = await stream.get_final_completion()
-    calls: Any = first.choices[0].message.tool_calls
-    turn: Any = first.choices[0].message.model_dump(exclude_none=True)
-    results: Any = [
-        {"role": "tool", "tool_call_id": each.id, "content": text}
-        for each, text in zip(reversed(calls), ("", "14:10"), strict=True)
-    ]
-    second = await site.client.chat.completions.create(
-        model=MODEL, messages=[*ASKED, turn, *results], tools=TOOLS
-    )
+    first, second = await site.call_tools(MODEL, ASKED, TOOLS, stream=True)
+    calls = first.choices[0].message.tool_calls
 
     assert first.choices[0].finish_reason == "tool_calls"
     assert [(each.function.name, each.function.arguments) for each in calls] == [

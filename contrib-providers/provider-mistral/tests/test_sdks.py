@@ -1,7 +1,6 @@
 """Mistral's own SDK takes the scripted provider, OpenAI's SDK the gateway before it."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import openai as sdk
@@ -9,8 +8,8 @@ import pytest
 import pytest_asyncio
 from llm_gateway_testkit import mistral_dialect as mistral
 from llm_gateway_testkit import openai_dialect as openai
-from llm_gateway_testkit.gateway import running_gateway
 from llm_gateway_testkit.scripted import Answer, ScriptedProvider, Stream
+from llm_gateway_testkit.sdksite import Site, sdk_site
 from mistralai.client import Mistral
 from mistralai.client.errors import HTTPValidationError, SDKError
 from pydantic import BaseModel
@@ -31,31 +30,18 @@ class Tide(BaseModel):
     hour: int
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    client: sdk.AsyncOpenAI
-    vendor: ScriptedProvider
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running() -> AsyncIterator[Site]:
     async with ScriptedProvider(validator=mistral.strict("k-1")) as vendor:
         provider = {"api_key": "k-1", "base_url": f"{vendor.url}/v1", "max_retries": 0}
-        async with (
-            running_gateway({"providers": {"mistral": provider}}) as gateway,
-            sdk.AsyncOpenAI(
-                base_url=f"{gateway.url}/v1", api_key=gateway.api_key, max_retries=0
-            ) as client,
-        ):
-            yield Site(client, vendor)
+        async with sdk_site({"providers": {"mistral": provider}}, vendor) as made:
+            yield made
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def site(running: Site) -> AsyncIterator[Site]:
-    running.vendor.reset()
-    yield running
-    assert not running.vendor.unexpected
-    running.vendor.reset()
+    async with running.fresh():
+        yield running
 
 
 # --- the vendor's own SDK ----------------------------------------------------------------
@@ -155,17 +141,8 @@ async def test_tools_and_back(site: Site) -> None:
     """Results in any order, one empty, then the user again; ids come back unchanged."""
     site.vendor.enqueue(mistral.chat_answer(tool_calls=CALLS), mistral.chat_answer())
 
-    first = await site.client.chat.completions.create(
-        model=MODEL, messages=ASKED, tools=TOOLS, tool_choice="required"
-    )
-    calls: Any = first.choices[0].message.tool_calls
-    turn: Any = first.choices[0].message.model_dump(exclude_none=True)
-    results: Any = [
-        {"role": "tool", "tool_call_id": each.id, "content": text}
-        for each, text in zip(reversed(calls), ("", "14:10"), strict=True)
-    ]
-    second = await site.client.chat.completions.create(
-        model=MODEL, messages=[*ASKED, turn, *results, *ASKED], tools=TOOLS
+    first, second = await site.call_tools(
+        MODEL, ASKED, TOOLS, stream=False, then=ASKED, tool_choice="required"
     )
 
     assert first.choices[0].message.content is None

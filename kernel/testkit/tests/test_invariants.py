@@ -72,6 +72,8 @@ class Silent:
 def test_field_that_is_lost_in_silence_is_caught() -> None:
     with pytest.raises(AssertionError, match="lost in silence"):
         invariants.check_unknown(Silent(), gw.ChatRequest("m", ()))
+    with pytest.raises(AssertionError, match="one in a turn was lost in silence"):
+        invariants.check_unknown_inside(Silent(), gw.ChatRequest("m", ()))
 
 
 def test_tool_of_another_vendor_that_is_lost_in_silence_is_caught() -> None:

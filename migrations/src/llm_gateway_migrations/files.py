@@ -12,6 +12,9 @@ _NAME = re.compile(r"(\d{14})_([a-z0-9_]+)\.sql")
 _MARKER = re.compile(r"^--\s*migrate:(up|down)(.*)$", re.MULTILINE)
 # What a semicolon may hide in: quotes, identifiers, dollar quotes, comments.
 _SKIPPED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|(\$\w*\$).*?\1|--[^\n]*|/\*.*?\*/", re.DOTALL)
+# A trigger of SQLite has semicolons inside, and ends at the one behind its END.
+_TRIGGER = re.compile(r"CREATE\s+(?:TEMP\w*\s+)?TRIGGER\b.*?\bBEGIN\b", re.DOTALL | re.IGNORECASE)
+_END = re.compile(r";\s*END\s*\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +83,27 @@ def statements(text: str) -> Iterator[str]:
         if (skipped := _SKIPPED.match(text, at)) is not None:
             at = skipped.end()
             continue
-        if text[at] == ";":
+        if text[at] == ";" and _whole(text[begin:at]):
             yield from _said(text[begin:at])
             begin = at + 1
         at += 1
     yield from _said(text[begin:])
 
 
+def _whole(text: str) -> bool:
+    """False in the midst of a trigger."""
+    code = _without_comments(text).strip()
+    return _TRIGGER.match(code) is None or _END.search(code) is not None
+
+
 def _said(text: str) -> Iterator[str]:
     """`text` if there is more in it than comments."""
-    if re.sub(r"--[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL).strip():
+    if _without_comments(text).strip():
         yield text.strip()
+
+
+def _without_comments(text: str) -> str:
+    return re.sub(r"--[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)
 
 
 def _of_series(spec: MigrationSpec, dialect: str) -> Iterator[Migration]:

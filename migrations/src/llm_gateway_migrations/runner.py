@@ -119,7 +119,7 @@ class Runner:
         self, part: Part, record: str, params: dict[str, str | int | bool | bytes | None]
     ) -> None:
         if part.whole:
-            async with self._store.transaction() as transaction:
+            async with self._store.transaction(limited=False) as transaction:
                 await _all(transaction, part)
                 await transaction.execute(record, params)
         else:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from llm_gateway_testkit import openai_dialect as openai
 from llm_gateway_testkit.gateway import running_gateway
 from llm_gateway_testkit.rawclient import call, exchange
@@ -59,6 +60,25 @@ async def test_requests_and_answers() -> None:
     assert b"[DONE]" not in rest
     assert good.json["choices"][0]["message"]["content"] == "Low tide."
     assert len(provider.received) == 4
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_a_refused_answer_is_paid_for(stream: bool) -> None:
+    """Its vendor has written it, whoever may not read it."""
+    said = Stream(openai.chat_stream(["All calm. " * 60, "The secret plan is"]))
+    secret = Hang("between", 3, said)
+    async with ScriptedProvider(validator=openai.strict(KEY)) as provider:
+        provider.enqueue(secret if stream else openai.chat_answer("the secret plan"))
+        async with running_gateway(config(provider, rules=[WORDS])) as gateway:
+            url = f"{gateway.url}/v1/chat/completions"
+            refused = await call(url, asking("hi", stream=stream), key=gateway.api_key)
+            lines = gateway.log_lines
+        (line,) = [each for each in lines() if refused.headers["x-request-id"] in each]
+
+    tokens = json.loads(line)["tokens"]
+    assert b"answer_blocked" in refused.body
+    assert tokens["output"] >= (600 / 3.5 if stream else 2)
+    assert tokens["input"] >= 9
 
 
 async def test_a_service_that_hangs() -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import openai as sdk
@@ -10,8 +9,8 @@ import pytest
 import pytest_asyncio
 from llm_gateway_testkit import azure_dialect as azure
 from llm_gateway_testkit import openai_dialect as openai
-from llm_gateway_testkit.gateway import running_gateway
 from llm_gateway_testkit.scripted import Answer, ScriptedProvider, Stream
+from llm_gateway_testkit.sdksite import Site, sdk_site
 from pydantic import BaseModel
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,12 +29,6 @@ CALLS = [
 class Tide(BaseModel):
     port: str
     hour: int
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    client: sdk.AsyncOpenAI
-    vendor: ScriptedProvider
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -76,21 +69,14 @@ async def running() -> AsyncIterator[Site]:
                 ]
             },
         }
-        async with (
-            running_gateway(config) as gateway,
-            sdk.AsyncOpenAI(
-                base_url=f"{gateway.url}/v1", api_key=gateway.api_key, max_retries=0
-            ) as client,
-        ):
-            yield Site(client, vendor)
+        async with sdk_site(config, vendor) as made:
+            yield made
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def site(running: Site) -> AsyncIterator[Site]:
-    running.vendor.reset()
-    yield running
-    assert not running.vendor.unexpected
-    running.vendor.reset()
+    async with running.fresh():
+        yield running
 
 
 async def test_azure_sdk_takes_the_scripted_resource(site: Site) -> None:
@@ -225,18 +211,8 @@ async def test_stream_helper_with_tools_and_back(site: Site) -> None:
     """The results of two parallel calls go back in any order, one of them empty."""
     site.vendor.enqueue(Stream(azure.chat_stream([], tool_calls=CALLS)), azure.chat_answer())
 
-    manager = site.client.chat.completions.stream(model="chat", messages=ASKED, tools=TOOLS)
-    async with manager as stream:
-        first = await stream.get_final_completion()
-    calls: Any = first.choices[0].message.tool_calls
-    turn: Any = first.choices[0].message.model_dump(exclude_none=True)
-    results: Any = [
-        {"role": "tool", "tool_call_id": each.id, "content": text}
-        for each, text in zip(reversed(calls), ("", "14:10"), strict=True)
-    ]
-    second = await site.client.chat.completions.create(
-        model="chat", messages=[*ASKED, turn, *results], tools=TOOLS
-    )
+    first, second = await site.call_tools("chat", ASKED, TOOLS, stream=True)
+    calls = first.choices[0].message.tool_calls
 
     assert [(each.function.name, each.function.arguments) for each in calls] == [
         ("get_tide", '{"port":"Brest"}'),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llm_gateway_provider_bedrock.plugin import BedrockProvider
 from llm_gateway_provider_bedrock.settings import Guardrail, Settings
-from llm_gateway_testkit import bedrock_rules
+from llm_gateway_testkit import bedrock_rules, invariants
 
 SONNET = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 OPUS = "global.anthropic.claude-opus-4-8"
@@ -801,3 +801,7 @@ def _content(messages: Sequence[gw.Message], model: str) -> list[str]:
         for turn in found["messages"]
         for block in turn["content"]
     ]
+
+
+def test_unknown_members_inside_are_never_lost_in_silence() -> None:
+    invariants.check_unknown_inside(provider(), gw.ChatRequest(SONNET, (), dialect="openai.chat"))

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import openai as sdk
@@ -14,6 +13,7 @@ from llm_gateway_testkit import bedrock_dialect as bedrock
 from llm_gateway_testkit import eventstream
 from llm_gateway_testkit.gateway import running_gateway
 from llm_gateway_testkit.scripted import Answer, Cut, Hang, ScriptedProvider
+from llm_gateway_testkit.sdksite import Site, sdk_site
 from pydantic import BaseModel
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -36,12 +36,6 @@ class Tide(BaseModel):
     hour: int
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    client: sdk.AsyncOpenAI
-    vendor: ScriptedProvider
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running() -> AsyncIterator[Site]:
     async with ScriptedProvider(validator=bedrock.strict(token="TOKENEXAMPLE")) as vendor:
@@ -57,21 +51,14 @@ async def running() -> AsyncIterator[Site]:
             "providers": {"bedrock": provider},
             "security": {"egress": {"allow_private": ["127.0.0.1"]}},
         }
-        async with (
-            running_gateway(config) as gateway,
-            sdk.AsyncOpenAI(
-                base_url=f"{gateway.url}/v1", api_key=gateway.api_key, max_retries=0
-            ) as client,
-        ):
-            yield Site(client, vendor)
+        async with sdk_site(config, vendor) as made:
+            yield made
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def site(running: Site) -> AsyncIterator[Site]:
-    running.vendor.reset()
-    yield running
-    assert not running.vendor.unexpected
-    running.vendor.reset()
+    async with running.fresh():
+        yield running
 
 
 async def test_text(site: Site) -> None:
@@ -122,22 +109,14 @@ async def test_tools_round_trip(site: Site) -> None:
         bedrock.converse_answer(None, tool_calls=CALLS), bedrock.converse_answer("14:10")
     )
 
-    first = await site.client.chat.completions.create(model=MODEL, messages=ASKED, tools=TOOLS)
-    assert first.choices[0].finish_reason == "tool_calls"
-    turn: Any = first.choices[0].message.model_dump(exclude_none=True)
-    results: Any = [
-        {"role": "tool", "tool_call_id": "tooluse_B2", "content": ""},
-        {"role": "tool", "tool_call_id": "tooluse_A1", "content": "4.2 m"},
-    ]
-    second = await site.client.chat.completions.create(
-        model=MODEL, messages=[*ASKED, turn, *results], tools=TOOLS
-    )
+    first, second = await site.call_tools(MODEL, ASKED, TOOLS, stream=False)
 
+    assert first.choices[0].finish_reason == "tool_calls"
     assert second.choices[0].message.content == "14:10"
     blocks = site.vendor.received[1].json["messages"][2]["content"]
     assert blocks == [
         {"toolResult": {"toolUseId": "tooluse_B2", "content": [{"text": "(no output)"}]}},
-        {"toolResult": {"toolUseId": "tooluse_A1", "content": [{"text": "4.2 m"}]}},
+        {"toolResult": {"toolUseId": "tooluse_A1", "content": [{"text": "14:10"}]}},
     ]
 
 

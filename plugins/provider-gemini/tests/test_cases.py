@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+import llm_gateway_api as gw
 import pytest
-from llm_gateway_testkit import cases, conformance, plugins
+from llm_gateway_testkit import cases, conformance, invariants, plugins
 
 FOLDER = Path(__file__).parent / "cases"
 CASES = cases.load(FOLDER)
@@ -24,3 +25,10 @@ def test_decoder_cut_at_every_byte_truncated_and_with_garbage(case: cases.Case) 
     provider = plugins.make(SPEC, case.settings)
 
     conformance.check_decoder(conformance.encoded(provider, case).decoder, case.reply)
+
+
+@pytest.mark.parametrize("model", ["gemini-2.5-flash", "gemini-3-pro-preview"])
+def test_unknown_members_inside_are_never_lost_in_silence(model: str) -> None:
+    provider = plugins.make(SPEC, CASES[0].settings)
+
+    invariants.check_unknown_inside(provider, gw.ChatRequest(model, (), dialect="openai.chat"))

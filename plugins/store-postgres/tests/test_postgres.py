@@ -47,6 +47,21 @@ async def test_a_slow_statement_is_ended_by_the_server(server: servers.Server) -
         assert await store.healthy()
 
 
+async def test_a_transaction_without_a_limit_takes_as_long_as_it_takes(
+    server: servers.Server,
+) -> None:
+    """And those after it on the same connection are under the limit again."""
+    store = PostgresStore(
+        DatabaseSettings(url=server.url, min_connections=1, max_connections=1, timeout_seconds=1)
+    )
+    async with store.open():
+        async with store.transaction(limited=False) as queries:
+            rows = await queries.fetch("SELECT 1 AS one FROM pg_sleep(1.5)")
+        with pytest.raises(StoreError):
+            await store.fetch("SELECT pg_sleep(10)")
+    assert rows == [{"one": 1}]
+
+
 async def test_a_stopped_server_is_an_error_and_its_return_is_noticed() -> None:
     with servers.postgres() as server:
         store = opened(server.url, 2)

@@ -37,6 +37,21 @@ async def test_a_slow_statement_is_interrupted(tmp_path: Path) -> None:
         assert await store.healthy()
 
 
+async def test_a_transaction_without_a_limit_takes_as_long_as_it_takes(tmp_path: Path) -> None:
+    """And those after it are under the limit again."""
+    many = (
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n{}) SELECT count(*) FROM n"
+    )
+    store = SqliteStore(tmp_path / "gateway.db", 0.2)
+    async with store.open():
+        async with store.transaction(limited=False) as queries:
+            rows = await queries.fetch(many.format(" WHERE x < 3000000"))
+        with pytest.raises(StoreError, match="too slow"):
+            async with store.transaction() as queries:
+                await queries.fetch(many.format(""))
+    assert rows == [{"count(*)": 3_000_000}]
+
+
 async def test_two_processes_write_one_file(store: SqliteStore, tmp_path: Path) -> None:
     """Two stores stand for two workers: each waits for the other's write."""
     await store.execute("CREATE TABLE t (id INTEGER)")

@@ -81,7 +81,8 @@ class CohereProvider:
             decoding.Reading, request.model, names, self._settings.tool_plan == "text"
         )
         decoder = decoding.StreamDecoder if request.stream else decoding.BodyDecoder
-        dropped = [*dropped, *left, *history.dropped]
+        beside = gw.unnamed(request, turns=("citations",))
+        dropped = [*dict.fromkeys((*dropped, *left, *history.dropped, *beside))]
         return self._post("/v2/chat", body, partial(decoder, reading), request.stream, dropped)
 
     def _tuning(self, request: gw.ChatRequest, reasons: bool) -> tuple[dict[str, Any], list[str]]:

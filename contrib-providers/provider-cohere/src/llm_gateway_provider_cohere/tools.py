@@ -58,7 +58,7 @@ def tools(request: gw.ChatRequest, known: Names) -> tuple[dict[str, Any], list[s
     offered, mode = _chosen(request)
     if not offered:
         return {}, []
-    dropped = sorted({f"tools.{key}" for tool in offered for key in tool.extra})
+    dropped = sorted({f"tools.{key}" for tool in offered for key in gw.beside(tool.extra)})
     members: dict[str, Any] = {"tools": [_tool(each, known) for each in offered]}
     if all(tool.strict for tool in offered):
         members["strict_tools"] = True

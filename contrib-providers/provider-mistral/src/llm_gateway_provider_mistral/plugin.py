@@ -62,9 +62,10 @@ class MistralProvider(WithEmbeddings[Settings]):
         reasons = models.reasons(request.model, self._rows)
         prepared = Prepared(request, reasons, self.settings.clamp)
         sent = super().encode(prepared.request)
-        if not (dropped := prepared.dropped):
-            return sent
-        return structs.replace(sent, dropped=(*sent.dropped, *dropped))
+        left = dict.fromkeys((*sent.dropped, *prepared.dropped))
+        unnamed = (each.partition(".")[2] for each in gw.unnamed(request))
+        left |= dict.fromkeys(each for each in unnamed if f"tools.{each}" not in left)
+        return structs.replace(sent, dropped=tuple(left)) if left else sent
 
     def shaped(self, body: dict[str, Any], request: gw.ChatRequest) -> dict[str, Any]:
         """The order that the vendor demands: an assistant after a tool, and no open end."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.breaker import Breaker as Breaker
     from llm_gateway_api.caches import *
     from llm_gateway_api.contracts import *
+    from llm_gateway_api.deltas import *
     from llm_gateway_api.endpoints import *
     from llm_gateway_api.errors import *
     from llm_gateway_api.events import *
@@ -73,6 +74,7 @@ _MODULES = (
     "settings",
     "logins",
     "breaker",
+    "deltas",
 )
 
 

@@ -51,7 +51,8 @@ class Queries(Protocol):
 class Store(Queries, Protocol):
     """An SQL database. `dialect` is its name (``sqlite``, ``postgresql``); each call is its
     own transaction unless made within `transaction`. Raising answers 503 with
-    ``retry-after``, never 401, and never hangs: every call is under a time limit.
+    ``retry-after``, never 401, and never hangs: every call is under a time limit
+    but those of a transaction that asks for none.
 
     What the values of a statement are to blame for is a `ConflictError` or an
     `UnstorableError`; any other error is the database's own, and may pass.
@@ -61,8 +62,9 @@ class Store(Queries, Protocol):
 
     def open(self) -> AbstractAsyncContextManager[None]: ...
 
-    def transaction(self) -> AbstractAsyncContextManager[Queries]:
-        """Commits at the end of the block, rolls back when it raises."""
+    def transaction(self, *, limited: bool = True) -> AbstractAsyncContextManager[Queries]:
+        """Commits at the end of the block, rolls back when it raises. Where it is not `limited`
+        it may take as long as it takes: for migrations, which no request waits for."""
 
     def lock(self, name: str, seconds: float) -> AbstractAsyncContextManager[None]:
         """Held by one block at a time among all processes of this database.

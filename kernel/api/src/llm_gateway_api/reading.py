@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 
 from llm_gateway_api.errors import MalformedBodyError
-from llm_gateway_api.requests import RequestHead
+from llm_gateway_api.requests import RequestHead, Within
 from llm_gateway_api.values import Headers
 
 Object = Mapping[str, Any]
 # Where the dialects keep the longest answer that a caller allows.
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_FLAGS = {b"true": True, b"false": False, b"null": False}
+MAX_MODEL_CHARS = 256
 
 
 def wrong(param: str, expected: str) -> MalformedBodyError:
@@ -63,6 +65,13 @@ def rest(holder: Object, *known: str) -> dict[str, Any]:
     return {key: value for key, value in holder.items() if key not in known}
 
 
+def within(name: str, inner: Object, *known: str) -> dict[str, Any]:
+    """What `inner`, the member `name` of a part or a tool, holds beside the `known`, as `extra`
+    keeps it: below that name, or nothing."""
+    left = rest(inner, *known)
+    return {name: Within(left)} if left else {}
+
+
 def data_url(url: str) -> tuple[str, str] | None:
     """Media type and base64 data of a ``data:`` URL, None for any other."""
     if url[:5].lower() != "data:":
@@ -78,6 +87,31 @@ def presented_keys(headers: Headers) -> list[str]:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else ""
     return [key for key in (bearer, headers.get("x-api-key", "").strip()) if key]
+
+
+def model_field(fields: Mapping[str, msgspec.Raw]) -> str:
+    """The model's name of a request that was not decoded. Raises `MalformedBodyError`."""
+    raw = fields.get("model")
+    if raw is None:
+        raise MalformedBodyError("'model' is missing; name a model.", param="model")
+    model = decoded(raw, "model")
+    if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL_CHARS:
+        raise wrong("model", f"a string of 1 to {MAX_MODEL_CHARS} characters")
+    if not model.isprintable():
+        raise wrong("model", "free of control characters")
+    return model
+
+
+def flag_field(fields: Mapping[str, msgspec.Raw], name: str) -> bool:
+    """Likewise the member `name`, false where it is absent or null. Raises
+    `MalformedBodyError`."""
+    raw = fields.get(name)
+    if raw is None:
+        return False
+    try:
+        return _FLAGS[bytes(raw)]
+    except KeyError:
+        raise wrong(name, "true, false or null") from None
 
 
 def whole_field(head: RequestHead, name: str) -> int | None:

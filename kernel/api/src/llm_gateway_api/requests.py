@@ -5,8 +5,8 @@ set to null is None, and zero is zero; members that no dialect table names are k
 `extra`; nothing here knows a vendor.
 """
 
-from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -19,6 +19,11 @@ Operation: TypeAlias = Literal["chat", "completions", "embeddings", "rerank", "c
 
 class _Value(msgspec.Struct, frozen=True):
     """Base of the values below: immutable, compared by content, cheap to make."""
+
+
+class Within(dict[str, Any]):
+    """What an object that has a place in the canonical form holds beside: `extra` has it under
+    that object's name."""
 
 
 class RequestHead(msgspec.Struct, frozen=True):
@@ -193,6 +198,61 @@ class ChatRequest(_Value, frozen=True, tag="chat"):
     stream: bool = False
     extra: Params = {}
     dialect: str = ""
+
+
+ALL_NAMES = None  # every name
+
+
+def unnamed(
+    request: ChatRequest,
+    turns: Collection[str] | None = (),
+    parts: Collection[str] | None = (),
+    tools: Collection[str] | None = (),
+) -> list[str]:
+    """Members below the top level of `request` that no dialect's table names, each once, as
+    ``messages.NAME`` and ``tools.NAME``: what a provider leaves out of them it adds to
+    `UpstreamRequest.dropped`. `turns`, `parts` and `tools` are the names that it writes."""
+    found: dict[str, None] = {}
+    for message in request.messages:
+        if message.extra and turns is not ALL_NAMES:
+            found |= _left("messages", message.extra, turns)
+        if parts is not ALL_NAMES:
+            _of_parts(message.parts, parts, found)
+    for each in request.tools or ():
+        if each.extra and tools is not ALL_NAMES and each.kind != "vendor":
+            found |= _left("tools", each.extra, tools)
+    return list(found)
+
+
+def joined(row: dict[str, Any], extra: Params) -> dict[str, Any]:
+    """`row` with the members of `extra`, and its objects with what is `Within` them."""
+    for name, value in extra.items():
+        own = row.get(name)
+        row[name] = {**value, **own} if isinstance(value, Within) and own else value
+    return row
+
+
+def beside(extra: Params, written: Collection[str] = ()) -> list[str]:
+    """The names in `extra` but for the `written`."""
+    found: list[str] = []
+    for name, value in extra.items():
+        if isinstance(value, Within):
+            found += [f"{name}.{each}" for each in value if each not in written]
+        elif name not in written:
+            found.append(name)
+    return found
+
+
+def _of_parts(given: tuple[Part, ...], written: Collection[str], found: dict[str, None]) -> None:
+    for part in given:
+        if extra := getattr(part, "extra", None):
+            found |= _left("messages", extra, written)
+        if isinstance(part, ToolResultPart):
+            _of_parts(part.parts, written, found)
+
+
+def _left(path: str, extra: Params, written: Collection[str]) -> dict[str, None]:
+    return dict.fromkeys(f"{path}.{each}" for each in beside(extra, written))
 
 
 class EmbeddingsRequest(_Value, frozen=True, tag="embeddings"):

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from llm_gateway.pipeline import Call
 
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
+MOST_DROPPED = 4096  # characters of names that a header may tell
 ANSWERING = frozenset({"chat", "completions"})  # whose answers have an output to count
 
 
@@ -143,7 +144,7 @@ class Attempts:
         sent, connection = answer.asked, answer.connection
         call.answered = connection.headers
         if sent.dropped:
-            call.headers["x-gateway-dropped"] = ",".join(sent.dropped)
+            call.headers["x-gateway-dropped"] = named(sent.dropped)
         try:
             if answer.error is not None:
                 raise answer.error
@@ -308,6 +309,12 @@ def replaced_model(request: CanonicalRequest, model: str) -> CanonicalRequest:
     if request.model == model:
         return request
     return structs.replace(request, model=model)
+
+
+def named(dropped: Sequence[str]) -> str:
+    """Names that clients invented, as a header: as many as have room there."""
+    text = printable(",".join(dropped))
+    return text if len(text) <= MOST_DROPPED else text[:MOST_DROPPED].rpartition(",")[0]
 
 
 def printable(text: str) -> str:

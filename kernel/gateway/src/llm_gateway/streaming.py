@@ -44,7 +44,7 @@ class Streaming:
         self._size = 0
         self._passed = 0
         self._before = 0  # of that, what came before the first content
-        self._sample = b""
+        self._sample: list[bytes] = []
         self.told: Usage | None = None  # of usage, with the first content
         self._time = monotonic
 
@@ -71,17 +71,24 @@ class Streaming:
         """Tokens of what passed so far, about."""
         if not self._call.client.committed:
             return 0.0
-        return counting.passed(self._passed - self._before, self._sample, self._lane)
+        sample = b"".join(self._sample)
+        return counting.passed(self._passed - self._before, sample, self._lane)
 
     def _first(self, data: bytes) -> None:
-        """What comes until there is a sample."""
+        """What comes until there is content."""
         self._sink(data)
         if self._call.client.committed:
-            if not self._sample:
-                self._before = self._passed - len(data)
-            self._sample += data[:SAMPLE_BYTES]
-            if len(self._sample) >= SAMPLE_BYTES:
-                self._connection.pass_to(self._sink)
+            self._before = self._passed - len(data)
+            self._sample.append(data[:SAMPLE_BYTES])
+            enough = len(data) >= SAMPLE_BYTES
+            self._connection.pass_to(self._sink if enough else self._second)
+
+    def _second(self, data: bytes) -> None:
+        """What comes until there is a sample."""
+        self._sink(data)
+        self._sample.append(data[:SAMPLE_BYTES])
+        if self._passed - self._before >= SAMPLE_BYTES:
+            self._connection.pass_to(self._sink)
 
     def _sink(self, data: bytes) -> None:
         out = self._lane.feed(data)

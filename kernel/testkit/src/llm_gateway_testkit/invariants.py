@@ -14,6 +14,10 @@ _BODY = (
     gw.RefusalDelta,
     gw.ToolCallDelta,
 )
+UNKNOWN = "x_kit_unknown"
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+)
 # What a bare status means to everybody; a vendor may be more precise, never less.
 TABLE: Mapping[int, frozenset[F]] = {
     400: frozenset({F.CALLER_FAULT}),
@@ -116,7 +120,7 @@ def _next_turn() -> tuple[gw.Message, ...]:
 
 def check_unknown(provider: gw.Provider, request: gw.ChatRequest) -> None:
     """What no table names is sent, reported as dropped, or refused: never lost in silence."""
-    name = "x_kit_unknown"
+    name = UNKNOWN
     for changed in (
         msgspec.structs.replace(request, extra={**request.extra, name: 1}),
         msgspec.structs.replace(request, params={**request.params, name: 1}),
@@ -128,6 +132,46 @@ def check_unknown(provider: gw.Provider, request: gw.ChatRequest) -> None:
             assert error.param == name, f"refused for {error.param!r}"
             continue
         assert name.encode() in sent.body or name in sent.dropped, f"{name} was lost in silence"
+
+
+def check_unknown_inside(provider: gw.Provider, request: gw.ChatRequest) -> None:
+    """The same for members of turns, parts, calls, results and tools, from a client of the
+    request's dialect and from one of another."""
+    for where, given in _places(gw.Message("user", (gw.TextPart("And now?"),))).items():
+        for dialect in (request.dialect, "kit.other"):
+            messages, tools = given
+            asked = gw.ChatRequest(request.model, messages, tools, dialect=dialect)
+            try:
+                sent = provider.encode(asked)
+            except gw.ClientError:  # told as well, or a model without tools or eyes
+                continue
+            told = any(each.rpartition(".")[2] == UNKNOWN for each in sent.dropped)
+            assert told or UNKNOWN.encode() in sent.body, f"one in {where} was lost in silence"
+
+
+def _places(
+    first: gw.Message,
+) -> dict[str, tuple[tuple[gw.Message, ...], tuple[gw.Tool, ...] | None]]:
+    """Conversations that begin with `first`, with an unknown member in one place each."""
+    extra: gw.Params = {UNKNOWN: 1}
+    words = gw.TextPart("It is low.")
+    shown = gw.ImagePart(None, "image/png", PIXEL, extra=extra)
+    tool = gw.Tool("look", parameters={"type": "object", "properties": {}})
+
+    def called(call: gw.Params, result: gw.Params) -> tuple[gw.Message, ...]:
+        asked = gw.Message("assistant", (gw.ToolCallPart("call_1", "look", "{}", extra=call),))
+        answered = gw.ToolResultPart("call_1", (words,), extra=result)
+        return first, asked, gw.Message("tool", (answered,), text_only=True)
+
+    return {
+        "a turn": ((first, gw.Message("user", (words,), text_only=True, extra=extra)), None),
+        "an answer": ((first, gw.Message("assistant", (words,), extra=extra), first), None),
+        "a text": ((first, gw.Message("user", (gw.TextPart("Low?", extra), words))), None),
+        "a picture": ((gw.Message("user", (words, shown)),), None),
+        "a tool": ((first,), (msgspec.structs.replace(tool, extra=extra),)),
+        "a call": (called(extra, {}), (tool,)),
+        "a call's result": (called({}, extra), (tool,)),
+    }
 
 
 def check_foreign_tool(provider: gw.Provider, request: gw.ChatRequest) -> None:

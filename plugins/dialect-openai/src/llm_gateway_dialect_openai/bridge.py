@@ -73,7 +73,10 @@ class Bridge:
         if request.tool_choice is not None:
             body["tool_choice"] = _choice(request.tool_choice)
         self._left_out(params)
-        return {**body, **self._extra(request.extra)}
+        if self._native:
+            return {**body, **request.extra}
+        self._drop(list(request.extra))
+        return body
 
     def _left_out(self, params: gw.Params) -> None:
         for name, value in params.items():
@@ -120,7 +123,8 @@ class Bridge:
                 self._drop(["is_error"])
             kind = "custom_tool_call" if part.call_id in self._custom else "function_call"
             output = self._output(part.parts)
-            return {"type": f"{kind}_output", "call_id": part.call_id, "output": output}
+            named = {"type": f"{kind}_output", "call_id": part.call_id, "output": output}
+            return {**named, **self._extra(part.extra)}
         if isinstance(part, gw.ReasoningPart):
             state = part.state.get(STATE)
             if not isinstance(state, dict):
@@ -140,6 +144,7 @@ class Bridge:
             "call_id": part.id,
             "name": part.name,
             "input" if custom else "arguments": part.arguments,
+            **self._extra(part.extra),
         }
 
     def _output(self, parts: tuple[gw.Part, ...]) -> object:
@@ -185,10 +190,12 @@ class Bridge:
         return {**flat, "parameters": tool.parameters, "strict": strict, **self._extra(tool.extra)}
 
     def _extra(self, extra: gw.Params) -> gw.Params:
-        if self._own:
-            return extra
-        self._drop(list(extra))
-        return {}
+        """What stood within a member of the other form has no place in this one."""
+        kept = dict(extra) if self._native else {}
+        if self._own and not self._native:
+            kept = {n: v for n, v in extra.items() if not isinstance(v, gw.Within)}
+        self._drop(gw.beside({n: v for n, v in extra.items() if n not in kept}))
+        return kept
 
     def _drop(self, names: list[str]) -> None:
         self._dropped |= dict.fromkeys(names)

@@ -30,7 +30,8 @@ def few_stops(request: gw.ChatRequest, most: int) -> None:
         )
 
 
-def tool(each: gw.Tool, quirks: Quirks, extra: gw.Params) -> dict[str, Any]:
+def tool(each: gw.Tool, quirks: Quirks) -> dict[str, Any]:
+    """Without what stands beside a function's members."""
     inner: dict[str, Any] = {"name": each.name}
     for name in ("description", "parameters", "strict"):
         value = getattr(each, name)
@@ -38,7 +39,7 @@ def tool(each: gw.Tool, quirks: Quirks, extra: gw.Params) -> dict[str, Any]:
             inner[name] = value
     if each.kind == "custom":  # a custom tool's format is its own, whoever asks
         return {"type": each.kind, each.kind: {**inner, **each.extra}}
-    return {"type": each.kind, each.kind: {**inner, **extra}}
+    return {"type": each.kind, each.kind: inner}
 
 
 def choice(given: gw.ToolChoice, quirks: Quirks) -> object:

@@ -42,7 +42,7 @@ class Writer:
         body |= params if FORMED.isdisjoint(params) else asked(params, quirks)
         if request.tools is not None:
             tools = tools_of(request.tools, request.tool_choice, quirks)
-            body["tools"] = [tool(each, quirks, self._extra(each.extra)) for each in tools]
+            body["tools"] = [self._tool(each) for each in tools]
             if quirks.strip_strict and any(each.strict is not None for each in tools):
                 self._drop(["tools.strict"])
         if request.tool_choice is not None:
@@ -55,6 +55,10 @@ class Writer:
             if options:
                 body["stream_options"] = options
         return {**body, **self._extra(request.extra)} if request.extra else body
+
+    def _tool(self, each: gw.Tool) -> dict[str, Any]:
+        made = tool(each, self._quirks)
+        return made if each.kind == "custom" else self._with(made, each.extra)
 
     def messages(self, given: Iterable[gw.Message]) -> list[dict[str, Any]]:
         """Pictures in a tool's result follow all results in a user's turn: a tool's
@@ -87,7 +91,7 @@ class Writer:
             self._drop(["is_error"])
         plain = message.text_only or len(texts) < 2
         row = {"role": "tool", "tool_call_id": part.call_id, "content": self._content(texts, plain)}
-        return [{**row, **self._extra(message.extra), **self._extra(part.extra)}]
+        return [self._with(self._with(row, message.extra), part.extra)]
 
     def _message(self, each: gw.Message) -> dict[str, Any]:
         role = each.role
@@ -103,7 +107,7 @@ class Writer:
             row["content"] = None
         if each.name is not None:
             row["name"] = each.name
-        return {**row, **self._extra(each.extra)} if each.extra else row
+        return self._with(row, each.extra)
 
     def _beside(self, parts: tuple[gw.Part, ...], row: dict[str, Any]) -> tuple[gw.Part, ...]:
         """Put what a turn holds besides its content into `row`; the content is returned."""
@@ -134,7 +138,7 @@ class Writer:
     def _call(self, each: gw.ToolCallPart) -> dict[str, Any]:
         key = "input" if each.kind == "custom" else "arguments"
         inner = {"name": each.name, key: each.arguments}
-        return {"id": each.id, "type": each.kind, each.kind: inner, **self._extra(each.extra)}
+        return self._with({"id": each.id, "type": each.kind, each.kind: inner}, each.extra)
 
     def _content(self, parts: tuple[gw.Part, ...], plain: bool) -> object:
         if plain or self._quirks.flatten_text_parts:
@@ -147,19 +151,19 @@ class Writer:
 
     def _part(self, each: gw.Part) -> Mapping[str, Any]:
         if isinstance(each, gw.TextPart):
-            return {"type": "text", "text": each.text, **self._extra(each.extra)}
+            return self._with({"type": "text", "text": each.text}, each.extra)
         if isinstance(each, gw.RefusalPart):
             return {"type": "refusal", "refusal": each.text}
         if isinstance(each, gw.ImagePart):
             keep = each.detail and self._quirks.image_detail == "keep"
             url = each.url or f"data:{each.media_type};base64,{each.data}"
             inner = {"url": url, **({"detail": each.detail} if keep else {})}
-            return {"type": "image_url", "image_url": inner, **self._extra(each.extra)}
+            return self._with({"type": "image_url", "image_url": inner}, each.extra)
         if isinstance(each, gw.AudioPart) and each.data is not None:
             audio = {"data": each.data, "format": each.format}
-            return {"type": "input_audio", "input_audio": audio, **self._extra(each.extra)}
+            return self._with({"type": "input_audio", "input_audio": audio}, each.extra)
         if isinstance(each, gw.FilePart) and each.url is None:
-            return {"type": "file", "file": _file(each), **self._extra(each.extra)}
+            return self._with({"type": "file", "file": _file(each)}, each.extra)
         if isinstance(each, gw.UnknownPart) and each.dialect == DIALECT:
             return each.raw
         raise gw.UnsupportedParameterError(
@@ -172,6 +176,15 @@ class Writer:
             return extra
         self._drop(extra)
         return {}
+
+    def _with(self, row: dict[str, Any], extra: gw.Params) -> dict[str, Any]:
+        """`row` with what stood beside its members, or within one of them."""
+        if not extra:
+            return row
+        if self._own and self._quirks.keep_unknown:
+            return gw.joined(row, extra)
+        self._drop(gw.beside(extra))
+        return row
 
     def _drop(self, names: Collection[str]) -> None:
         if names:

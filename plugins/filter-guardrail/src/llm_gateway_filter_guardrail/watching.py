@@ -8,20 +8,20 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from llm_gateway_api import (
+    DELTAS,
+    Delta,
     Event,
     Finished,
-    ReasoningDelta,
-    RefusalDelta,
-    TextDelta,
     ToolCallDelta,
     Unknown,
+    bare_delta,
+    delta_channel,
+    delta_text,
+    with_text,
 )
-from msgspec import structs
 
 from llm_gateway_filter_guardrail.rules import Rules, normal, unescaped
 
-Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
-DELTAS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 # Raises where the rules are to stop the answer.
 Verdict: TypeAlias = Callable[[Sequence[str]], None]
 
@@ -45,7 +45,7 @@ class _Held:
         done = 0
         for at, note in self.notes:
             if at <= leaves:
-                out += [_with(self.event, self.text[done:at])] if at > done else []
+                out += [with_text(self.event, self.text[done:at])] if at > done else []
                 out.append(note)
                 done = at
         self.notes = [(at - leaves, note) for at, note in self.notes if at > leaves]
@@ -82,22 +82,22 @@ class Watching:
         return [event for index in tuple(self._held) for event in self._released(index)]
 
     def _delta(self, event: Delta) -> list[Event]:
-        channel = _channel(event)
+        channel = delta_channel(event)
         held = self._held.get(event.index)
         out: list[Event] = []
         if held is None or held.channel != channel:
             out += self._released(event.index)
-            held = self._held[event.index] = _Held(channel, _bare(event))
-        held.text += _text(event)
-        if _text(event):
+            held = self._held[event.index] = _Held(channel, bare_delta(event))
+        held.text += delta_text(event)
+        if delta_text(event):
             seen = self._seen(held)
             self._verdict([r.name for r in self._rules.broken_so_far(seen, self._window)])
         # Some room, for words' borders and for spaces that a phrase may hold more of.
         left, sent = held.leave(max(0, len(held.text) - self._window - 2))
         out += left
         # An event may carry more than its text: a call's name, a signature, probabilities.
-        if sent or not _text(event) or _with(event, "") != _bare(event):
-            out.append(_with(event, sent))
+        if sent or not delta_text(event) or with_text(event, "") != bare_delta(event):
+            out.append(with_text(event, sent))
         return out
 
     def _released(self, index: int) -> list[Event]:
@@ -106,28 +106,8 @@ class Watching:
             return []
         self._verdict([r.name for r in self._rules.broken(self._seen(held))])
         left, sent = held.leave(len(held.text))
-        return [*left, *([_with(held.event, sent)] if sent else [])]
+        return [*left, *([with_text(held.event, sent)] if sent else [])]
 
     def _seen(self, held: _Held) -> str:
         whole = held.before + held.text
         return normal(unescaped(whole) if isinstance(held.event, ToolCallDelta) else whole)
-
-
-def _channel(event: Delta) -> object:
-    return (ToolCallDelta, event.call) if isinstance(event, ToolCallDelta) else type(event)
-
-
-def _text(event: Delta) -> str:
-    return event.arguments if isinstance(event, ToolCallDelta) else event.text
-
-
-def _with(event: Delta, text: str) -> Delta:
-    name = "arguments" if isinstance(event, ToolCallDelta) else "text"
-    return structs.replace(event, **{name: text})
-
-
-def _bare(event: Delta) -> Delta:
-    """An event of the same channel that carries nothing."""
-    if isinstance(event, ToolCallDelta):
-        return ToolCallDelta(event.call, index=event.index, kind=event.kind)
-    return type(event)("", event.index)

@@ -7,24 +7,23 @@ with each piece) ends nothing: it waits until the text before it has left.
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 from llm_gateway_api import (
+    DELTAS,
+    Delta,
     Event,
     Finished,
-    ReasoningDelta,
-    RefusalDelta,
-    TextDelta,
     ToolCallDelta,
     Unknown,
+    bare_delta,
+    delta_channel,
+    delta_text,
+    with_text,
 )
 from msgspec import structs
 
 from llm_gateway_filter_pii.vault import Vault
 from llm_gateway_filter_pii.walking import Walk
-
-Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
-DELTAS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 
 
 class Undoing:
@@ -65,20 +64,20 @@ class Undoing:
         return Walk(self._vault.restore, lambda text: self._vault.restore(text, as_json=True))
 
     def _delta(self, event: Delta) -> list[Event]:
-        index, channel = event.index, _channel(event)
+        index, channel = event.index, delta_channel(event)
         out: list[Event] = []
         held = self._held.get(index)
         if held is not None and held[0] != channel:
             out += self._released(index)
             held = None
         self._held.pop(index, None)
-        text = (held[1] if held is not None else "") + _text(event)
+        text = (held[1] if held is not None else "") + delta_text(event)
         at = self._cut(text)
-        sent = _with(event, self._restored(event, text[:at]))
+        sent = with_text(event, self._restored(event, text[:at]))
         if text[at:]:
-            self._held[index] = channel, text[at:], _bare(event)
+            self._held[index] = channel, text[at:], bare_delta(event)
         # An event may carry more than its text: a call's name, a signature, probabilities.
-        if text[:at] or _bare(event) != _with(event, "") or not _text(event):
+        if text[:at] or bare_delta(event) != with_text(event, "") or not delta_text(event):
             out.append(sent)
         if text[:at] or index not in self._held:
             out += self._waiting.pop(index, ())
@@ -97,7 +96,7 @@ class Undoing:
         held = self._held.pop(index, None)
         if held is None:
             return []
-        return [_with(held[2], held[1]), *self._waiting.pop(index, ())]
+        return [with_text(held[2], held[1]), *self._waiting.pop(index, ())]
 
     def _cut(self, text: str) -> int:
         """From where on `text` may be the beginning of a placeholder."""
@@ -105,23 +104,3 @@ class Undoing:
         if at >= 0 and any(each.startswith(text[at:]) for each in self._vault.values):
             return at
         return len(text)
-
-
-def _channel(event: Delta) -> object:
-    return (ToolCallDelta, event.call) if isinstance(event, ToolCallDelta) else type(event)
-
-
-def _text(event: Delta) -> str:
-    return event.arguments if isinstance(event, ToolCallDelta) else event.text
-
-
-def _with(event: Delta, text: str) -> Delta:
-    name = "arguments" if isinstance(event, ToolCallDelta) else "text"
-    return structs.replace(event, **{name: text})
-
-
-def _bare(event: Delta) -> Delta:
-    """An event of the same channel that carries nothing."""
-    if isinstance(event, ToolCallDelta):
-        return ToolCallDelta(event.call, index=event.index, kind=event.kind)
-    return type(event)("", event.index)

@@ -5,14 +5,12 @@ import re
 import msgspec
 from llm_gateway_api.errors import MalformedBodyError
 from llm_gateway_api.jsonbody import top_level
-from llm_gateway_api.reading import decoded, wrong
+from llm_gateway_api.reading import decoded, flag_field, model_field, wrong
 from llm_gateway_api.requests import Operation, RequestHead
 from llm_gateway_api.values import Arrival, Headers
 
-MAX_MODEL_CHARS = 256
 VERSION = "anthropic-version"
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_BOOLS = {b"true": True, b"false": False, b"null": False}
 # Of the client's own making, or a choice that belongs to whoever holds the vendor's key.
 _KEPT_BACK = ("anthropic-dangerous-direct-browser-access", "anthropic-workspace-id")
 
@@ -21,8 +19,9 @@ def read_head(body: bytes, arrival: Arrival, dialect: str, operation: Operation)
     """Read `body`; the headers of the dialect go along for the relay lane."""
     headers = _headers(arrival.headers)
     fields = top_level(body)
-    model = _model(fields)
-    stream = operation == "chat" and _flag(fields.get("stream"))
+    _required(fields, "model")
+    model = model_field(fields)
+    stream = operation == "chat" and flag_field(fields, "stream")
     _messages(fields)
     if operation == "chat":
         _max_tokens(fields)
@@ -42,28 +41,10 @@ def _headers(given: Headers) -> dict[str, str]:
     }
 
 
-def _model(fields: dict[str, msgspec.Raw]) -> str:
-    model = decoded(_required(fields, "model"), "model")
-    if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL_CHARS:
-        raise wrong("model", f"a string of 1 to {MAX_MODEL_CHARS} characters")
-    if not model.isprintable():
-        raise wrong("model", "free of control characters")
-    return model
-
-
 def _required(fields: dict[str, msgspec.Raw], name: str) -> msgspec.Raw:
     if name not in fields:
         raise MalformedBodyError(f"{name}: Field required", param=name)
     return fields[name]
-
-
-def _flag(raw: msgspec.Raw | None) -> bool:
-    if raw is None:
-        return False
-    try:
-        return _BOOLS[bytes(raw)]
-    except KeyError:
-        raise wrong("stream", "true or false") from None
 
 
 def _messages(fields: dict[str, msgspec.Raw]) -> None:

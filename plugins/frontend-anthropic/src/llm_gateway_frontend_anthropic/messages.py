@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from llm_gateway_api.reading import Object, array, mapping, optional_text, rest, text, wrong
+from llm_gateway_api.reading import Object, array, mapping, optional_text, rest, text, within, wrong
 from llm_gateway_api.requests import (
     FilePart,
     ImagePart,
@@ -63,7 +63,7 @@ def _message(value: object, path: str) -> list[Message]:
     others = tuple(each for each in parts if not isinstance(each, ToolResultPart))
     if results and role != "user":
         raise wrong(where, "free of tool_result blocks, which belong to the user")
-    found = [Message("tool", results)] if results else []
+    found = [Message("tool", results, extra={} if others else extra)] if results else []
     return [*found, Message(role, others, extra=extra)] if others else found
 
 
@@ -85,6 +85,9 @@ def _pieces(given: Object, source: Any, path: str) -> list[Part]:
     return [*title, *(_part(each, f"{path}.{at}") for at, each in enumerate(array(content, path)))]
 
 
+_SOURCE = ("type", "media_type", "data", "url")
+
+
 def _part(value: object, path: str) -> Part:
     given = mapping(value, path)
     kind = text(given.get("type"), f"{path}.type")
@@ -98,7 +101,8 @@ def _text(given: Object, path: str) -> Part:
 
 def _image(given: Object, path: str) -> Part:
     where = f"{path}.source"
-    source, extra = mapping(given.get("source"), where), rest(given, "type", "source")
+    source = mapping(given.get("source"), where)
+    extra = rest(given, "type", "source") | within("source", source, *_SOURCE)
     kind = source.get("type")
     if kind == "base64":
         data = text(source.get("data"), f"{where}.data")
@@ -112,7 +116,8 @@ def _image(given: Object, path: str) -> Part:
 
 def _document(given: Object, path: str) -> Part:
     where = f"{path}.source"
-    source, extra = mapping(given.get("source"), where), rest(given, "type", "source", "title")
+    source = mapping(given.get("source"), where)
+    extra = rest(given, "type", "source", "title") | within("source", source, *_SOURCE)
     title, kind = optional_text(given, "title", path), source.get("type")
     if kind == "base64":
         media = text(source.get("media_type"), f"{where}.media_type")

@@ -3,12 +3,10 @@
 import msgspec
 from llm_gateway_api.errors import MalformedBodyError
 from llm_gateway_api.jsonbody import top_level
-from llm_gateway_api.reading import decoded, mapping, wrong
+from llm_gateway_api.reading import decoded, flag_field, mapping, model_field, wrong
 from llm_gateway_api.requests import Operation, RequestHead
 
-MAX_MODEL_CHARS = 256
 ARRAY = ord("[")
-_BOOLS = {b"true": True, b"false": False, b"null": False}
 _KINDS = {b"[": "an array", b'"': "a string"}
 
 
@@ -17,33 +15,12 @@ def read_head(
 ) -> RequestHead:
     """Read `body`; its member `content` must start with one of the bytes `first`."""
     fields = top_level(body)
-    model = _model(fields)
-    stream = _flag(fields.get("stream"), "stream")
+    model = model_field(fields)
+    stream = flag_field(fields, "stream")
     _check_content(fields, content, first)
     return RequestHead(
         dialect, operation, model, stream, _include_usage(fields, stream), fields, body
     )
-
-
-def _model(fields: dict[str, msgspec.Raw]) -> str:
-    raw = fields.get("model")
-    if raw is None:
-        raise MalformedBodyError("'model' is missing; name a model.", param="model")
-    model = decoded(raw, "model")
-    if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL_CHARS:
-        raise wrong("model", f"a string of 1 to {MAX_MODEL_CHARS} characters")
-    if not model.isprintable():
-        raise wrong("model", "free of control characters")
-    return model
-
-
-def _flag(raw: msgspec.Raw | None, param: str) -> bool:
-    if raw is None:
-        return False
-    try:
-        return _BOOLS[bytes(raw)]
-    except KeyError:
-        raise wrong(param, "true, false or null") from None
 
 
 def _check_content(fields: dict[str, msgspec.Raw], name: str, first: bytes) -> None:

@@ -11,6 +11,7 @@ from llm_gateway_api.reading import (
     optional_text,
     rest,
     text,
+    within,
     wrong,
 )
 from llm_gateway_api.requests import (
@@ -113,15 +114,16 @@ def _call(value: object, path: str) -> ToolCallPart:
         custom = mapping(given.get("custom"), f"{path}.custom")
         name = text(custom.get("name"), f"{path}.custom.name")
         free = text(custom.get("input"), f"{path}.custom.input")
-        return ToolCallPart(id_, name, free, "custom", rest(given, "id", "type", "custom"))
+        extra = rest(given, "id", "type", "custom") | within("custom", custom, "name", "input")
+        return ToolCallPart(id_, name, free, "custom", extra)
     if given.get("type", "function") != "function":
         raise wrong(f"{path}.type", "'function' or 'custom'")
     function = mapping(given.get("function"), f"{path}.function")
     name = text(function.get("name"), f"{path}.function.name")
     arguments = text(function.get("arguments", ""), f"{path}.function.arguments")
-    return ToolCallPart(
-        id_, name, arguments, "function", rest(given, "id", "type", "function", "index")
-    )
+    extra = rest(given, "id", "type", "function", "index")
+    extra |= within("function", function, "name", "arguments")
+    return ToolCallPart(id_, name, arguments, "function", extra)
 
 
 def _legacy_call(value: object, path: str) -> ToolCallPart:
@@ -152,7 +154,7 @@ def _image(given: Object, path: str) -> Part:
     image = mapping(given.get("image_url"), where)
     url = text(image.get("url"), f"{where}.url")
     detail = optional_text(image, "detail", where)
-    extra = rest(given, "type", "image_url")
+    extra = rest(given, "type", "image_url") | within("image_url", image, "url", "detail")
     if inline := data_url(url):
         return ImagePart(None, inline[0], inline[1], detail, extra)
     if not url.startswith(("http://", "https://")):
@@ -165,7 +167,8 @@ def _audio(given: Object, path: str) -> Part:
     audio = mapping(given.get("input_audio"), where)
     data = text(audio.get("data"), f"{where}.data")
     format_ = text(audio.get("format"), f"{where}.format")
-    return AudioPart(data, format_, None, rest(given, "type", "input_audio"))
+    extra = rest(given, "type", "input_audio") | within("input_audio", audio, "data", "format")
+    return AudioPart(data, format_, None, extra)
 
 
 def _file(given: Object, path: str) -> Part:
@@ -173,6 +176,7 @@ def _file(given: Object, path: str) -> Part:
     file = mapping(given.get("file"), where)
     filename = optional_text(file, "filename", where)
     extra = rest(given, "type", "file")
+    extra |= within("file", file, "filename", "file_id", "file_data")
     file_id = optional_text(file, "file_id", where)
     data = optional_text(file, "file_data", where)
     if (file_id is None) == (data is None):

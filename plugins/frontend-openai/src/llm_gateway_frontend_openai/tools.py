@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from llm_gateway_api.reading import array, mapping, optional_text, rest, text, wrong
+from llm_gateway_api.reading import array, mapping, optional_text, rest, text, within, wrong
 from llm_gateway_api.requests import Tool, ToolChoice
+from msgspec import structs
 
 _FUNCTION = ("name", "description", "parameters", "strict")
 _CHOICES = "'none', 'auto', 'required' or an object"
@@ -40,7 +41,9 @@ def _tool(value: object, path: str) -> Tool:
     given = mapping(value, path)
     kind = given.get("type", "function")
     if kind == "function":
-        return _function(given.get("function"), f"{path}.function")
+        function = _function(given.get("function"), f"{path}.function")
+        beside = rest(given, "type", "function")
+        return structs.replace(function, extra={**beside, **function.extra}) if beside else function
     if kind != "custom":
         raise wrong(f"{path}.type", "'function' or 'custom'")
     where = f"{path}.custom"
@@ -49,7 +52,7 @@ def _tool(value: object, path: str) -> Tool:
         text(custom.get("name"), f"{where}.name"),
         optional_text(custom, "description", where),
         kind="custom",
-        extra=rest(custom, "name", "description"),
+        extra={**rest(given, "type", "custom"), **rest(custom, "name", "description")},
     )
 
 
@@ -63,7 +66,7 @@ def _function(value: object, path: str) -> Tool:
         optional_text(given, "description", path),
         None if parameters is None else mapping(parameters, f"{path}.parameters"),
         strict,
-        extra=rest(given, *_FUNCTION),
+        extra=within("function", given, *_FUNCTION),
     )
 
 

@@ -6,13 +6,11 @@ What would need stored answers is refused here, whoever would have answered.
 import msgspec
 from llm_gateway_api.errors import MalformedBodyError, UnsupportedParameterError
 from llm_gateway_api.jsonbody import top_level
-from llm_gateway_api.reading import decoded, wrong
+from llm_gateway_api.reading import decoded, flag_field, model_field, wrong
 from llm_gateway_api.requests import RequestHead
 
 from llm_gateway_frontend_responses.wire import DIALECT
 
-MAX_MODEL_CHARS = 256
-_BOOLS = {b"true": True, b"false": False, b"null": False}
 _SEND_ALL = "send the whole conversation as 'input'"
 _STORED = {
     "previous_response_id": f"this gateway stores no responses; {_SEND_ALL}",
@@ -27,37 +25,16 @@ _FLAGS = {
 
 def read_head(body: bytes) -> RequestHead:
     fields = top_level(body)
-    model = _model(fields)
-    stream = _flag(fields.get("stream"), "stream")
+    model = model_field(fields)
+    stream = flag_field(fields, "stream")
     for name, why in _FLAGS.items():
-        if _flag(fields.get(name), name):
+        if flag_field(fields, name):
             raise UnsupportedParameterError(f"{name!r}: {why}.", param=name)
     for name, why in _STORED.items():
         if name in fields and bytes(fields[name]) != b"null":
             raise UnsupportedParameterError(f"{name!r}: {why}.", param=name)
     _input(fields)
     return RequestHead(DIALECT, "chat", model, stream, True, fields, body)
-
-
-def _model(fields: dict[str, msgspec.Raw]) -> str:
-    raw = fields.get("model")
-    if raw is None:
-        raise MalformedBodyError("'model' is missing; name a model.", param="model")
-    model = decoded(raw, "model")
-    if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL_CHARS:
-        raise wrong("model", f"a string of 1 to {MAX_MODEL_CHARS} characters")
-    if not model.isprintable():
-        raise wrong("model", "free of control characters")
-    return model
-
-
-def _flag(raw: msgspec.Raw | None, param: str) -> bool:
-    if raw is None:
-        return False
-    try:
-        return _BOOLS[bytes(raw)]
-    except KeyError:
-        raise wrong(param, "true, false or null") from None
 
 
 def _input(fields: dict[str, msgspec.Raw]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from llm_gateway_api.reading import data_url, mapping, optional_text, rest, text, wrong
+from llm_gateway_api.reading import data_url, mapping, optional_text, rest, text, within, wrong
 from llm_gateway_api.requests import (
     AudioPart,
     FilePart,
@@ -73,7 +73,8 @@ def _audio(given: dict[str, Any], path: str) -> Part:
     where = f"{path}.input_audio"
     audio = mapping(given.get("input_audio"), where)
     data = text(audio.get("data"), f"{where}.data")
-    return AudioPart(data, text(audio.get("format"), f"{where}.format"))
+    extra = rest(given, "type", "input_audio") | within("input_audio", audio, "data", "format")
+    return AudioPart(data, text(audio.get("format"), f"{where}.format"), extra=extra)
 
 
 _PARTS: dict[str, Callable[[dict[str, Any], str], Part]] = {

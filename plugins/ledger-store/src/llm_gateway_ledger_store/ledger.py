@@ -10,6 +10,7 @@ from time import time
 
 from llm_gateway_api import ConflictError, GatewayError, Metrics, Store, UnstorableError
 
+from llm_gateway_ledger_store.hours import KEPT_DAYS, are_old, merge_old
 from llm_gateway_ledger_store.rows import insert
 from llm_gateway_ledger_store.spool import Segment, Spool, leave, orphans, release
 from llm_gateway_ledger_store.tenantdata import REJECTED, reject
@@ -130,11 +131,19 @@ class StoreLedger:
         reject(self._folder / REJECTED, record)
 
     async def _retire(self) -> None:
-        """Delete in pieces what is too old: one host at a time, no long lock on the table."""
-        if self._retention_days is None:
+        """Merge old hours and delete in pieces what is too old: one host at a time, no long lock
+        on a table."""
+        now = int(time() * 1000)
+        old = now - KEPT_DAYS * DAY_MS
+        merge = await are_old(self._store, old)
+        if not merge and self._retention_days is None:
             return
-        before = int(time() * 1000) - self._retention_days * DAY_MS
         async with self._store.lock("usage_retention", 1.0):
+            if merge:
+                await merge_old(self._store, old)
+            if self._retention_days is None:
+                return
+            before = now - self._retention_days * DAY_MS
             deleted = RETENTION_ROWS
             while deleted == RETENTION_ROWS:
                 deleted = await self._store.execute(

@@ -19,6 +19,7 @@ from llm_gateway_api import (
 if TYPE_CHECKING:
     from llm_gateway_api import EndpointHandler, Ledger, Metrics, Store
 
+    from llm_gateway_ledger_store.hours import TenantHours
     from llm_gateway_ledger_store.settings import LedgerSettings
     from llm_gateway_ledger_store.tenantdata import TenantUsage
 
@@ -81,7 +82,17 @@ def llm_gateway_tenant_data() -> list[TenantDataSpec]:
             left="the record without tenant, key and request id, its time cut to the hour",
             make=tenant_usage,
             needs=("store", "data_dir"),
-        )
+        ),
+        TenantDataSpec(
+            "usage_hours",
+            "for each hour, key and model how many requests and tokens there were, and what they "
+            "cost",
+            "store, `usage_hours`",
+            "by the hour for 40 days; then as one sum of all that was before, for ever",
+            left="the sums of each hour and model, without tenant and key",
+            make=tenant_hours,
+            needs=("store",),
+        ),
     ]
 
 
@@ -89,6 +100,12 @@ def tenant_usage(store: "Store | None", data_dir: Path) -> "TenantUsage | None":
     from llm_gateway_ledger_store.tenantdata import TenantUsage
 
     return TenantUsage(store, data_dir / "spool") if store is not None else None
+
+
+def tenant_hours(store: "Store | None") -> "TenantHours | None":
+    from llm_gateway_ledger_store.hours import TenantHours
+
+    return TenantHours(store) if store is not None else None
 
 
 def ledger(

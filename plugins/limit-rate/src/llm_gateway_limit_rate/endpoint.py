@@ -1,6 +1,7 @@
 """``GET /admin/v1/limits``: what is left of the limits of a tenant or a key. Takes nothing."""
 
 from collections.abc import Iterator, Mapping
+from urllib.parse import quote
 
 import llm_gateway_api as gw
 import msgspec
@@ -20,24 +21,39 @@ class Limits:
     """Who asks names the limits, as the store of tenants and keys has them; those that the
     settings give to every key are known here."""
 
-    def __init__(self, settings: RateLimitSettings, state: gw.StateBackend) -> None:
+    def __init__(
+        self, settings: RateLimitSettings, state: gw.StateBackend, inside: gw.Inside
+    ) -> None:
         self._settings = settings
         self._state = state
+        self._inside = inside
 
     async def __call__(self, request: gw.EndpointRequest) -> gw.EndpointResponse:
         query = request.query
         level, owner = query.get("level", ""), query.get("owner", "")
         if level not in ("tenant", "key") or not owner:
             raise gw.MalformedBodyError("Name a `level` (tenant or key) and its `owner`.")
-        caller = request.arrival.principal
-        if caller.tenant is not None and (level, owner) not in (
-            ("tenant", caller.tenant),
-            ("key", caller.key_id),
-        ):
-            raise gw.PermissionDeniedError("A tenant's key sees its own limits and its tenant's.")
+        await self._permit(request.arrival, level, owner)
         limits = tuple(_limits(level, query))
         rows = [await self._row(*each) for each in self._rules(level, owner, limits)]
         return gw.EndpointResponse(200, msgspec.json.encode({"rows": rows}))
+
+    async def _permit(self, arrival: gw.Arrival, level: str, owner: str) -> None:
+        """A tenant's key sees its tenant, and the keys that it is shown where keys are kept."""
+        caller = arrival.principal
+        own = (("tenant", caller.tenant), ("key", caller.key_id))
+        if caller.tenant is None or (level, owner) in own:
+            return
+        try:
+            if level == "key":
+                await self._inside(arrival, "GET", f"/admin/v1/keys/{quote(owner, safe='')}")
+                return
+        except gw.GatewayError as error:
+            if error.status >= 500:
+                raise
+        raise gw.PermissionDeniedError(
+            "A tenant's key sees the limits of its tenant and of that tenant's keys."
+        )
 
     def _rules(
         self, level: str, owner: str, limits: tuple[gw.Limit, ...]

@@ -52,7 +52,7 @@ def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
             "operator",
             _limits,
             settings=PATH,
-            needs=("state",),
+            needs=("state", "inside"),
             always=True,
             doc=doc,
             scope="tenant",
@@ -79,10 +79,12 @@ def make(
     return RateLimiter(settings, state, local_state, workers, metrics)
 
 
-def _limits(settings: RateLimitSettings, state: gw.StateBackend | None) -> "gw.EndpointHandler":
+def _limits(
+    settings: RateLimitSettings, state: gw.StateBackend | None, inside: gw.Inside
+) -> "gw.EndpointHandler":
     from llm_gateway_limit_rate.endpoint import Limits
 
-    return Limits(settings, state) if state is not None else _without_state
+    return Limits(settings, state, inside) if state is not None else _without_state
 
 
 async def _without_state(request: gw.EndpointRequest) -> gw.EndpointResponse:

@@ -18,7 +18,7 @@ IMAGES = {"image/jpg": "image/jpeg"} | {
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
 # What a block of ours may carry besides its content; clients of other dialects may set the
 # breakpoint of the prompt cache too.
-_MARKS = ("cache_control",)
+MARKS = ("cache_control",)
 
 
 def refused(what: str) -> gw.UnsupportedParameterError:
@@ -41,7 +41,7 @@ def block(part: gw.Part, dialect: str) -> Block | None:
         said = {"type": "text", "text": part.text}
         return said | marks(part.extra, dialect) if part.extra else said
     if isinstance(part, gw.ImagePart):
-        return {"type": "image", "source": _picture(part), **marks(part.extra, dialect)}
+        return gw.joined({"type": "image", "source": _picture(part)}, marks(part.extra, dialect))
     if isinstance(part, gw.FilePart):
         return _document(part, dialect)
     if isinstance(part, gw.ToolCallPart):
@@ -60,7 +60,7 @@ def block(part: gw.Part, dialect: str) -> Block | None:
 def marks(extra: Mapping[str, Any], dialect: str) -> Block:
     if dialect == DIALECT:
         return dict(extra)
-    return {name: extra[name] for name in _MARKS if extra.get(name) is not None}
+    return {name: extra[name] for name in MARKS if extra.get(name) is not None}
 
 
 def thought(part: gw.ReasoningPart) -> Block | None:
@@ -91,7 +91,7 @@ def _document(part: gw.FilePart, dialect: str) -> Block:
     found: Block = {"type": "document", "source": _source(part)}
     if part.filename:
         found["title"] = part.filename
-    return found | marks(part.extra, dialect)
+    return gw.joined(found, marks(part.extra, dialect))
 
 
 def _source(part: gw.FilePart) -> Block:

@@ -57,7 +57,10 @@ def _tool(each: gw.Tool, dialect: str, structured: bool) -> dict[str, Any]:
 
 
 def _marks(extra: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: extra[name] for name in MARKS if name in extra}
+    """Beside the function, or within it."""
+    inner = extra.get("function")
+    given = {**inner, **extra} if isinstance(inner, Mapping) else extra
+    return {name: given[name] for name in MARKS if name in given}
 
 
 def choice(request: gw.ChatRequest, takes: Profile, downgrade: bool) -> dict[str, Any] | None:

@@ -9,9 +9,11 @@ import llm_gateway_api as gw
 import msgspec
 
 from llm_gateway_provider_anthropic import schema, thinking
+from llm_gateway_provider_anthropic.blocks import MARKS
 from llm_gateway_provider_anthropic.decoding import DIALECT
 from llm_gateway_provider_anthropic.profiles import Profile, profile
 from llm_gateway_provider_anthropic.thinking import Thinking
+from llm_gateway_provider_anthropic.tools import MARKS as TOOL_MARKS
 from llm_gateway_provider_anthropic.tools import choice, tools
 from llm_gateway_provider_anthropic.turns import replays_thought, system, turns
 
@@ -127,6 +129,8 @@ class Writer:
             self.body["system"] = blocks
         given, dropped = tools(request, self.takes)
         self.dropped += dropped
+        marked, offered = (gw.ALL_NAMES, gw.ALL_NAMES) if self.native else (MARKS, TOOL_MARKS)
+        self.dropped += gw.unnamed(request, parts=marked, tools=offered)
         if given is not None:
             self.body["tools"] = given
         forced = choice(request, self.takes, self.options.downgrade_tool_choice)

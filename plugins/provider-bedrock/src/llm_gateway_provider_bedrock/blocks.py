@@ -62,7 +62,7 @@ class Blocks:
 
     def mark(self, blocks: list[Block], extra: Mapping[str, Any]) -> None:
         """Add the cache point that ``cache_control`` asks for; note what else is in `extra`."""
-        self.dropped += [f"messages.{name}" for name in extra if name != "cache_control"]
+        self.dropped += [f"messages.{each}" for each in gw.beside(extra, ("cache_control",))]
         if (point := self.cache_point(extra)) is None or not blocks:
             return
         at = len(blocks)

@@ -83,8 +83,9 @@ def written(tool: gw.Tool, blocks: Blocks) -> list[Block]:
         row["toolSpec"]["strict"] = True
     elif tool.strict:
         blocks.dropped.append("tools.strict")
-    blocks.dropped += [f"tools.{name}" for name in tool.extra if name != "cache_control"]
-    point = blocks.cache_point(tool.extra)
+    blocks.dropped += [f"tools.{each}" for each in gw.beside(tool.extra, ("cache_control",))]
+    inner = tool.extra.get("function")
+    point = blocks.cache_point({**inner, **tool.extra} if isinstance(inner, dict) else tool.extra)
     return [row, point] if point else [row]
 
 

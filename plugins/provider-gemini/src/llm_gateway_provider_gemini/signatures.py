@@ -38,6 +38,9 @@ def plain(call_id: str) -> str:
     return call_id.partition(MARK)[0]
 
 
+BESIDE = ("extra_content", "provider_specific_fields")  # where clients keep one
+
+
 def inside(call_id: str, maker: str) -> str | None:
     """The signature in an id, if `maker` made it (or nobody says who did)."""
     packed, by, made = call_id.partition(MARK)[2].partition(BY)

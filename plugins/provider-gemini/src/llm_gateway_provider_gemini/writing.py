@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import llm_gateway_api as gw
 
+from llm_gateway_provider_gemini import signatures
 from llm_gateway_provider_gemini.contents import Conversation
 from llm_gateway_provider_gemini.media import Media
 from llm_gateway_provider_gemini.models import LEVELS, Family
@@ -62,6 +63,7 @@ class Writing:
         conversation.take(request.messages)
         if conversation.lost:
             self.lost.add("reasoning")
+        self.lost |= {*gw.unnamed(request, signatures.BESIDE, signatures.BESIDE)}
         if conversation.system:
             self.body["systemInstruction"] = {"parts": conversation.system}
         self._tools()

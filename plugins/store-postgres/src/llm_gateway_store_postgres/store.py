@@ -109,9 +109,12 @@ class PostgresStore:
             await session.execute_many(sql, rows)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Queries]:
-        async with self._connection() as connection, connection.transaction():
-            yield Session(connection)
+    async def transaction(self, *, limited: bool = True) -> AsyncIterator[Queries]:
+        async with self._connection(limited=limited) as connection, connection.transaction():
+            session = Session(connection)
+            if not limited:
+                await session.execute("SET LOCAL statement_timeout = 0")
+            yield session
 
     @asynccontextmanager
     async def lock(self, name: str, seconds: float) -> AsyncIterator[None]:

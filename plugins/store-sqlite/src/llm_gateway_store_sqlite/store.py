@@ -9,9 +9,9 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,6 +40,7 @@ class Session:
     def __init__(self, path: Path, seconds: float, *, read_only: bool) -> None:
         self._path = path
         self._seconds = seconds
+        self._limit: float | None = seconds
         self._read_only = read_only
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection
@@ -83,6 +84,15 @@ class Session:
 
         await self._run(work)
 
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """Calls within may take as long as they take."""
+        self._limit = None
+        try:
+            yield
+        finally:
+            self._limit = self._seconds
+
     async def _run(self, work: Callable[[], T]) -> T:
         """`work` on the thread. A statement that takes too long is interrupted, and so is one
         whose caller was cancelled: nothing runs on that nobody waits for.
@@ -95,7 +105,7 @@ class Session:
         loop = asyncio.get_running_loop()
         running = loop.run_in_executor(self._threads, work)
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._limit):
                 return await asyncio.shield(running)
         except sqlite3.IntegrityError as error:
             raise ConflictError(f"The database refuses it: {error}.") from error
@@ -175,15 +185,16 @@ class SqliteStore:
             await self._writer.execute_many(sql, rows)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Queries]:
+    async def transaction(self, *, limited: bool = True) -> AsyncIterator[Queries]:
         async with self._write():
             await self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-            except BaseException:
-                await self._writer.execute("ROLLBACK")
-                raise
-            await self._writer.execute("COMMIT")
+            with nullcontext() if limited else self._writer.patient():
+                try:
+                    yield self._writer
+                except BaseException:
+                    await self._writer.execute("ROLLBACK")
+                    raise
+                await self._writer.execute("COMMIT")
 
     @asynccontextmanager
     async def lock(self, name: str, seconds: float) -> AsyncIterator[None]:

@@ -98,6 +98,15 @@ def test_unknown(spec: gw.ProviderSpec, case: cases.Case) -> None:
     invariants.check_unknown(http(spec, case), request)
 
 
+def test_unknown_inside(spec: gw.ProviderSpec, case: cases.Case) -> None:
+    """A member that no table names, within a turn, a part, a call or a tool, never gets lost in
+    silence."""
+    request = chat_turn(case)
+    if case.operation:
+        pytest.skip("no turn of a chat")
+    invariants.check_unknown_inside(http(spec, case), request)
+
+
 def test_foreign_tool(spec: gw.ProviderSpec, case: cases.Case) -> None:
     """A tool that another vendor runs is refused by name."""
     request = chat_turn(case)
