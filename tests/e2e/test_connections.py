@@ -58,6 +58,23 @@ async def test_filters_see_the_client_that_the_balancer_names() -> None:
     assert (forged[0], forged[2]["error"]["code"]) == (400, "invalid_http")
 
 
+async def test_a_body_whose_encoding_cannot_be_read_is_named_as_such() -> None:
+    async with running_gateway(SIMULATED) as gateway:
+        asked = request(gateway, "/v1/chat/completions", {"model": "simulated"})
+
+        unknown = await answered(gateway, encoded(asked, "br"))
+        broken = await answered(gateway, encoded(asked, "gzip"))
+
+    assert (unknown[0], unknown[2]["error"]["code"]) == (415, "unsupported_encoding")
+    assert (broken[0], broken[2]["error"]["code"]) == (400, "invalid_body")
+    assert "content-encoding" in broken[2]["error"]["message"]
+    assert unknown[2]["error"]["type"] == broken[2]["error"]["type"] == "invalid_request_error"
+
+
+def encoded(sent: bytes, coding: str) -> bytes:
+    return sent.replace(b"host:", f"content-encoding: {coding}\r\nhost:".encode(), 1)
+
+
 async def test_one_connection_too_many_is_told_when_to_come_again() -> None:
     """In the form of its dialect; health is answered all the same."""
     chat = {"model": "simulated", "messages": [{"role": "user", "content": "Hello"}]}

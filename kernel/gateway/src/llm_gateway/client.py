@@ -10,7 +10,7 @@ from time import monotonic
 
 from aiohttp import HttpVersion11
 from aiohttp.web import RequestPayloadError
-from llm_gateway_api import BodyTooLargeError, ClientGoneError, GatewayError
+from llm_gateway_api import BodyTooLargeError, ClientGoneError, GatewayError, MalformedBodyError
 
 from llm_gateway.connection import Incoming
 from llm_gateway.screening import UNTOUCHED, Outgoing
@@ -27,6 +27,7 @@ REASONS = {
     405: "Method Not Allowed",
     408: "Request Timeout",
     413: "Content Too Large",
+    415: "Unsupported Media Type",
     422: "Unprocessable Content",
     429: "Too Many Requests",
     499: "Client Closed Request",
@@ -115,8 +116,8 @@ class Client:
             ) from error
         except (ValueError, RequestPayloadError) as error:
             self.keep_alive = False
-            raise GatewayError(
-                "The body could not be read.", status=400, code="invalid_body"
+            raise MalformedBodyError(
+                "The body cannot be read: its content-encoding or its chunks are broken."
             ) from error
         if len(body) > limit:
             self.keep_alive = False

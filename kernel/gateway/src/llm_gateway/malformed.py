@@ -48,6 +48,12 @@ _SAID = (
     _Said(http.ContentLengthError, "The body has not the length it claims."),
     _Said(HostError, "The header Host is no name and no address with a port or without."),
     _Said(
+        http.ContentEncodingError,
+        "The body's content-encoding is none that can be read here; send gzip, deflate or none.",
+        code="unsupported_encoding",
+        status=415,
+    ),
+    _Said(
         http.BadHttpMessage,
         "The request is not valid HTTP/1.1, or has more headers than server.max_headers.",
         code="invalid_http",

@@ -338,9 +338,9 @@ class Loader(Layers):
         }
         known.discard("*")
         wild = PACKAGES.get(".".join(map(str, (*parent, "*"))))
-        broken = self.plugins.get(name) if parent == ("plugins",) else None
-        if broken is not None and broken.state != "active":
-            message = self._install(name.replace("_", "-"))
+        broken = (each for each in self.plugins.plugins if each.state != "active")
+        if missed := next((e for e in broken if f"_{e.name}".endswith(f"_{name}")), None):
+            message = f"belongs to a plugin: {self._install(missed.name)}"
         elif dotted in PACKAGES:
             message = f"belongs to a plugin: {self._install(PACKAGES[dotted])}"
         elif wild and not get_close_matches(name, known, 1):
