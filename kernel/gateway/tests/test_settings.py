@@ -167,6 +167,14 @@ def test_a_fault_is_told_in_words_of_the_file(loading: Loading, text: str, told:
     assert any(told in each for each in loading.problems(text)), loading.problems(text)
 
 
+def test_a_variable_of_no_section_is_warned_about(loading: Loading) -> None:
+    settings = loading(env={"LLM_GATEWAY_SERVR__PORT": "1", "LLM_GATEWAY_PORT_80_TCP": "x"})
+
+    assert settings.warnings == (
+        "LLM_GATEWAY_SERVR__PORT is read by nobody: no section is 'servr'; did you mean 'server'?",
+    )
+
+
 def test_a_plugin_that_nobody_can_disable_is_warned_about(loading: Loading) -> None:
     settings = loading("plugins: {disabled: [limit_rat, limit_rate]}")
 

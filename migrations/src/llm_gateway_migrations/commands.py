@@ -121,7 +121,7 @@ def _with_runner(
     try:
         return asyncio.run(all_of_it())
     except (GatewayError, ConfigurationError) as error:
-        cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
+        cause = f" ({error.__cause__})" if str(error.__cause__ or "") else ""
         raise click.ClickException(f"{error}{cause}") from error
 
 

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from llm_gateway import yamlsource
 from llm_gateway.masking import scrubbed
+from llm_gateway.wording import meant
 
 Key = tuple[str | int, ...]
 ABSENT = object()
@@ -102,6 +103,9 @@ class Layers:
                 value = _decoded(self.environ[name])
                 if len(steps) > 1 or isinstance(value, dict):
                     self._override(steps, value, name)
+            elif name.startswith(PREFIX) and len(steps) > 1:
+                near = meant(steps[0], self.tops)
+                self.warnings.append(f"{name} is read by nobody: no section is {steps[0]!r}{near}")
         for dotted, flag in overrides.items():
             self._override(dotted.split("."), flag, "the command line")
 

@@ -153,11 +153,13 @@ class PostgresStore:
             MissingTableError: a table or a column is not there.
             StoreError: whatever else went wrong.
         """
+        connected = False
         try:
             async with (
                 asyncio.timeout(self._seconds if limited else None),
                 self._pool.connection() as connection,
             ):
+                connected = True
                 yield connection
         except psycopg.IntegrityError as error:
             reason = error.diag.message_primary or "a constraint does not hold"
@@ -168,11 +170,23 @@ class PostgresStore:
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
             log.warning("store.failed error=%s", error.diag.message_primary)
             raise MissingTableError() from error
-        except (psycopg.Error, PoolTimeout) as error:
+        except PoolTimeout as error:
+            raise self._unreached() from error
+        except psycopg.Error as error:
             log.warning("store.failed error=%s", type(error).__name__)
             raise StoreError("The database cannot be used now.", retry_after=1.0) from error
         except TimeoutError as error:
+            if not connected:
+                raise self._unreached() from error
             raise StoreError("The database is too slow.", retry_after=1.0) from error
+
+    def _unreached(self) -> StoreError:
+        """The pool has logged why, where the server is not there or refuses."""
+        return StoreError(
+            f"No connection to the database was free within {self._seconds:g} s: its server is"
+            " not reached, or database.max_connections are all in use.",
+            retry_after=1.0,
+        )
 
 
 def _named(sql: str, rows: Sequence[SQLRow]) -> Sequence[SQLParams]:
