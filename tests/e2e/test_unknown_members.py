@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
 from llm_gateway_testkit import anthropic_dialect as claude
 from llm_gateway_testkit import openai_dialect as openai
 from llm_gateway_testkit.gateway import Gateway, running_gateway
@@ -18,6 +17,7 @@ ODD = {"x_odd": 1}
 URL = f"data:image/png;base64,{PIXEL}"
 TOOL = {"name": "look", "parameters": {"type": "object", "properties": {}}}
 SCHEMA = {"name": "look", "input_schema": {"type": "object", "properties": {}}}
+WORDS = {"type": "text", "media_type": "text/plain"}
 CALL = {"name": "look", "arguments": "{}"}
 
 
@@ -79,6 +79,37 @@ MESSAGES: dict[str, dict[str, Any]] = {
         )
     ),
     "a tool": chat({"role": "user", "content": "hi"}, tools=[{**SCHEMA, **ODD}]),
+    "a document of words": chat(
+        user({"type": "document", "source": {**WORDS, "data": "Low tide at 9."}, **ODD})
+    ),
+    "a document of pieces": chat(
+        user({"type": "document", "source": {"type": "content", "content": "Low."}, **ODD})
+    ),
+    "what was found": chat(
+        user({"type": "search_result", "source": "a", "title": "Tides", "content": [], **ODD})
+    ),
+    "a thought": chat(
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm.", **ODD}]},
+        {"role": "user", "content": "and?"},
+    ),
+    "a result's document": chat(
+        {"role": "user", "content": "hi"},
+        {
+            "role": "assistant",
+            "content": [{"type": "tool_use", "id": "t1", "name": "look", "input": {}}],
+        },
+        user(
+            {
+                "type": "tool_result",
+                "tool_use_id": "t1",
+                "content": [{"type": "document", "source": {**WORDS, "data": "Fog."}, **ODD}],
+            }
+        ),
+    ),
+    "the choice of a tool": chat(
+        {"role": "user", "content": "hi"}, tools=[SCHEMA], tool_choice={"type": "auto", **ODD}
+    ),
 }
 
 
@@ -135,21 +166,23 @@ async def test_translated_for_the_dialects_own_vendor_it_stays_in_its_place() ->
         )
 
 
-@pytest.mark.parametrize("where", MESSAGES)
-async def test_anthropics_clients_are_told_too(where: str) -> None:
+async def test_anthropics_clients_are_told_too() -> None:
     async with served("openai") as (gateway, _):
-        reply = await ask(gateway, "messages", MESSAGES[where])
+        told = {
+            where: (await ask(gateway, "messages", body)).headers.get("x-gateway-dropped", "")
+            for where, body in MESSAGES.items()
+        }
 
-    assert reply.headers["x-gateway-dropped"].endswith("x_odd")
+    assert [where for where, names in told.items() if not names.endswith("x_odd")] == []
 
 
-@pytest.mark.parametrize("name", ["x\r\nset-cookie: a=b", "x\u2603", "y" * 5000])
-async def test_a_name_that_is_no_header_harms_nobody(name: str) -> None:
+async def test_a_name_that_is_no_header_harms_nobody() -> None:
     async with served("anthropic") as (gateway, _):
-        turns = [user({"type": "text", "text": "hi"}, **{name: 1, "x_odd": 1})]
-        reply = await ask(gateway, "chat/completions", chat(*turns, x_top=1))
+        for name in ("x\r\nset-cookie: a=b", "x\u2603", "y" * 5000):
+            turns = [user({"type": "text", "text": "hi"}, **{name: 1, "x_odd": 1})]
+            reply = await ask(gateway, "chat/completions", chat(*turns, x_top=1))
 
-    told = reply.headers["x-gateway-dropped"]
-    assert told.startswith("x_top")
-    assert told.isascii() and len(told) <= 4096
-    assert "set-cookie" not in reply.headers
+            told = reply.headers["x-gateway-dropped"]
+            assert told.startswith("x_top")
+            assert told.isascii() and len(told) <= 4096
+            assert "set-cookie" not in reply.headers

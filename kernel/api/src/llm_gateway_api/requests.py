@@ -187,7 +187,9 @@ class ChatRequest(_Value, frozen=True, tag="chat"):
     ``thinking`` (a finer form of ``reasoning_effort``, which stands beside it),
     ``verbosity``, ``parallel_tool_calls``, ``user``, ``metadata``, ``service_tier``, …).
     Absent means omitted, None means null. `extra` holds members no dialect table names.
-    `tools` is None when omitted and empty when the client sent an empty list.
+    `tools` is None when omitted and empty when the client sent an empty list. `lost` names
+    members (``messages.NAME``) that found no place here: they are told in
+    ``x-gateway-dropped`` wherever the request is translated.
     """
 
     model: str
@@ -198,6 +200,7 @@ class ChatRequest(_Value, frozen=True, tag="chat"):
     stream: bool = False
     extra: Params = {}
     dialect: str = ""
+    lost: tuple[str, ...] = ()
 
 
 ALL_NAMES = None  # every name
@@ -233,9 +236,11 @@ def joined(row: dict[str, Any], extra: Params) -> dict[str, Any]:
 
 
 def beside(extra: Params, written: Collection[str] = ()) -> list[str]:
-    """The names in `extra` but for the `written`."""
+    """The names in `extra` but for the `written`, and for null, which asks for nothing."""
     found: list[str] = []
     for name, value in extra.items():
+        if value is None:
+            continue
         if isinstance(value, Within):
             found += [f"{name}.{each}" for each in value if each not in written]
         elif name not in written:

@@ -188,6 +188,8 @@ class Attempts:
         sent = self._encoded(bound, request, head.operation)
         if lost and DROPPED not in sent.dropped:
             sent = structs.replace(sent, dropped=(*sent.dropped, DROPPED))
+        if isinstance(request, ChatRequest) and request.lost:
+            sent = structs.replace(sent, dropped=(*sent.dropped, *request.lost))
         if call.continuing is not None:
             return sent, call.continuing.lane(call, target, sent, self._lane)
         return sent, self._lane(call, sent, target)

@@ -6,6 +6,7 @@ from typing import Any
 from llm_gateway_api.reading import array, decoded, mapping, optional_text, rest, text, wrong
 from llm_gateway_api.requests import ChatRequest, RequestHead, Tool, ToolChoice
 
+from llm_gateway_frontend_anthropic.losing import lost
 from llm_gateway_frontend_anthropic.messages import decode_messages, decode_system
 from llm_gateway_frontend_anthropic.thoughts import DIALECT
 
@@ -28,6 +29,7 @@ _KINDS = {"disabled": "none", "between_tools": "minimal"}
 
 def decode_request(head: RequestHead) -> ChatRequest:
     members = {n: decoded(raw, n) for n, raw in head.fields.items() if n not in _HEAD}
+    left = members.copy()
     system = decode_system(members.pop("system", None))
     messages = system + decode_messages(members.pop("messages"))
     tools = _tools(members.pop("tools", None))
@@ -40,7 +42,9 @@ def decode_request(head: RequestHead) -> ChatRequest:
     _take_output(members, params)
     _take_rest(members, params)
     extra = {name: value for name, value in members.items() if value is not None}
-    return ChatRequest(head.model, messages, tools, choice, params, head.stream, extra, DIALECT)
+    return ChatRequest(
+        head.model, messages, tools, choice, params, head.stream, extra, DIALECT, lost(left)
+    )
 
 
 def _checked(value: Any, name: str, expected: str, types: tuple[type, ...]) -> Any:
