@@ -59,7 +59,7 @@ class Acme:
             raise gw.unsupported_tool(tool)
         says = [each.role for each in request.messages]
         body = json.dumps({"model": request.model, "turns": says}).encode()
-        left = (*request.params, *request.extra)
+        left = (*request.params, *request.extra, *gw.unnamed(request))
         return gw.UpstreamRequest(
             "POST", "http://acme/say", self._headers, body, LineDecoder, dropped=left
         )

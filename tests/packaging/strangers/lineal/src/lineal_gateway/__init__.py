@@ -60,7 +60,7 @@ class Lineal:
             if isinstance(part, gw.TextPart)
         ]
         body = json.dumps({"model": request.model, "turns": turns}).encode()
-        left = (*request.params, *request.extra)
+        left = (*request.params, *request.extra, *gw.unnamed(request))
         return gw.UpstreamRequest("POST", self._url, self._headers, body, Lines, dropped=left)
 
     def classify(self, status: int, headers: gw.Headers, body: bytes) -> gw.UpstreamError:
