@@ -21,9 +21,11 @@ from llm_gateway_testkit.rawclient import call
 from llm_gateway_testkit.scripted import Received, ScriptedProvider, Step, Stream
 
 ROWS = (
-    "SELECT request_id, status, COALESCE(input_tokens + cache_read_tokens + output_tokens, 0) "
-    "FROM usage_records"
+    "SELECT request_id, status, COALESCE(input_tokens + cache_read_tokens + output_tokens, 0), "
+    "attempts FROM usage_records"
 )
+HOURS = "SELECT SUM(requests), SUM(tokens) FROM usage_hours"
+Rows = Sequence[tuple[Any, ...]]
 CLIENTS = 10
 STREAMED = 11  # tokens of a streamed answer, by the scripted provider's own figures
 KILLS = [3, pytest.param(100, marks=pytest.mark.slow)]
@@ -116,8 +118,9 @@ class Site:
             while [*(self.folder / "spool").glob("*.spool")]:
                 await asyncio.sleep(0.05)
 
-    def check(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        by_id = {request_id: (status, int(tokens)) for request_id, status, tokens in rows}
+    def check(self, rows: Rows, hours: Rows) -> None:
+        """`hours` are the sums that the database has kept of `rows`."""
+        by_id = {request_id: (status, int(tokens)) for request_id, status, tokens, _ in rows}
         answered = {name for name, (status, _) in by_id.items() if status == 200}
         print(f"{len(rows)} records, {len(self.load.finished)} seen finished")
 
@@ -128,6 +131,8 @@ class Site:
         assert {status for status, _ in by_id.values()} <= {0, 200, 499}
         provided = {name: self.counted.tokens[name] for name in answered}
         assert {name: by_id[name][1] for name in answered} == provided
+        asked, used = sum(each[3] > 0 for each in rows), sum(int(each[2]) for each in rows)
+        assert [tuple(map(int, each)) for each in hours] == [(asked, used)]
         assert not [*(self.folder / "spool").iterdir()]
 
 
@@ -137,14 +142,14 @@ async def site(folder: Path, **config: Any) -> AsyncIterator[Site]:
         yield Site(folder, provider, config)
 
 
-def sqlite_rows(folder: Path) -> list[tuple[str, int, int]]:
+def sqlite_rows(folder: Path) -> tuple[Rows, Rows]:
     with sqlite3.connect(folder / "gateway.db") as database:
-        return database.execute(ROWS).fetchall()
+        return database.execute(ROWS).fetchall(), database.execute(HOURS).fetchall()
 
 
-def postgres_rows(server: servers.Server) -> list[tuple[Any, ...]]:
+def postgres_rows(server: servers.Server) -> tuple[Rows, Rows]:
     with psycopg.connect(server.url) as database:
-        return database.execute(ROWS).fetchall()
+        return database.execute(ROWS).fetchall(), database.execute(HOURS).fetchall()
 
 
 def shared(postgres: servers.Server, redis: servers.Server) -> dict[str, Any]:
@@ -182,7 +187,7 @@ async def test_a_killed_gateway_loses_no_finished_request(tmp_path: Path, kills:
             await made.kill_a_gateway()
         await made.shipped()
 
-        made.check(sqlite_rows(tmp_path))
+        made.check(*sqlite_rows(tmp_path))
 
 
 @pytest.mark.parametrize("kills", KILLS)
@@ -197,7 +202,7 @@ async def test_the_same_while_the_databases_fail_too(tmp_path: Path, kills: int)
                     await made.kill_a_gateway()
             await made.shipped()
 
-            made.check(postgres_rows(postgres))
+            made.check(*postgres_rows(postgres))
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
@@ -210,7 +215,7 @@ async def test_one_worker_of_several_is_killed(tmp_path: Path, kills: int) -> No
                 await kill_a_worker(gateway, of=3)
         await made.shipped()
 
-        made.check(sqlite_rows(tmp_path))
+        made.check(*sqlite_rows(tmp_path))
 
 
 @pytest.mark.slow
@@ -233,7 +238,7 @@ async def test_a_minute_without(tmp_path: Path, which: str, fault: str) -> None:
                 await asyncio.sleep(2)
             await made.shipped()
 
-            made.check(postgres_rows(postgres))
+            made.check(*postgres_rows(postgres))
 
 
 async def kill_a_worker(gateway: Gateway, of: int) -> None:

@@ -132,13 +132,14 @@ async def test_a_tenant_is_exported_and_erased(
     assert exported["kinds"] == manifest["kinds"]
     assert (len(usage), {each["tenant"] for each in usage}) == (6, {"acme"})
     assert b'"acme ci"' in identity
-    assert mine.rpartition("_")[2].encode() not in identity
+    assert mine.split("_", 2)[2].encode() not in identity  # which may have underscores itself
     assert dry["identity"] == done["erased"]["identity"] == 3
     assert dry["usage"] == done["erased"]["usage"] == 6
+    assert dry["usage_hours"] == done["erased"]["usage_hours"] > 0
     assert done["finished_at"] is not None
     assert again["erased"]["usage"] == 6
     assert (refused.status, neighbour.status) == (401, 200)
-    assert counts["usage"] == counts["identity"] == counts["answers"] == 0
+    assert counts["usage"] == counts["usage_hours"] == counts["identity"] == counts["answers"] == 0
     assert {each["kind"]: each["records"] for each in neighbours}["usage"] >= 6
     assert after[0] >= before[0]
     assert anew.status == 409
@@ -152,6 +153,10 @@ async def test_a_tenant_is_exported_and_erased(
             "AND request_id = '' AND at % 3600000 = 0"
         )
         assert rows.fetchone() == (6,)
+        hours = sqlite3.connect(tmp_path / "data" / "gateway.db").execute(
+            "SELECT tenant, SUM(requests) > 0 FROM usage_hours GROUP BY tenant ORDER BY tenant"
+        )
+        assert hours.fetchall() == [("", 1), ("zenith", 1)]
 
 
 async def test_a_tenants_own_admin_reaches_no_other_tenant(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from llm_gateway_limit_budget.spending import written
 
 log = logging.getLogger("llm_gateway_limit_budget")
 TRUE_SECONDS = SLOT_SECONDS
-# The sum of a long period takes a database long: a worker asks for sums in a hundredth of its time.
+# Sums of very many budgets take a database long: a worker asks for them in a hundredth of its time.
 TRUE_SHARE = 100
 OWED_SECONDS = 1.0
 MAX_OWED = 10_000
