@@ -1,7 +1,7 @@
 """The semantic cache compares within a partition, serves what agrees, and forgets in time."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import llm_gateway_api as gw
 import pytest
@@ -241,3 +241,37 @@ async def test_through_a_gateway(stream: bool) -> None:
 
     caches = [each.headers["x-gateway-cache"] for each in (first, again, other)]
     assert caches == ["miss", "hit", "miss"]
+
+
+class Known:
+    """Targets of which one embeds, unless `capabilities` say otherwise."""
+
+    def __init__(self, *capabilities: str) -> None:
+        self._info = gw.ModelInfo("m", capabilities=frozenset(capabilities))
+
+    def exists(self, name: str) -> bool:
+        return name == "here/embed"
+
+    def deployments(self) -> list[gw.Target]:
+        return [gw.Target("here", "m")]
+
+    def info(self, target: gw.Target) -> gw.ModelInfo:
+        return self._info
+
+
+@pytest.mark.parametrize(
+    ("settings", "capability", "told"),
+    [
+        ({}, "embeddings", []),
+        ({}, "chat", ["no provider is known to embed"]),
+        ({"model": "here/embed"}, "chat", []),
+        ({"model": "there/embed"}, "embeddings", ["nothing is called 'there/embed'"]),
+    ],
+)
+def test_what_can_compare_nothing_is_warned_about(
+    settings: dict[str, Any], capability: str, told: list[str]
+) -> None:
+    found = cache(**settings).warnings(cast(gw.Targets, Known(capability)))
+
+    assert len(found) == len(told)
+    assert all(part in each for part, each in zip(told, found, strict=True))

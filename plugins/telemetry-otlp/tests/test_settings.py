@@ -58,3 +58,12 @@ def test_the_port_of_grpc_is_taken_with_a_warning() -> None:
 
 def test_without_an_endpoint_nothing_is_made() -> None:
     assert make(TracingSettings()) is None
+
+
+@pytest.mark.parametrize(("given", "lines"), [({}, 0), ({"sample_rate": 1.0}, 1)])
+def test_a_section_without_an_endpoint_is_warned_about(
+    given: dict[str, float], lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert make(TracingSettings.model_validate(given)) is None
+    assert [each for each in caplog.messages if "no otlp_endpoint" in each] == caplog.messages
+    assert len(caplog.messages) == lines

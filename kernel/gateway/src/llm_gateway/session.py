@@ -12,7 +12,7 @@ import aiohttp
 from llm_gateway_api import FailureClass, Headers, UpstreamError, UpstreamRequest
 from yarl import URL
 
-from llm_gateway.transport import TIMED_OUT, Exchange, Sink, Told, collected
+from llm_gateway.transport import TIMED_OUT, Exchange, Sink, Told, Unreached, collected
 
 IDLE_SECONDS = 50.0
 _BREAKS = frozenset("\r\n\0")
@@ -94,6 +94,7 @@ class Sessions:
         self._proxy = proxy
         self._kept: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
+        self._unreached = Unreached()
         self.closing: asyncio.Task[None] | None = None
 
     async def send(
@@ -147,11 +148,13 @@ class Sessions:
             timed_out = FailureClass.NO_FIRST_CONTENT
             raise UpstreamError(timed_out, TIMED_OUT[timed_out]) from error
         except aiohttp.ClientHttpProxyError as error:
+            self._unreached.tell(str(URL(request.url).host), f"the proxy answers {error.status}")
             raise UpstreamError(
                 FailureClass.CONNECT, f"the proxy refused the call ({error.status})"
             ) from error
         except aiohttp.ClientConnectorError as error:
             what = "proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else "provider"
+            self._unreached.tell(f"{error.host}:{error.port}", error.os_error)
             raise UpstreamError(FailureClass.CONNECT, f"the {what} cannot be reached") from error
         except aiohttp.ClientOSError:
             raise

@@ -4,11 +4,16 @@
 suite holds both to the same behaviour.
 """
 
+import logging
+import os
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol
 
 from llm_gateway_api import FailureClass, Headers, UpstreamError, UpstreamRequest
 
+log = logging.getLogger("llm_gateway.transport")
+QUIET_SECONDS = 60.0  # between two lines about one upstream that is not reached
 Sink = Callable[[bytes], None]
 Told = Callable[[], object]
 TIMED_OUT = {
@@ -16,6 +21,23 @@ TIMED_OUT = {
     FailureClass.NO_FIRST_CONTENT: "the provider did not answer in time",
     FailureClass.BROKEN_AFTER_COMMIT: "the provider fell silent in the middle of its answer",
 }
+
+
+class Unreached:
+    """Tells the log why an upstream is not reached, which no client is told; at once, and then
+    rarely, however many calls fail."""
+
+    def __init__(self) -> None:
+        self._quiet_until = 0.0
+
+    def tell(self, where: str, reason: OSError | str) -> None:
+        if (now := monotonic()) >= self._quiet_until:
+            self._quiet_until = now + QUIET_SECONDS
+            if isinstance(reason, ConnectionError) and reason.errno:
+                reason = os.strerror(reason.errno)  # asyncio's own text has the address alone
+            elif isinstance(reason, OSError):
+                reason = reason.strerror or str(reason)
+            log.warning("upstream.unreached at=%s error=%s", where, reason)
 
 
 class Exchange(Protocol):

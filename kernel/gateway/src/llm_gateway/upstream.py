@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from llm_gateway_api import FailureClass, UpstreamError, UpstreamRequest
 
-from llm_gateway.transport import TIMED_OUT, Sink, Told, collected
+from llm_gateway.transport import TIMED_OUT, Sink, Told, Unreached, collected
 from llm_gateway.watchdog import Watchdog
 from llm_gateway.wire import Heads
 
@@ -242,6 +242,7 @@ class Pool:
         self._connecting = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._max = max_connections
+        self._unreached = Unreached()
 
     def take(self) -> Connection | None:
         """The kept connection that was used last, unless all are gone."""
@@ -287,10 +288,12 @@ class Pool:
                     server_hostname=self._host if self._tls else None,
                 )
         except TimeoutError as error:
+            self._unreached.tell(f"{self._host}:{self._port}", f"not within {seconds:g} s")
             raise UpstreamError(
                 FailureClass.CONNECT_TIMEOUT, TIMED_OUT[FailureClass.CONNECT_TIMEOUT]
             ) from error
         except OSError as error:
+            self._unreached.tell(f"{self._host}:{self._port}", error)
             raise UpstreamError(FailureClass.CONNECT, "the provider cannot be reached") from error
         finally:
             self._connecting -= 1

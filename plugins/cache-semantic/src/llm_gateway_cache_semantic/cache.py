@@ -17,6 +17,7 @@ from llm_gateway_api import (
     Lookup,
     Metrics,
     PermissionDeniedError,
+    Targets,
 )
 
 from llm_gateway_cache_semantic.guard import agree
@@ -24,6 +25,7 @@ from llm_gateway_cache_semantic.partition import Kept, Partition, Vector
 from llm_gateway_cache_semantic.settings import SemanticSettings
 
 log = logging.getLogger("llm_gateway_cache_semantic")
+SECTION = "cache.semantic_cache"
 PENDING = 1000
 # A comparison with more numbers than this would hold up other requests: a thread does it.
 IN_PLACE = 1_000_000
@@ -59,6 +61,19 @@ class SemanticCache:
         self._open = metrics.gauge(
             "gateway_cache_semantic_breaker_open", "1 while no vector is asked for", (), "max"
         ).value()
+
+    def warnings(self, targets: Targets) -> list[str]:
+        """Where nobody embeds, nothing is ever compared."""
+        model = self._settings.model
+        if model is not None:
+            return (
+                [] if targets.exists(model) else [f"{SECTION}.model: nothing is called {model!r}"]
+            )
+        if any("embeddings" in targets.info(e).capabilities for e in targets.deployments()):
+            return []
+        return [
+            f"{SECTION}: no provider is known to embed, so that nothing is compared; set `model`"
+        ]
 
     async def get(self, lookup: Lookup) -> CachedAnswer | None:
         if not self._comparable(lookup):
