@@ -240,10 +240,13 @@ async def test_every_route_demands_the_role_that_it_declares(tmp_path: Path) -> 
 @pytest.mark.parametrize("path", ["/admin/v1/keys", "/v1/chat/completions"])
 async def test_the_host_header_chooses_nothing(tmp_path: Path, path: str) -> None:
     async with gateway(tmp_path) as running:
-        headers = {"host": "localhost/health?x="}
-        answer = await call(running.url + path, headers=headers, method="GET")
+        answers = [
+            await call(running.url + path, headers={"host": host}, method="GET")
+            for host in ("health", "localhost:1", "localhost/health?x=")
+        ]
 
-    assert answer.status in (401, 405)
+    assert [each.status in (401, 405) for each in answers[:2]] == [True, True]
+    assert answers[2].status == 400  # none that HTTP permits
 
 
 async def test_a_region_without_a_deployment_is_told(tmp_path: Path) -> None:
