@@ -34,6 +34,14 @@ def test_help_is_quick() -> None:
         assert name in done.stdout
 
 
+@pytest.mark.parametrize("flag", ["--json", "-k"])
+def test_a_global_flag_behind_the_command_is_told_its_place(flag: str) -> None:
+    done = run("plugins", "list", flag, "x") if flag == "-k" else run("completions", flag)
+
+    assert done.exit_code == 2
+    assert "stands before the command" in " ".join(done.output.split())
+
+
 def test_validate(tmp_path: Path) -> None:
     """A bad file is exit code 1 and every problem; a good one 0."""
     path = tmp_path / "c.yaml"

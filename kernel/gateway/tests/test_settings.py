@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 from llm_gateway.plugins import GROUP, Plugins, discover
+from llm_gateway.reporting import unmoved
+from llm_gateway.sections import Server
 from llm_gateway.selection import selected
 from llm_gateway.settings import Settings, SettingsError, load, sample, schema
 from llm_gateway_api.errors import ConfigurationError
@@ -464,3 +466,9 @@ def test_schema_and_sample(loading: Loading, plugins: Plugins) -> None:
     assert loading(text) == loading("")
     uncommented = "\n".join(line.removeprefix("# ") for line in text.splitlines()[1:])
     assert set(yaml.safe_load(uncommented)) == set(whole["properties"])
+
+
+def test_an_address_that_changed_is_said_to_wait_for_a_start() -> None:
+    new, old = Server(port=8081, metrics_port=9090), Server(port=8080, drain_seconds=5)
+
+    assert unmoved(new, old) == ["server.port is now 8081: it is taken at the next start"]

@@ -309,7 +309,7 @@ class Worker:
         self._count_set_aside()
         generation.maker.reloaded()
         if self.slot == 0:
-            reporting.warned(generation)
+            reporting.reloaded(generation, old)
         log.info("reload.done generation=%d", generation.number)
         self._tell(auditing.reload(generation.number))
         asyncio.get_running_loop().create_task(self._retire(old), name="retire generation")

@@ -4,6 +4,7 @@ import logging
 
 from llm_gateway.binding import Generation
 from llm_gateway.plugins import Plugin, Plugins
+from llm_gateway.sections import Server
 from llm_gateway.settings import Settings
 
 log = logging.getLogger("llm_gateway.app")
@@ -24,6 +25,23 @@ def started(generation: Generation, plugins: Plugins) -> None:
         log.error("plugin.set_aside %s", told(each))
     for what, name, detail, policy in generation.armed:
         log.info("armed %-9s %-20s %s %s", what, name, detail, policy)
+
+
+def reloaded(generation: Generation, before: Generation) -> None:
+    """What to know of a generation that takes over from `before`."""
+    kept = unmoved(generation.settings.server, before.settings.server)
+    for warning in (*generation.settings.warnings, *kept):
+        log.warning("%s", warning)
+    warned(generation)
+
+
+def unmoved(new: Server, old: Server) -> list[str]:
+    """What to say of addresses that changed: they are bound once, at the start."""
+    return [
+        f"server.{name} is now {getattr(new, name)}: it is taken at the next start"
+        for name in ("host", "port", "metrics_port")
+        if getattr(new, name) != getattr(old, name)
+    ]
 
 
 def warned(generation: Generation) -> None:

@@ -99,6 +99,14 @@ class LazyGroup(click.RichGroup):
                 command.add_command(_loaded(f"{name} {each}", load), each)
         return name, command, rest
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            if any(error.option_name in each.opts for each in self.params):
+                error.message += " It is a global one: it stands before the command's name."
+            raise
+
     def _meant(self, ctx: click.Context, given: str) -> str:
         """What to say of a command that is not there."""
         from difflib import get_close_matches
