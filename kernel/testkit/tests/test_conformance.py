@@ -114,17 +114,52 @@ def test_wrong_upstream_body_is_caught() -> None:
 MESSAGE = {"role": "user", "parts": [{"type": "text", "text": "Hi"}]}
 
 
-async def test_option_runs_the_suites() -> None:
-    """``--llm-gateway-plugin`` needs no test file of the author's."""
+async def suites(folder: Path) -> tuple[int | None, str]:
+    """The exit code and the output of the suites on the cases in `folder`."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command += ["--llm-gateway-plugin", "acme", "--llm-gateway-cases", str(HERE / "cases")]
+    command += ["--llm-gateway-plugin", "acme", "--llm-gateway-cases", str(folder)]
     process = await asyncio.create_subprocess_exec(
-        *(*command, "--rootdir", str(HERE), "-c", os.devnull, str(HERE / "cases")),
+        *(*command, "--rootdir", str(HERE), "-c", os.devnull, str(folder)),
         env={**os.environ, "PYTHONPATH": str(HERE)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     output, _ = await process.communicate()
+    return process.returncode, output.decode()
 
-    assert process.returncode == 0, output.decode()
-    assert b"proven" in output and b"failed" not in output, output.decode()
+
+async def test_option_runs_the_suites() -> None:
+    """``--llm-gateway-plugin`` needs no test file of the author's."""
+    code, output = await suites(HERE / "cases")
+
+    assert code == 0, output
+    assert "proven" in output and "failed" not in output, output
+
+
+async def test_a_case_of_a_kind_that_nobody_brings_is_an_error(tmp_path: Path) -> None:
+    """It would not be run, and nobody would know."""
+    text = (HERE / "cases" / "acme.json").read_text()
+    (tmp_path / "acme.json").write_text(text.replace('"kind": "acme"', '"kind": "acmee"', 1))
+
+    code, output = await suites(tmp_path)
+
+    assert code != 0
+    assert "cases of the kind acmee, which no installed plugin brings" in " ".join(output.split())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"type": "TextDelta"', '"type": "TextDleta"', "no event is called 'TextDleta'"),
+        ('"parts"', '"prats": [], "parts"', "request.messages[0].prats"),
+    ],
+)
+def test_a_fault_of_a_case_is_named(old: str, new: str, told: str, tmp_path: Path) -> None:
+    """With the file and the case's own name."""
+    text = (HERE / "cases" / "acme.json").read_text()
+    (tmp_path / "acme.json").write_text(text.replace(old, new, 1))
+
+    with pytest.raises(ValueError, match=r"acme\.json: .+ is no conformance case") as caught:
+        cases.load(tmp_path)
+
+    assert told in str(caught.value)

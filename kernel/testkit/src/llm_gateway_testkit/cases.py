@@ -81,10 +81,16 @@ def load(folder: Path) -> list[Case]:
     cases: list[Case] = []
     for path in sorted(folder.rglob("*.json")):
         try:
-            rows = each(json.loads(path.read_text(encoding="utf-8")))
-            cases += [case(raw) for raw in rows if "frontend" not in raw]
-        except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+            rows = list(each(json.loads(path.read_text(encoding="utf-8"))))
+        except ValueError as error:
             raise ValueError(f"{path} is no conformance case: {error!r}") from error
+        for at, raw in enumerate(rows):
+            try:
+                cases += [case(raw)] if "frontend" not in raw else []
+            except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+                named = raw.get("name", f"number {at + 1}") if isinstance(raw, dict) else at + 1
+                text = f"{path}: {named} is no conformance case: {error!r}"
+                raise ValueError(text) from error
     return cases
 
 
@@ -95,11 +101,14 @@ def case(raw: Mapping[str, Any]) -> Case:
     if sum(name in raw for name in ("events", "failure", "refusal")) != 1:
         raise ValueError("a case has either events or a failure or a refusal")
     reply = raw.get("reply", {})
+    request = msgspec.convert(raw["request"], gw.CanonicalRequest)
+    if lost := list(_lost(raw["request"], msgspec.to_builtins(request), "request")):
+        raise ValueError(f"unknown members {lost}")
     return Case(
         name=raw["name"],
         kind=raw["kind"],
         settings=raw.get("settings", {}),
-        request=msgspec.convert(raw["request"], gw.CanonicalRequest),
+        request=request,
         upstream=raw.get("upstream", {}),
         reply=body(reply),
         status=reply.get("status", 200),
@@ -114,8 +123,23 @@ def case(raw: Mapping[str, Any]) -> Case:
     )
 
 
+def _lost(raw: object, made: object, at: str) -> Iterator[str]:
+    """Where `raw` has members that `made` of it has not."""
+    if isinstance(raw, dict) and isinstance(made, dict):
+        for name, value in raw.items():
+            if name in made:
+                yield from _lost(value, made[name], f"{at}.{name}")
+            else:
+                yield f"{at}.{name}"
+    elif isinstance(raw, list) and isinstance(made, list | tuple):
+        for index, pair in enumerate(zip(raw, made, strict=False)):
+            yield from _lost(*pair, f"{at}[{index}]")
+
+
 def event(raw: Mapping[str, Any]) -> gw.Event:
     """Read an event from ``{"type": its class, …}``."""
+    if raw["type"] not in _EVENTS:
+        raise ValueError(f"no event is called {raw['type']!r}: {', '.join(_EVENTS)}")
     rest = {name: value for name, value in raw.items() if name != "type"}
     return msgspec.convert(rest, _EVENTS[raw["type"]])
 

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +37,15 @@ def kinds(plugin: ModuleType) -> dict[str, gw.ProviderSpec]:
     """The kinds of provider that `plugin` declares."""
     hook = getattr(plugin, "llm_gateway_providers", None)
     return {} if hook is None else {spec.kind: spec for spec in hook()}
+
+
+def installed_kinds() -> frozenset[str]:
+    """The kinds of all installed plugins that can be imported."""
+    found: set[str] = set()
+    for point in entry_points(group=GROUP):
+        with suppress(Exception):  # whose plugin is broken is another matter
+            found |= kinds(point.load()).keys()
+    return frozenset(found)
 
 
 async def nothing_to_fetch(url: str, **_: object) -> gw.Fetched:

@@ -103,9 +103,10 @@ class LazyGroup(click.RichGroup):
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as error:
-            if any(error.option_name in each.opts for each in self.params):
-                error.message += " It is a global one: it stands before the command's name."
-            raise
+            if not any(error.option_name in each.opts for each in self.params):
+                raise
+            told = f"{error.message} It is a global one: it stands before the command's name."
+            raise click.UsageError(told, error.ctx) from error
 
     def _meant(self, ctx: click.Context, given: str) -> str:
         """What to say of a command that is not there."""

@@ -15,7 +15,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     config, module = metafunc.config, metafunc.module
     spec_of = plugins.kinds(plugins.load(plugin_name(config, module)))
     if "case" in metafunc.fixturenames:
-        found = [each for each in cases.load(cases_folder(config, module)) if each.kind in spec_of]
+        loaded = cases.load(cases_folder(config, module))
+        strange = {each.kind for each in loaded} - spec_of.keys()
+        if spec_of and strange and (unknown := strange - plugins.installed_kinds()):
+            raise pytest.UsageError(
+                f"cases of the kind {', '.join(sorted(unknown))}, which no installed plugin brings;"
+                f" this one brings {', '.join(spec_of)}"
+            )
+        found = [each for each in loaded if each.kind in spec_of]
         metafunc.parametrize(
             ("spec", "case"),
             [(spec_of[each.kind], each) for each in found],
