@@ -159,7 +159,8 @@ def test_all_problems(loading: Loading) -> None:
         ('providers: {toy: {headers: {a: "b\\r\\nc: d"}}}', "it holds a control character"),
         ("providers: {toy: {region: '${A B}'}}", "line 1: providers.toy.region: '${' begins"),
         ("providers: {toy: {region: '${A'}}", "write ${NAME}, ${NAME:-default} or"),
-        ("providers: {toy: {region: '${secret:}'}}", "${secret:NAME}, and $$ for a dollar"),
+        ("providers: {toy: {region: '${secret:}'}}", "and $$ for a dollar"),
+        ("providers: {toy: {region: '${A:-${B}}'}}", "none within another"),
     ],
 )
 def test_a_fault_is_told_in_words_of_the_file(loading: Loading, text: str, told: str) -> None:

@@ -36,7 +36,7 @@ _VARIABLE = re.compile(
 
 _UNREADABLE = (
     "'${' begins no reference that can be read: write ${NAME}, ${NAME:-default} or"
-    " ${secret:NAME}, and $$ for a dollar sign"
+    " ${secret:NAME}, none within another, and $$ for a dollar sign"
 )
 
 
@@ -148,7 +148,8 @@ class Layers:
         if not isinstance(value, str) or "$" not in value:
             return value
         matches = tuple(_VARIABLE.finditer(value))
-        if "${" in _VARIABLE.sub("", value) and not off:
+        beside = (_VARIABLE.sub("", value), *(m["default"] or "" for m in matches))
+        if any("${" in each for each in beside) and not off:
             self.problem(key, _UNREADABLE)
         missing = [m["name"] for m in matches if m["name"] and m["default"] is None]
         missing = [name for name in missing if name not in self.environ]
