@@ -117,6 +117,7 @@ async def test_a_wrong_key_is_told_next_to_its_field(site: Any) -> None:
     assert b'aria-invalid="true" aria-describedby="key-about"' in reply.body
     assert b"no-such-key" not in reply.body
     assert (await browser.get("overview")).status == 303
+    assert (await browser.get("")).headers["location"] == "/dashboard/login"
 
 
 async def test_a_key_for_models_does_not_open_the_dashboard(site: Any) -> None:

@@ -49,5 +49,7 @@ async def test_the_workers_of_a_host_are_told_together() -> None:
             await call(f"{gateway.url}/v1/chat/completions", body, key=gateway.api_key)
         url = f"{gateway.url}/admin/v1/routing/stats"
         told = [(await call(url, key=ADMIN)).json["rows"] for _ in range(8)]
+        shown = (await call(f"{gateway.url}/admin/v1/routing", key=ADMIN)).json
 
     assert [each[0]["attempts"] for each in told] == [20] * 8
+    assert shown["default_provider"] == "sim"  # the only one

@@ -47,7 +47,7 @@ def llm_gateway_observers() -> list[ObserverSpec]:
 @hookimpl
 def llm_gateway_endpoints() -> list[EndpointSpec]:
     routes: list[tuple[str, Any, dict[str, Any]]] = [
-        (PATH, _show, {"settings": "routing"}),
+        (PATH, _show, {"settings": "routing", "needs": ("providers",)}),
         (f"{PATH}/rules", _rules, {"settings": "routing.rules"}),
         (f"{PATH}/weights", _weights, {"needs": ("targets", "monitor")}),
         (f"{PATH}/offered", _offered, {"needs": ("listing", "targets", "prices")}),
@@ -74,10 +74,11 @@ def _observer(*, metrics: "Metrics") -> Any:
     return Stats(metrics)
 
 
-def _show(settings: Any) -> "EndpointHandler":
+def _show(settings: Any, providers: Mapping[str, Any]) -> "EndpointHandler":
+    only = next(iter(providers)) if len(providers) == 1 else None
     document = {
         "strategy": settings.strategy,
-        "default_provider": settings.default_provider,
+        "default_provider": settings.default_provider or only,
         "fallback_enabled": settings.fallback_enabled,
         "health_check_interval_seconds": settings.health_check_interval_seconds,
         "models": [
