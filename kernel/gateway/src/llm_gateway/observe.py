@@ -101,12 +101,11 @@ class Counts:
         self.fallbacks = metrics.counter(
             "gateway_fallbacks_total", "requests that another target answered"
         ).value()
-        self.observer_errors = metrics.counter(
-            "gateway_observer_errors_total", "observers that raised"
-        ).value()
-        self.tracing_errors = metrics.counter(
-            "gateway_tracing_errors_total", "spans that could not be recorded"
-        ).value()
+        self._cost = metrics.counter("gateway_cost_usd_total", "what answers cost, in USD", by)
+        self._of_caches(metrics)
+        self._of_this(metrics)
+
+    def _of_caches(self, metrics: Metrics) -> None:
         self.cache_errors = metrics.counter(
             "gateway_cache_errors_total", "cache calls that raised", ("cache",)
         )
@@ -119,14 +118,21 @@ class Counts:
         self.coalesced = metrics.counter(
             "gateway_cache_coalesced_total", "hits that waited for an identical request"
         ).value()
-        self._cost = metrics.counter("gateway_cost_usd_total", "what answers cost, in USD", by)
+
+    def _of_this(self, metrics: Metrics) -> None:
+        """How the gateway itself does."""
+        self.observer_errors = metrics.counter(
+            "gateway_observer_errors_total", "observers that raised"
+        ).value()
+        self.tracing_errors = metrics.counter(
+            "gateway_tracing_errors_total", "spans that could not be recorded"
+        ).value()
         self.ledger_failures = metrics.counter(
             "gateway_ledger_failures_total", "records that the ledger did not take"
         ).value()
         self.dropped_lines = metrics.counter(
             "gateway_log_lines_dropped_total", "log lines that could not be written"
         ).value()
-
         self.workers = metrics.gauge(
             "gateway_workers", "worker processes that take connections"
         ).value()

@@ -53,15 +53,9 @@ def llm_gateway_endpoints() -> list[gw.EndpointSpec]:
     """Without a role: who has no session is shown the way in."""
     doc = {"summary": "Pages for operators, in a browser."}
     return [
-        gw.EndpointSpec("GET", "/dashboard", None, _site, settings=PATH, needs=NEEDS, doc=doc),
-        gw.EndpointSpec(
-            "GET",
-            "/dashboard/",
-            None,
-            _site,
-            settings=PATH,
-            needs=NEEDS,
-            doc={**doc, "operationId": "get_dashboard_slash"},
+        *(
+            gw.EndpointSpec("GET", path, None, _site, settings=PATH, needs=NEEDS, doc=doc)
+            for path in ("/dashboard", "/dashboard/")
         ),
         gw.EndpointSpec(
             "GET", "/dashboard/{page:path}", None, _site, settings=PATH, needs=NEEDS, doc=doc

@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document of a gateway's routes."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -61,6 +62,7 @@ def document(routes: Sequence[FrontendSpec | EndpointSpec]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {
         path: {"get": _operation("GET", path, summary, None, {})} for path, summary in _HEALTH
     }
+    named = Counter(each["get"]["operationId"] for each in paths.values())
     for spec in routes:
         if isinstance(spec, EndpointSpec) and spec.listener != "main":
             continue
@@ -70,6 +72,10 @@ def document(routes: Sequence[FrontendSpec | EndpointSpec]) -> dict[str, Any]:
         operation = _operation(spec.method, spec.path, "", role, spec.doc, model=model)
         if isinstance(spec, EndpointSpec) and spec.role in ("operator", "admin"):
             operation["x-scope"] = spec.scope
+        name = operation["operationId"]
+        named[name] += 1
+        if named[name] > 1:  # paths that differ in signs alone
+            operation["operationId"] = f"{name}_{named[name]}"
         paths.setdefault(path, {})[spec.method.lower()] = operation
     return {
         "openapi": "3.1.0",

@@ -174,7 +174,7 @@ _: type[gw.Limiter] = RateLimiter
 def _duration(ms: int) -> str:
     """As OpenAI writes it: ``6ms``, ``8.64s``."""
     if ms < 1000:
-        return f"{ms}ms" if ms > 0 else "0ms"
+        return f"{ms}ms"
     return f"{ms / 1000:.3g}s" if ms < 100_000 else f"{ms // 1000}s"
 
 
@@ -185,11 +185,10 @@ def headers_of(known: Rules, remaining: Sequence[int], dialect: str) -> dict[str
     for meter, places in known.shown:
         place = places[0] if len(places) == 1 else min(places, key=remaining.__getitem__)
         amount, burst, each = known.told[place]
-        left = remaining[place]
-        left = left if left > 0 else 0
-        seconds = (burst - left) * each if each else MINUTE
+        left = max(0, remaining[place])
+        seconds = max(0, burst - left) * each if each else MINUTE
         if anthropic:
-            at = datetime.now(UTC) + timedelta(seconds=max(0, seconds))
+            at = datetime.now(UTC) + timedelta(seconds=seconds)
             prefix = f"anthropic-ratelimit-{meter}"
             found[f"{prefix}-limit"] = amount
             found[f"{prefix}-remaining"] = str(left)

@@ -189,13 +189,12 @@ class PostgresStore:
         )
 
 
-def _named(sql: str, rows: Sequence[SQLRow]) -> Sequence[SQLParams]:
+def _named(sql: str, rows: Sequence[Any]) -> Sequence[SQLParams]:
     """`rows` by name, in which way psycopg takes them here."""
-    names = _NAME.findall(translated(sql)) if any(isinstance(each, tuple) for each in rows) else ()
-    return [
-        dict(zip(map(bytes.decode, names), each, strict=True)) if isinstance(each, tuple) else each
-        for each in rows
-    ]
+    if not rows or not isinstance(rows[0], tuple):
+        return rows
+    names = [each.decode() for each in _NAME.findall(translated(sql))]
+    return [dict(zip(names, each, strict=True)) for each in rows]
 
 
 @lru_cache(maxsize=512)
