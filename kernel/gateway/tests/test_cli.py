@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rich_click as click
 from click.testing import CliRunner, Result
 from llm_gateway.cli import Globals, LazyGroup, cli
 
@@ -193,3 +194,21 @@ probe = _probe()
 def test_a_command_that_is_not_there_is_told_what_may_be_meant() -> None:
     assert "Did you mean 'start'?" in run("sart").stderr
     assert "plugins list" in run("brew", "coffee").stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "told"), [("y\n", 0, "done"), ("n\n", 1, "Aborted"), ("", 2, "--force")]
+)
+def test_who_cannot_be_asked_is_told_of_the_flag_that_does_not_ask(
+    typed: str, code: int, told: str
+) -> None:
+    @click.command()
+    @click.pass_context
+    def erase(ctx: click.Context) -> None:
+        ctx.obj.confirm("Erase all?")
+        click.echo("done")
+
+    done = CliRunner().invoke(erase, input=typed, obj=Globals("", None, False, 0))
+
+    assert done.exit_code == code
+    assert told in done.output

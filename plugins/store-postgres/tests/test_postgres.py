@@ -86,12 +86,13 @@ async def test_a_frozen_server_is_an_error_in_time(server: servers.Server) -> No
             server.thaw()
 
 
-async def test_without_a_server_it_opens_and_says_503() -> None:
-    store = opened(f"postgresql://nobody@127.0.0.1:{servers.free_port()}/none", 1)
+async def test_without_a_server_it_opens_and_says_503(caplog: pytest.LogCaptureFixture) -> None:
+    store = opened(f"postgresql://nobody@127.0.0.1:{servers.free_port()}/none", 2)
     async with store.open():
         with pytest.raises(StoreError, match="its server is not reached") as raised:
             await store.fetch("SELECT 1")
     assert raised.value.status == 503
+    assert caplog.text.count("Connection refused") == 1  # of several attempts
 
 
 def test_parameters_are_found_outside_of_quotes_and_casts() -> None:

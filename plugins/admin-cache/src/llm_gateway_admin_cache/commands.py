@@ -61,7 +61,7 @@ def clear(ctx: click.Context, /, force: bool, **query: str | None) -> None:
     chosen = {name: value for name, value in query.items() if value}
     what = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in chosen.items())
     if not force:
-        click.confirm(f"Forget kept answers ({what or 'all'})?", abort=True, err=True)
+        ctx.obj.confirm(f"Forget kept answers ({what or 'all'})?")
     found = ctx.obj.ask("DELETE", f"{PATH}/entries", query=chosen)
     ctx.obj.show(["removed"], [[str(found["removed"])]], found)
 

@@ -71,7 +71,7 @@ def erase(
             ctx.obj.show(("kind", "records"), _cells(counts), counts)
             return
         records = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-        click.confirm(f"Erase {tenant_id} for good ({records})?", abort=True)
+        ctx.obj.confirm(f"Erase {tenant_id} for good ({records})?")
     done = ctx.obj.ask("POST", f"{_at(tenant_id)}/erase", body={})
     until = time.monotonic() + seconds
     while done["finished_at"] is None and time.monotonic() < until:

@@ -243,7 +243,7 @@ def update_tenant(
 def delete_tenant(ctx: click.Context, /, tenant_id: str, force: bool) -> None:
     """Delete a tenant; all its keys are revoked for good."""
     if not force:
-        click.confirm(f"Delete {tenant_id} and revoke all its keys?", abort=True)
+        ctx.obj.confirm(f"Delete {tenant_id} and revoke all its keys?")
     _details(ctx, ctx.obj.ask("DELETE", _at("tenants", tenant_id)))
 
 

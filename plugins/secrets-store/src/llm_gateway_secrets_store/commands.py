@@ -72,7 +72,7 @@ def rotate(ctx: click.Context, /, name: str | None) -> None:
 def delete(ctx: click.Context, /, name: str, force: bool) -> None:
     """Forget NAME with all its versions."""
     if not force:
-        click.confirm(f"Delete the secret {name}?", abort=True, err=True)
+        ctx.obj.confirm(f"Delete the secret {name}?")
     found = ctx.obj.ask("DELETE", f"{PATH}/{quote(name, safe='')}")
     ctx.obj.show(("deleted",), [[found["name"]]], found)
 

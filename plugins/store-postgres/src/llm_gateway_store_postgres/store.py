@@ -28,9 +28,30 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 log = logging.getLogger("llm_gateway_store_postgres")
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 LOCK_POLL_SECONDS = 0.1
+REPEAT_SECONDS = 60.0
 # A statement gets a little less than its caller waits, so that the server ends it first.
 SERVER_SHARE = 0.9
 _NAME = re.compile(rb"%\((\w+)\)s")
+
+
+class OnceAMinute(logging.Filter):
+    """Drops a line that was said within the last minute: for as long as there is no server, the
+    pool says so at each of its attempts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text, now = record.getMessage(), record.created
+        self._said = {each: at for each, at in self._said.items() if now - at < REPEAT_SECONDS}
+        if text in self._said:
+            return False
+        self._said[text] = now
+        return True
+
+
+logging.getLogger("psycopg.pool").addFilter(OnceAMinute())
 
 
 class Session:

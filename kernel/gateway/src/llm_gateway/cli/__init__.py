@@ -59,6 +59,23 @@ class Globals:
 
         return ask(self.url, self.api_key, method, path, query or {}, body)
 
+    def confirm(self, question: str) -> None:
+        """Go on only if a person says yes; where nobody can be asked, ``--force`` is named.
+
+        Raises:
+            click.Abort: the answer was no.
+            click.UsageError: standard input has no answer.
+        """
+        try:
+            agreed = click.confirm(question, err=True)
+        except click.Abort:
+            if sys.stdin.isatty():
+                raise
+            click.echo(err=True)  # the question's line has no end yet
+            raise click.UsageError("Nobody is there to answer; --force does not ask.") from None
+        if not agreed:
+            raise click.Abort
+
     def show(self, head: Sequence[str], rows: Sequence[Sequence[str]], document: Any) -> None:
         """A table of `rows` for people, or `document` as JSON for programs."""
         from llm_gateway.cli.output import print_json, print_table
