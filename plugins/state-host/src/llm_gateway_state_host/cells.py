@@ -53,31 +53,31 @@ def take_all(
             rate, stamp = take.rate, cell.stamp
             level = cell.value + rate * (now - stamp) if stamp else limit
             rest = (level if level < limit else limit) - amount
+            if (rest < 0 or limit <= 0) and not force:
+                return _denied(cells, takes, len(left), now)
+            cell.value, cell.stamp = rest, now
+            cell.until = until = now + ((limit - rest) / rate if rate > 0 else take.seconds)
         elif kind == "slots":
             rest = limit - cell.held - amount
-        elif now < cell.until:
-            rest = limit - cell.value - amount
-        elif take.filled:
-            _give_back(cells, takes, len(left), now)
-            return Denial(len(left), 0.0, (), unfilled=True)
-        else:
-            cell.value, cell.until = 0, now + take.seconds
-            rest = limit - amount
-        if (rest < 0 or limit <= 0) and not force:
-            _give_back(cells, takes, len(left), now)
-            return _denied(cells, takes, len(left), now)
-        if kind == "bucket":
-            cell.value, cell.stamp = rest, now
-            cell.until = now + ((limit - rest) / rate if rate > 0 else take.seconds)
-        elif kind == "window":
-            cell.value += amount
-        else:
+            if (rest < 0 or limit <= 0) and not force:
+                return _denied(cells, takes, len(left), now)
             cell.held += amount
             cell.mine += amount
-            cell.until = now
+            cell.until = until = now
+        else:
+            until = cell.until
+            if now >= until:
+                if take.filled:
+                    _give_back(cells, takes, len(left), now)
+                    return Denial(len(left), 0.0, (), unfilled=True)
+                cell.value, cell.until = 0, (until := now + take.seconds)
+            rest = limit - cell.value - amount
+            if (rest < 0 or limit <= 0) and not force:
+                return _denied(cells, takes, len(left), now)
+            cell.value += amount
         left.append(floor(rest))
         # A window is known by its end: what is settled after it has ended belongs nowhere.
-        ends.append(cell.until)
+        ends.append(until)
     return Grant(tuple(takes), tuple(left), tuple(ends))
 
 
@@ -85,17 +85,21 @@ def settle(cell: Cell, take: Take, more: int, end: float, now: float) -> None:
     """`more` than `take` was used of a cell whose window ended at `end` when it was taken from."""
     kind = take.kind
     if kind == "bucket":
-        limit, rate = take.limit, take.rate
-        rest = _free(cell, take, now) - more
-        cell.value, cell.stamp = (rest if rest < limit else limit), now
-        cell.until = now + ((limit - cell.value) / rate if rate > 0 else take.seconds)
+        limit, rate, stamp = take.limit, take.rate, cell.stamp
+        level = cell.value + rate * (now - stamp) if stamp else limit
+        rest = (level if level < limit else limit) - more
+        cell.value = rest = rest if rest < limit else limit
+        cell.stamp = now
+        cell.until = now + ((limit - rest) / rate if rate > 0 else take.seconds)
     elif kind == "slots":
-        more = max(-cell.mine, more)
+        if more < -cell.mine:
+            more = -cell.mine
         cell.mine += more
         cell.held += more
         cell.until = now
     elif end == cell.until:
-        cell.value = max(0, cell.value + more)
+        value = cell.value + more
+        cell.value = value if value > 0 else 0
 
 
 def _give_back(cells: Sequence[Cell], takes: Sequence[Take], many: int, now: float) -> None:
@@ -105,6 +109,8 @@ def _give_back(cells: Sequence[Cell], takes: Sequence[Take], many: int, now: flo
 
 
 def _denied(cells: Sequence[Cell], takes: Sequence[Take], refused: int, now: float) -> Denial:
+    """Of what take number `refused` did not fit; those before it are given back."""
+    _give_back(cells, takes, refused, now)
     free = [_free(cell, take, now) for cell, take in zip(cells, takes, strict=True)]
     wait = _wait(cells[refused], takes[refused], free[refused], now)
     return Denial(refused, wait, tuple(map(floor, free)))

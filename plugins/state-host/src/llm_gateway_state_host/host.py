@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 from llm_gateway_api import DONE, Denial, Done, Grant, Take
 
@@ -59,26 +59,33 @@ class HostState:
         table.lock()
         try:
             found = table.find([each.key for each in takes], _slots(takes), now)
-            answer = take_all([each[1] for each in found], takes, now, force)
-            if isinstance(answer, Grant):
+            answer = take_all([cell for _, cell, _ in found], takes, now, force)
+            if type(answer) is Grant:
                 table.write(found)
         finally:
             table.unlock()
         return answer
 
     def settle(self, grant: Grant, amounts: Sequence[int]) -> Done:
-        now, ends = time.monotonic(), cast(Sequence[float], grant.token)
-        changed = [
-            (take, amount - take.amount, end)
-            for take, amount, end in zip(grant.takes, amounts, ends, strict=True)
-            if amount != take.amount
-        ]
+        """What was used as it was taken is not looked at."""
+        now = time.monotonic()
+        ends: Any = grant.token
+        changed: list[tuple[Take, int, float]] = []
+        keys: list[str] = []
+        slots: list[int] = []
+        for take, amount, end in zip(grant.takes, amounts, ends):  # noqa: B905 (quick)
+            if more := amount - take.amount:
+                if take.kind == "slots":
+                    slots.append(len(keys))
+                changed.append((take, more, end))
+                keys.append(take.key)
+        if not changed:
+            return DONE
         table = self._table
         table.lock()
         try:
-            takes = [each[0] for each in changed]
-            found = table.find([each.key for each in takes], _slots(takes), now)
-            for (_, cell, _), (take, more, end) in zip(found, changed, strict=True):
+            found = table.find(keys, slots, now)
+            for (_, cell, _), (take, more, end) in zip(found, changed):  # noqa: B905 (quick)
                 settle(cell, take, more, end, now)
             table.write(found)
         finally:

@@ -33,7 +33,7 @@ _LOCK = struct.Struct("hhqqi4x")  # the system's struct flock
 _MAGIC = b"llm-gateway-st-2"
 _NOBODY = (0,) * WORKERS
 _EMPTY = bytes(16)
-_NOWHERE = (_FIRST, b"")  # of a key that was not looked for yet
+_NOWHERE = (_FIRST, b"", Cell())  # of a key that was not looked for yet
 # A place, its cell, and whether the slots of the cell were read.
 Found: TypeAlias = tuple[int, Cell, bool]
 
@@ -49,7 +49,8 @@ class Table:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._workers = os.open(folder / "workers", os.O_CREAT | os.O_RDWR, 0o600)
         self._handle = os.open(folder / "table", os.O_CREAT | os.O_RDWR, 0o600)
-        self._places: dict[str, tuple[int, bytes]] = {}
+        # Of each key its place, its digest, and the cell that it is read into every time.
+        self._places: dict[str, tuple[int, bytes, Cell]] = {}
         with self.locked():
             self._map = self._mapped()
         self.worker = self._column()
@@ -76,20 +77,21 @@ class Table:
             TableFullError: there is no room.
         """
         found: list[Found] = []
-        for key in keys:
-            place, digest = self._places.get(key, _NOWHERE)
-            known, value, stamp, until = _KNOWN.unpack_from(self._map, place)
+        mapped, places = self._map, self._places
+        for at, key in enumerate(keys):
+            place, digest, cell = places.get(key, _NOWHERE)
+            known, value, stamp, until = _KNOWN.unpack_from(mapped, place)
             if known != digest:  # somebody else's by now, or not looked for yet
-                place = self._find(key, now, [each[0] for each in found])
-                known, value, stamp, until = _KNOWN.unpack_from(self._map, place)
-            cell = Cell(value, stamp, until)
-            if counted := len(found) in slots:
-                held = _HELD.unpack_from(self._map, place + _HELD_AT)
+                place, _, cell = self._find(key, now, [each[0] for each in found])
+                _, value, stamp, until = _KNOWN.unpack_from(mapped, place)
+            cell.value, cell.stamp, cell.until = value, stamp, until
+            if counted := at in slots:
+                held = _HELD.unpack_from(mapped, place + _HELD_AT)
                 cell.held, cell.mine = sum(held), held[self.worker]
             found.append((place, cell, counted))
         return found
 
-    def _find(self, key: str, now: float, taken: Sequence[int]) -> int:
+    def _find(self, key: str, now: float, taken: Sequence[int]) -> tuple[int, bytes, Cell]:
         digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
         start = int.from_bytes(digest[:8], "little")
         free = -1
@@ -111,20 +113,21 @@ class Table:
         until = _NUMBERS.unpack_from(self._map, place + 16)[2]
         return bool(until <= now) and not any(_HELD.unpack_from(self._map, place + _HELD_AT))
 
-    def _remembered(self, key: str, digest: bytes, place: int) -> int:
+    def _remembered(self, key: str, digest: bytes, place: int) -> tuple[int, bytes, Cell]:
         """Where a key was last; a hint, since another key may have been put there."""
         if len(self._places) >= RECORDS:
             self._places.clear()
-        self._places[key] = place, digest
-        return place
+        found = self._places[key] = place, digest, Cell()
+        return found
 
     def write(self, found: Sequence[Found]) -> None:
         """Of the slots only this worker's change. Under the lock."""
+        mapped = self._map
         for place, cell, counted in found:
-            _NUMBERS.pack_into(self._map, place + 16, cell.value, cell.stamp, cell.until)
+            _NUMBERS.pack_into(mapped, place + 16, cell.value, cell.stamp, cell.until)
             if counted:
                 mine = min(cell.mine, 65535)
-                _MINE.pack_into(self._map, place + _HELD_AT + 2 * self.worker, mine)
+                _MINE.pack_into(mapped, place + _HELD_AT + 2 * self.worker, mine)
 
     def bury(self) -> None:
         """Give back the slots of workers that have died: their columns' locks are free."""
