@@ -153,7 +153,8 @@ class Attempts:
                 await Streaming(self, call, target, bound, connection, lane).run()
             else:
                 out = lane.feed(await connection.read(MAX_ANSWER_BYTES))
-                out += await self._further(sent, lane, bound, deadline)
+                if sent.then:
+                    out += await self._further(sent, lane, bound, deadline)
                 out += lane.finish()
                 if call.race is not None:
                     call.race.claim(call)

@@ -192,6 +192,8 @@ class Pricing:
 
     def price(self, target: Target) -> Price | None:
         """Looked up once a second: prices change with the seconds, and far more seldom."""
+        if not self._catalogs:
+            return None
         now = time()
         if int(now) != self._second:
             self._second = int(now)

@@ -41,7 +41,8 @@ async def opened(
     """
     mending = bound.can.second_try
     while True:
-        sent = await authorised(bound, asked)
+        bare = not (bound.headers or bound.can.credentials or bound.can.signing)
+        sent = asked if bare else await authorised(bound, asked)
         connection = await bound.upstream.send(sent, deadline, sending)
         if connection.status < 300:
             return Opened(asked, connection)

@@ -91,13 +91,24 @@ class Client:
 
     # --- in ----------------------------------------------------------------------------
 
+    def at_hand(self) -> bytes | None:
+        """The whole body if it came with its head, as most do; else `body` has to wait for it."""
+        request = self._request
+        content = request.content
+        if not content.is_eof() or content.total_bytes > request.max_body_bytes:
+            return None
+        try:
+            return bytes(content.read_nowait())
+        except (ValueError, RequestPayloadError):
+            return None  # `body` says what is wrong
+
     async def body(self) -> bytes:
         """The whole body. Raises `BodyTooLargeError`, or `GatewayError` 408 for a slow one."""
+        if (whole := self.at_hand()) is not None:
+            return whole
         request = self._request
         content, limit = request.content, request.max_body_bytes
         try:
-            if content.is_eof() and content.total_bytes <= limit:
-                return bytes(content.read_nowait())  # the common case: it came with its head
             if int(request.headers.get("content-length", 0)) > limit:
                 self.keep_alive = False
                 raise BodyTooLargeError(_too_large(limit))

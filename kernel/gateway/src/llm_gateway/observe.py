@@ -7,7 +7,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import IO
 
 import msgspec
@@ -63,6 +63,7 @@ class Counts:
         by = ("provider", "model")
         self._ended: dict[tuple[int, str, str], Value] = {}
         self._used: dict[tuple[str, str], tuple[Value, Value]] = {}
+        self._attempted: dict[str, tuple[Value, Histogram]] = {}
         self._requests = metrics.counter(
             "gateway_requests_total", "requests by outcome", ("status", *by)
         )
@@ -169,8 +170,15 @@ class Counts:
     def cost(self, provider: str, model: str) -> Value:
         return self._cost.value(provider, model)
 
-    def attempts(self, provider: str) -> Value:
-        return self._provider_requests.value(provider)
+    def attempted(self, provider: str, seconds: float) -> None:
+        """An attempt ended after `seconds`."""
+        found = self._attempted.get(provider)
+        if found is None:
+            number = self._provider_requests.value(provider)
+            found = number, self._latency.histogram(provider)
+            self._attempted[provider] = found
+        found[0].value += 1
+        found[1].observe(seconds)
 
     def estimated(self, provider: str) -> Value:
         return self._estimated.value(provider)
@@ -181,9 +189,6 @@ class Counts:
     def errors(self, provider: str, failure: str) -> Value:
         return self._provider_errors.value(provider, failure)
 
-    def latency(self, provider: str) -> Histogram:
-        return self._latency.histogram(provider)
-
     def first(self, provider: str) -> Histogram:
         return self._first.histogram(provider)
 
@@ -192,7 +197,7 @@ class Counts:
 
 
 class AccessLog:
-    """Encodes a line once and leaves the writing to a thread, several lines at a time; what
+    """Leaves lines to a thread, several at a time, which encodes and writes them; what
     `redaction` hides is hidden there. What finds `most` lines waiting is lost and counted."""
 
     def __init__(
@@ -204,9 +209,7 @@ class AccessLog:
         most: int = MAX_BUFFERED_LINES,
     ) -> None:
         self._redaction = redaction or Redaction()
-        self._encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
-        self._lines: list[bytes] = []
-        self._said: set[str | None] = set()
+        self._lines: list[Line] = []
         self._innocent: set[str] = set()
         self._known: Redact | None = None
         self._dropped = dropped
@@ -216,7 +219,7 @@ class AccessLog:
         self._scheduled = False
         self._at = 0
         self._second = self._stamp = ""
-        self._blocks: queue.SimpleQueue[tuple[bytes, set[str | None]] | None] = queue.SimpleQueue()
+        self._blocks: queue.SimpleQueue[list[Line] | None] = queue.SimpleQueue()
         self._stream = stream
         self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
         self._thread.start()
@@ -236,8 +239,7 @@ class AccessLog:
             self._dropped.inc()
             return
         self._added += 1
-        self._lines.append(self._encode(line))
-        self._said.update((line.model, line.error, line.fallback))
+        self._lines.append(line)
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_later(self._flush_seconds, self.flush)
@@ -245,9 +247,8 @@ class AccessLog:
     def flush(self) -> None:
         self._scheduled = False
         if self._lines:
-            self._lines.append(b"")
-            self._blocks.put((b"\n".join(self._lines), self._said))
-            self._lines, self._said = [], set()
+            self._blocks.put(self._lines)
+            self._lines = []
 
     def close(self) -> None:
         self.flush()
@@ -255,25 +256,25 @@ class AccessLog:
         self._thread.join(timeout=5)
 
     def _write(self) -> None:
-        while (given := self._blocks.get()) is not None:
-            block, said = given
-            lines = block.count(b"\n")
+        encode = msgspec.json.Encoder().encode_lines
+        while (lines := self._blocks.get()) is not None:
+            number = len(lines)
             try:
                 hide = self._redaction.hide
-                if hide is not None and self._guilty(said, hide):
-                    block = b"".join(_redacted_line(line, hide) for line in block.splitlines())
-                self._stream.write(block)
+                if hide is not None and self._guilty(lines, hide):
+                    lines = [_redacted(line, hide) for line in lines]
+                self._stream.write(encode(lines))
                 self._stream.flush()
             except Exception:  # a line that cannot be redacted is not written either
-                self._dropped.inc(lines)
-            self._done += lines
+                self._dropped.inc(number)
+            self._done += number
 
-    def _guilty(self, said: Iterable[str | None], hide: Redact) -> bool:
-        """Whether anything that callers invented for these lines has to be hidden. What need
+    def _guilty(self, lines: Iterable[Line], hide: Redact) -> bool:
+        """Whether anything that callers invented for `lines` has to be hidden. What need
         not is remembered: models' names and reasons come again with every line."""
         if self._known is not hide or len(self._innocent) > MAX_INNOCENT:
             self._known, self._innocent = hide, set()
-        for value in said:
+        for value in {value for each in lines for value in (each.model, each.error, each.fallback)}:
             if value is not None and value not in self._innocent:
                 if hide(value) != value:
                     return True
@@ -281,8 +282,7 @@ class AccessLog:
         return False
 
 
-def _redacted_line(data: bytes, hide: Redact) -> bytes:
-    line = msgspec.json.decode(data, type=Line)
+def _redacted(line: Line, hide: Redact) -> Line:
     given = {name: getattr(line, name) for name in INVENTED}
     hidden = {name: hide(value) for name, value in given.items() if value is not None}
-    return msgspec.json.encode(structs.replace(line, **hidden)) + b"\n"
+    return structs.replace(line, **hidden)

@@ -154,32 +154,36 @@ class Pipeline:
 
     async def execute(self, call: Call) -> None:
         """Answer `call`, or raise `GatewayError`. Returns when the last byte is written."""
-        call.arrival = await self.screens.connect(call.arrival)
-        call.arrival = await self.screens.identify(call.arrival)
-        body = await call.client.body()
+        call.arrival = arrival = await self.screens.enter(call.arrival)
+        body = call.client.at_hand() or await call.client.body()
         refuse_deep(body, self.max_json_depth)
-        call.head = call.frontend.parse(body, call.arrival)
-        if call.head.stream:
+        call.head = head = call.frontend.parse(body, arrival)
+        seconds = self.request_seconds
+        if head.stream:
+            seconds = self.streaming_seconds
             self.counts.streams.inc()
             call.client.watch(call.frontend.keep_alive(), monotonic())
-        call.deadline = call.arrival.arrived + (
-            self.streaming_seconds if call.head.stream else self.request_seconds
-        )
-        call.head = await self.screens.admit(call.arrival, call.head)
-        seen = asked(call.arrival, call.head, self.router.looks)
+        call.deadline = arrival.arrived + seconds
+        # what is not installed is passed by without a coroutine
+        if self.screens.admission:
+            call.head = head = await self.screens.admit(arrival, head)
+        seen = asked(arrival, head, self.router.looks)
         call.considered = considered = self.router.considered(seen)
-        call.reserved = await self.reserving.reserve(call, considered)
+        if self.reserving.limiters:
+            call.reserved = await self.reserving.reserve(call, considered)
         try:
             self.accounting.begin(call)
             if self.screens.content:
-                call.request = await self.screens.read(call.arrival, call.canonical())
-            if not await self.caching.replay(call):
+                call.request = await self.screens.read(arrival, call.canonical())
+            if not self.caching.caches or not await self.caching.replay(call):
                 await self._answer(call, considered)
         finally:
-            self.caching.leave(call)
+            if call.flight is not None:
+                self.caching.leave(call)
             if not call.accounted:
                 self._unanswered(call)
-            self.reserving.settle(call.reserved, settlement(call))
+            if call.reserved:
+                self.reserving.settle(call.reserved, settlement(call))
 
     def _unanswered(self, call: Call) -> None:
         """Price what came of a request that was not answered whole, before limits settle it."""
@@ -205,7 +209,8 @@ class Pipeline:
                 if call.fallback is not None:
                     call.headers["x-gateway-fallback"] = call.fallback
         finally:
-            self.onward.leave(progress)
+            if progress.retrying:
+                self.onward.leave(progress)
 
     async def _race(self, call: Call, progress: Progress) -> bool:
         assert self.racing is not None
@@ -216,7 +221,9 @@ class Pipeline:
         target = progress.target
         if (progress.made or call.beside) and not await self._covered(call, progress):
             return False
-        leases = await self.guarding.admit(target, progress.asked, call.deadline)
+        leases: Leases | Refusal = []
+        if self.guarding.guards:
+            leases = await self.guarding.admit(target, progress.asked, call.deadline)
         if isinstance(leases, Refusal):
             call.failures.append(unavailable(target, leases))
             outcome = Outcome(target, None, status=leases.status, retry_after=leases.retry_after)
@@ -225,13 +232,12 @@ class Pipeline:
         call.attempts += 1
         call.target, call.leases = target, leases
         call.sent, call.cut, call.reading, call.streaming = False, False, None, None
-        started = self.clock()
-        outcome = Outcome(target, None, cancelled=True)
+        started, failed, status = self.clock(), None, 0
         if call.trace is not None:
             call.trace.attempt(target, call.attempts)
         try:
             await self.attempts.run(call, target)
-            outcome = Outcome(target, None, status=200, usage=call.usage)
+            status = 200
             if progress.made and progress.made[0].target.name != target.name:
                 self.counts.fallbacks.inc()
             if call.partial is None:  # what was put together of two answers is nobody's
@@ -239,15 +245,24 @@ class Pipeline:
             return True
         except (asyncio.CancelledError, ClientGoneError):
             self._cut(call)
-            outcome = structs.replace(outcome, usage=call.usage)
             raise
         except Exception as error:
-            outcome = self._failed(call, progress, error)
+            failed = self._failed(call, progress, error)
         finally:
-            outcome = structs.replace(
-                outcome, duration=self.clock() - started, headers=call.answered
-            )
-            self._report(call, leases, outcome)
+            seconds, headers = self.clock() - started, call.answered
+            if failed is not None:
+                outcome = structs.replace(failed, duration=seconds, headers=headers)
+            else:
+                outcome = Outcome(
+                    target,
+                    None,
+                    cancelled=not status,
+                    status=status,
+                    duration=seconds,
+                    usage=call.usage,
+                    headers=headers,
+                )
+            self._report(call, target, leases, outcome)
             if call.partial is not None and call.continuing is not None:
                 call.continuing.told(target, outcome)
             if outcome.failure is not None:
@@ -307,16 +322,14 @@ class Pipeline:
         elif call.partial is None:
             call.usage = so_far(call)
 
-    def _report(self, call: Call, leases: Leases, outcome: Outcome) -> None:
-        target = outcome.target
-        assert target is not None
+    def _report(self, call: Call, target: Target, leases: Leases, outcome: Outcome) -> None:
         call.upstream_seconds += outcome.duration
-        self.guarding.report(leases, outcome)
+        if leases:
+            self.guarding.report(leases, outcome)
         strategy: RoutingStrategy | None = self.router.strategy
         if strategy is not None:
             strategy.report(target, outcome)
-        self.counts.attempts(target.provider).inc()
-        self.counts.latency(target.provider).observe(outcome.duration)
+        self.counts.attempted(target.provider, outcome.duration)
         if outcome.failure is not None:
             self.counts.errors(target.provider, outcome.failure).inc()
         if call.trace is not None:

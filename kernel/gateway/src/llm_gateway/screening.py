@@ -4,9 +4,9 @@ A refusal is a value and final; a filter that breaks refuses the request (fails 
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from llm_gateway_api import (
     ALL_SURFACES,
@@ -34,6 +34,7 @@ from llm_gateway.ordering import ordered_filters
 from llm_gateway.reserve import refused_error
 
 log = logging.getLogger("llm_gateway.screening")
+T = TypeVar("T", Arrival, Admission, Content)
 Named: TypeAlias = tuple[str, SecurityFilter]
 
 
@@ -91,13 +92,17 @@ class Screens:
             Outgoing(made for _, made in specs),
         )
 
-    async def connect(self, arrival: Arrival) -> Arrival:
-        """CONNECTION: what needs neither key nor body. Every route of the main port."""
-        return await _passed(self.connection, arrival)
+    def enter(self, arrival: Arrival) -> Awaitable[Arrival]:
+        """CONNECTION, then IDENTITY, for a dialect."""
+        return _passed(self.connection + self.identity, arrival)
 
-    async def identify(self, arrival: Arrival) -> Arrival:
+    def connect(self, arrival: Arrival) -> Awaitable[Arrival]:
+        """CONNECTION: what needs neither key nor body. Every route of the main port."""
+        return _passed(self.connection, arrival)
+
+    def identify(self, arrival: Arrival) -> Awaitable[Arrival]:
         """IDENTITY: who calls. Every route that demands a role, and every dialect."""
-        return await _passed(self.identity, arrival)
+        return _passed(self.identity, arrival)
 
     async def caller(self, tenant: str | None, key_id: str | None) -> Principal | None:
         """Who calls with that key, or for that tenant, as the first filter that knows says.
@@ -119,9 +124,7 @@ class Screens:
     async def admit(self, arrival: Arrival, head: RequestHead) -> RequestHead:
         """ADMISSION: the head and the raw bytes of a dialect's request."""
         for name, each in self.admission:
-            seen = await screen(name, each, Admission(arrival, head))
-            assert isinstance(seen, Admission), f"{name} returned no Admission"
-            head = seen.head
+            head = (await screen(name, each, Admission(arrival, head))).head
         return head
 
     async def admit_endpoint(self, arrival: Arrival, body: bytes) -> None:
@@ -139,21 +142,24 @@ class Screens:
     async def read(self, arrival: Arrival, request: CanonicalRequest) -> CanonicalRequest:
         """CONTENT: the canonical request."""
         for name, each in self.content:
-            seen = await screen(name, each, Content(arrival, request))
-            assert isinstance(seen, Content), f"{name} returned no Content"
-            request = seen.request
+            request = (await screen(name, each, Content(arrival, request))).request
         return request
 
 
 async def _passed(filters: tuple[Named, ...], arrival: Arrival) -> Arrival:
     for name, each in filters:
-        seen = await screen(name, each, arrival)
-        assert isinstance(seen, Arrival), f"{name} returned no Arrival"
-        arrival = seen
+        # as `screen` does, whose coroutine would be one more for every request
+        try:
+            seen = await each.inspect(arrival)
+        except GatewayError:
+            raise
+        except Exception as error:
+            raise _broken(name) from error
+        arrival = seen if isinstance(seen, Arrival) else _wanted(name, seen, Arrival)
     return arrival
 
 
-async def screen(name: str, each: SecurityFilter, seen: Seen) -> Seen:
+async def screen(name: str, each: SecurityFilter, seen: T) -> T:
     """Ask one filter; a refusal becomes its error, and so does a broken filter."""
     try:
         answer = await each.inspect(seen)
@@ -161,8 +167,13 @@ async def screen(name: str, each: SecurityFilter, seen: Seen) -> Seen:
         raise
     except Exception as error:
         raise _broken(name) from error
+    return _wanted(name, answer, type(seen))
+
+
+def _wanted(name: str, answer: Seen | Refusal, kind: type[T]) -> T:
     if isinstance(answer, Refusal):
         raise refused_error(answer)
+    assert isinstance(answer, kind), f"{name} returned no {kind.__name__}"
     return answer
 
 

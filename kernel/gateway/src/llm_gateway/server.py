@@ -6,7 +6,7 @@ Authentication and dispatch use the same matched route; what is not declared is 
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from random import Random
 from time import monotonic
 from typing import Any
@@ -57,13 +57,13 @@ class Gateway:
 
     # --- listeners ---------------------------------------------------------------------
 
-    async def handle(self, request: Incoming) -> Answered:
+    def handle(self, request: Incoming) -> Awaitable[Answered]:
         """One request on the main port."""
         generation = self.generation
         found = generation.frontends.get((request.method, request.path))
         if found is None:
-            return await self._endpoint(request, generation, "main")
-        return await self._dialect(request, generation, *found)
+            return self._endpoint(request, generation, "main")
+        return self._dialect(request, generation, *found)
 
     async def handle_crowded(self, request: Incoming) -> Answered:
         """The one request of a connection over the limit: health is told, work refused."""
@@ -95,8 +95,43 @@ class Gateway:
     async def _dialect(
         self, request: Incoming, generation: Generation, spec: FrontendSpec, frontend: Frontend
     ) -> Answered:
-        client = self._client(request, generation)
-        arrival = self._arrival(request)
+        """Execute, and turn what was raised into the answer it means."""
+        call = self._call(request, generation, spec, frontend)
+        client, counts = call.client, self.kernel.counts
+        self.in_flight[call] = request.task, generation
+        counts.in_flight.value += 1
+        try:
+            for observer in generation.pipeline.observers:
+                self._tell(observer.started, call.arrival)
+            await generation.pipeline.execute(call)
+        except ClientGoneError as error:
+            call.error = error
+        except GatewayError as error:
+            self._fail(generation, call, self._audited(generation, call.arrival, error))
+        except asyncio.CancelledError:
+            if not self.draining or client.gone:
+                call.error = ClientGoneError("The client left.")
+                raise
+            self._fail(generation, call, DrainingError("The gateway is going down; try again."))
+        except Exception:
+            log.exception("request.failed request_id=%s", call.arrival.request_id)
+            self._fail(generation, call, GatewayError("The gateway failed; its log says why."))
+        finally:
+            client.done()
+            del self.in_flight[call]
+            counts.in_flight.value -= 1
+            if call.head.stream:
+                counts.streams.inc(-1)
+            self._finished(generation, call)
+            while self._ended:
+                _wake(self._ended.pop())
+        return Answered(client.status, client.keep_alive)  # as its head said
+
+    def _call(
+        self, request: Incoming, generation: Generation, spec: FrontendSpec, frontend: Frontend
+    ) -> Call:
+        """A request of a dialect as it begins."""
+        client, arrival = self._client(request, generation), self._arrival(request)
         head = RequestHead(spec.dialect, spec.operation, "", False, False, {}, b"")
         call = Call(arrival, frontend, client, head)
         call.headers["x-request-id"] = arrival.request_id
@@ -107,20 +142,7 @@ class Gateway:
             call.trace = generation.tracing.begin(arrival, spec.operation)
         if ASKED in arrival.headers:
             client.timing = timed(call)
-        self.in_flight[call] = request.task, generation
-        self.kernel.counts.in_flight.inc()
-        try:
-            await self._run(generation, call)
-        finally:
-            client.done()
-            del self.in_flight[call]
-            self.kernel.counts.in_flight.inc(-1)
-            if call.head.stream:
-                self.kernel.counts.streams.inc(-1)
-            self._finished(generation, call)
-            while self._ended:
-                _wake(self._ended.pop())
-        return Answered(client.status, client.keep_alive)  # as its head said
+        return call
 
     def _client(self, request: Incoming, generation: Generation) -> Client:
         seconds, outgoing = generation.settings.server.timeout_seconds, generation.pipeline.screens
@@ -143,25 +165,6 @@ class Gateway:
         if generation is None:
             return bool(self.in_flight)
         return any(each is generation for _, each in self.in_flight.values())
-
-    async def _run(self, generation: Generation, call: Call) -> None:
-        """Execute, and turn what was raised into the answer it means."""
-        try:
-            for observer in generation.pipeline.observers:
-                self._tell(observer.started, call.arrival)
-            await generation.pipeline.execute(call)
-        except ClientGoneError as error:
-            call.error = error
-        except GatewayError as error:
-            self._fail(generation, call, self._audited(generation, call.arrival, error))
-        except asyncio.CancelledError:
-            if not self.draining or call.client.gone:
-                call.error = ClientGoneError("The client left.")
-                raise
-            self._fail(generation, call, DrainingError("The gateway is going down; try again."))
-        except Exception:
-            log.exception("request.failed request_id=%s", call.arrival.request_id)
-            self._fail(generation, call, GatewayError("The gateway failed; its log says why."))
 
     def _fail(self, generation: Generation, call: Call, error: GatewayError) -> None:
         """An error answer, or an error frame where the stream has begun."""
@@ -202,7 +205,8 @@ class Gateway:
 
     def _finished(self, generation: Generation, call: Call) -> None:
         """Counters, the log line, the observers: once for every request."""
-        generation.pipeline.accounting.end(call)
+        if not call.accounted:
+            generation.pipeline.accounting.end(call)
         now = self._time()
         arrival, counts, client = call.arrival, self.kernel.counts, call.client
         seconds = now - arrival.arrived
@@ -211,18 +215,18 @@ class Gateway:
         provider = target.provider if target is not None else "none"
         model = target.model if target is not None else call.head.model
         label = model if model in generation.models else "other"
-        counts.requests(status, provider, label).inc()
+        counts.requests(status, provider, label).value += 1
         counts.duration.observe(seconds)
         counts.overhead.observe(max(0.0, seconds - call.upstream_seconds))
-        tokens = NO_TOKENS
-        if call.usage is not None:
-            tokens = Tokens(call.usage.input_total, call.usage.output_total)
-        if call.usage is not None and call.repeated is None:
-            read, written = counts.tokens(provider, label)
-            read.inc(tokens.input)
-            written.inc(tokens.output)
-            if call.first_content is not None and now > call.first_content:
-                counts.rate(provider).observe(tokens.output / (now - call.first_content))
+        tokens, usage = NO_TOKENS, call.usage
+        if usage is not None:
+            tokens = Tokens(usage.input_total, usage.output_total)
+            if call.repeated is None:
+                read, written = counts.tokens(provider, label)
+                read.value += tokens.input
+                written.value += tokens.output
+                if call.first_content is not None and now > call.first_content:
+                    counts.rate(provider).observe(tokens.output / (now - call.first_content))
         if call.cost is not None:
             counts.cost(provider, label).inc(float(call.cost))
         if call.trace is not None:
@@ -248,29 +252,29 @@ class Gateway:
         arrival, ttft = call.arrival, None
         target = call.target or call.repeated
         if call.first_content is not None:
-            ttft = round((call.first_content - arrival.arrived) * 1000, 3)
-        return Line(
-            timestamp=self._log.stamp(),
-            level="INFO" if status < 500 else "ERROR",
-            target="llm_gateway.server",
-            message="Request completed" if call.error is None else "Request failed",
-            request_id=arrival.request_id,
-            provider=target.provider if target is not None else None,
-            model=call.head.model or None,
-            latency_ms=round(seconds * 1000, 3),
-            tokens=tokens,
-            status=status,
-            tenant=arrival.principal.tenant,
-            key_id=arrival.principal.key_id,
-            cache=call.cache,
-            attempts=call.attempts,
-            cost_usd=f"{call.cost:f}" if call.cost is not None else None,
-            ttft_ms=ttft,
-            trace_id=call.trace.trace_id if call.trace is not None else None,
-            error=call.error.code if call.error is not None else None,
-            fallback=call.fallback,
-            hedge=call.hedge,
-            continued=len(call.partial.parts) if call.partial is not None else 0,
+            ttft = _ms(call.first_content - arrival.arrived)
+        return Line(  # without names, which would cost more than the line itself
+            self._log.stamp(),
+            "INFO" if status < 500 else "ERROR",
+            "llm_gateway.server",
+            "Request completed" if call.error is None else "Request failed",
+            arrival.request_id,
+            target.provider if target is not None else None,
+            call.head.model or None,
+            _ms(seconds),
+            tokens,
+            status,
+            arrival.principal.tenant,
+            arrival.principal.key_id,
+            call.cache,
+            call.attempts,
+            f"{call.cost:f}" if call.cost is not None else None,
+            ttft,
+            call.trace.trace_id if call.trace is not None else None,
+            call.error.code if call.error is not None else None,
+            call.fallback,
+            call.hedge,
+            len(call.partial.parts) if call.partial is not None else 0,
         )
 
     def _tell(self, told: Any, *args: Any) -> None:
@@ -329,6 +333,11 @@ class Gateway:
             request.protocol.client or "",
             self._time(),
         )
+
+
+def _ms(seconds: float) -> float:
+    """Milliseconds to the microsecond; `round` takes three times as long."""
+    return int(seconds * 1_000_000 + 0.5) / 1000
 
 
 def _trailed(observer: SupportsTrail, call: Call, status: int, seconds: float) -> None:

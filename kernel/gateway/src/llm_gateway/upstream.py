@@ -57,9 +57,13 @@ class Connection(asyncio.Protocol):
 
     # --- one exchange ------------------------------------------------------------------
 
-    async def send(self, data: bytes) -> None:
-        """Write one request and wait for the head of its answer."""
-        self._head = self._loop.create_future()
+    def send(self, data: bytes, deadline: float, sending: Told | None) -> asyncio.Future[None]:
+        """Write one request; what is returned is done when the head of its answer is in."""
+        if sending is not None:
+            sending()
+        self.deadline, self.overdue = deadline, FailureClass.NO_FIRST_CONTENT
+        self._pool.watchdog.add(self)
+        self._head = head = self._loop.create_future()
         self._end = None
         self._complete, self._answered, self._error, self._inflate = False, False, None, None
         self._early.clear()
@@ -67,7 +71,7 @@ class Connection(asyncio.Protocol):
         self.headers = {}
         assert self.transport is not None
         self.transport.write(data)
-        await self._head
+        return head
 
     async def pump(self, sink: Sink) -> None:
         """Hand each piece of the body to `sink` as it arrives, and return at its end."""
@@ -353,24 +357,17 @@ class Upstream:
         seconds = self._connect_seconds
         connection = pool.take() or await pool.get(fresh=False, connect_seconds=seconds)
         try:
-            return await self._exchange(connection, data, deadline, sending)
-        except StaleConnection:
-            connection = await pool.get(fresh=True, connect_seconds=seconds)
-            return await self._exchange(connection, data, deadline, sending)
-
-    async def _exchange(
-        self, connection: Connection, data: bytes, deadline: float, sending: Told | None
-    ) -> Connection:
-        if sending is not None:
-            sending()
-        connection.deadline = deadline
-        connection.overdue = FailureClass.NO_FIRST_CONTENT
-        self._watchdog.add(connection)
-        try:
-            await connection.send(data)
-        except BaseException:
+            await connection.send(data, deadline, sending)
+        except BaseException as error:
             connection.release()
-            raise
+            if not isinstance(error, StaleConnection):
+                raise
+            connection = await pool.get(fresh=True, connect_seconds=seconds)
+            try:
+                await connection.send(data, deadline, sending)
+            except BaseException:
+                connection.release()
+                raise
         return connection
 
     def close(self) -> None:
