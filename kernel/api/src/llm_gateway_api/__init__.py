@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.looking import *
     from llm_gateway_api.metrics import *
     from llm_gateway_api.opaque import *
+    from llm_gateway_api.pricing import *
     from llm_gateway_api.reading import *
     from llm_gateway_api.requests import *
     from llm_gateway_api.routing import *
@@ -62,6 +63,7 @@ _MODULES = (
     "attempts",
     "endpoints",
     "backing",
+    "pricing",
     "fetching",
     "explaining",
     "listing",

@@ -7,13 +7,13 @@ the offer is None, and the plugin that needs it says so or does without.
 
 from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import msgspec
 
 from llm_gateway_api.events import Usage
+from llm_gateway_api.pricing import Price
 from llm_gateway_api.values import ModelInfo, Target
 
 if TYPE_CHECKING:
@@ -154,58 +154,6 @@ class StateBackend(Protocol):
         """News for all workers, this one too; best effort, no await."""
 
     def listen(self, topic: str, told: Callable[[bytes], None]) -> None: ...
-
-
-class Price(msgspec.Struct, frozen=True):
-    """What a model costs: USD per million of each meter of `Usage`, by the meter's name.
-
-    `tiers` are (input tokens, meters): the last whose number the whole input exceeds
-    replaces the meters it names; None there means that the rate is not known. `per_request`
-    is added once. `version` names the row.
-    """
-
-    version: str
-    meters: Mapping[str, Decimal]
-    tiers: tuple[tuple[int, Mapping[str, Decimal | None]], ...] = ()
-    per_request: Decimal = Decimal(0)
-
-    def cost(self, usage: Usage) -> Decimal | None:
-        """USD, exact; None when a meter that was used has no price. `search_units` are a
-        meter too, in USD per million of them."""
-        meters = self.rates(usage.input_total) if self.tiers else self.meters
-        total = _ZERO
-        charged = usage.charged
-        for name in _CHARGED:
-            used = getattr(charged, name)
-            if used:
-                rate = meters.get(name)
-                if rate is None:
-                    return None
-                total += rate * used
-        return self.per_request + total / MILLION
-
-    def rates(self, input_tokens: int) -> Mapping[str, Decimal | None]:
-        """The meters that hold for a request of so many input tokens."""
-        meters: Mapping[str, Decimal | None] = self.meters
-        for above, other in self.tiers:
-            if input_tokens > above:
-                meters = {**self.meters, **other}
-        return meters
-
-
-MILLION = Decimal(1_000_000)
-METERS = (
-    "input",
-    "cache_read",
-    "cache_write",
-    "cache_write_1h",
-    "audio_input",
-    "output",
-    "reasoning",
-    "audio_output",
-)
-_CHARGED = (*METERS, "search_units")
-_ZERO = Decimal(0)
 
 
 class ModelCatalog(Protocol):

@@ -79,8 +79,10 @@ class Accounting:
             call.cost = self._sum(call, target)
         if call.repeated is not None:
             call.saved, call.cost = call.cost, Decimal(0)
-        if call.cost is not None and not call.client.committed:
-            call.headers["x-gateway-cost"] = f"{call.cost:f}"
+        if call.cost is not None:
+            call.cost_usd = f"{call.cost:f}"
+            if not call.client.committed:
+                call.headers["x-gateway-cost"] = call.cost_usd
         return price.version if price is not None else None
 
     def end(self, call: "Call") -> None:

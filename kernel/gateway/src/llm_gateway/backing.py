@@ -199,9 +199,11 @@ class Pricing:
             self._second = int(now)
             self._known.clear()
         asked = target.provider, target.base or target.model
-        if asked not in self._known:
-            self._known[asked] = self._found(*asked, now)
-        return self._known[asked]
+        try:
+            return self._known[asked]
+        except KeyError:
+            found = self._known[asked] = self._found(*asked, now)
+            return found
 
     def _found(self, provider: str, model: str, now: float) -> Price | None:
         kind = self._kinds.get(provider, provider)

@@ -73,6 +73,7 @@ class Call(Struct, eq=False):
     fallback: str | None = None
     usage: Usage | None = None
     cost: Decimal | None = None
+    cost_usd: str | None = None  # the same as text
     cache: str | None = None
     lookup: Lookup | None = None
     flight: Flight | None = None

@@ -37,6 +37,7 @@ ADOPTED = (
     "accounted",
     "answered",
     "cost",
+    "cost_usd",
     "cut",
     "events",
     "first_content",

@@ -227,8 +227,8 @@ class Gateway:
                 written.value += tokens.output
                 if call.first_content is not None and now > call.first_content:
                     counts.rate(provider).observe(tokens.output / (now - call.first_content))
-        if call.cost is not None:
-            counts.cost(provider, label).inc(float(call.cost))
+        if call.cost_usd is not None:
+            counts.cost(provider, label).inc(float(call.cost_usd))
         if call.trace is not None:
             call.trace.finish(call, status)
         self._log.add(self._line(call, status, seconds, tokens))
@@ -268,7 +268,7 @@ class Gateway:
             arrival.principal.key_id,
             call.cache,
             call.attempts,
-            f"{call.cost:f}" if call.cost is not None else None,
+            call.cost_usd,
             ttft,
             call.trace.trace_id if call.trace is not None else None,
             call.error.code if call.error is not None else None,
