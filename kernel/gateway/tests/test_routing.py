@@ -5,8 +5,9 @@ from typing import Any
 
 import llm_gateway_api as gw
 import pytest
+from llm_gateway.instances import Instance
 from llm_gateway.pipeline import asked as asked_of
-from llm_gateway.routing import Instance, Router
+from llm_gateway.routing import Router
 
 A = gw.Target("one", "a", 2.0, "us-east-1")
 B = gw.Target("two", "b", 1.0, "eu-west-1")
@@ -188,3 +189,79 @@ def test_a_filter_that_does_not_apply_costs_nothing_and_one_that_does_is_asked_e
 def test_who_takes_no_traffic_is_told_on_the_quick_way_too(filters: Any) -> None:
     """Explaining says the same whatever is installed."""
     assert router(filters=filters).decide(ask()).considered.removed == [("one/off", "weight 0")]
+
+
+class Counted:
+    """A rule that counts its questions; `SupportsReads` where it is told what it reads."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def target(self, asked: gw.Asked) -> tuple[str, str] | None:
+        self.asked += 1
+        return ("long", "two") if asked.prompt_bytes > 100 else None
+
+
+class Reads(Counted):
+    def __init__(self, *members: str) -> None:
+        super().__init__()
+        self.members = frozenset(members)
+
+    def reads(self) -> frozenset[str]:
+        return self.members
+
+
+@pytest.mark.parametrize(
+    ("rule", "times"), [(Reads("model"), 1), (Reads("model", "at"), 3), (Counted(), 3)]
+)
+def test_rules_that_read_the_model_alone_are_asked_once_for_each(rule: Counted, times: int) -> None:
+    routes = router(Turns(b=1), rules=(rule,))
+
+    plans = [names(routes.plan(ask())) for _ in range(3)]
+
+    assert plans == ["bac"] * 3
+    assert rule.asked == times
+    routes.plan(ask("ruled"))
+    assert rule.asked == times + 1
+
+
+def test_what_is_kept_of_a_name_holds_for_every_caller_by_itself() -> None:
+    routes = router(rules=(Reads("model"),))
+
+    assert names(routes.plan(ask())) == "abc"
+    assert names(routes.plan(ask(providers=frozenset({"two"})))) == "bc"
+    with pytest.raises(gw.PermissionDeniedError):
+        routes.plan(ask(models=frozenset({"other"})))
+    assert names(routes.plan(ask())) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("parts", "looks"),
+    [
+        ((), False),
+        ((Reads("model"), Reads("arrival", "at")), False),
+        ((Reads("model"), Reads("tools")), True),
+        ((Reads("model"), Counted()), True),
+    ],
+)
+def test_a_body_is_searched_only_where_somebody_may_read_of_it(
+    parts: Sequence[Counted], looks: bool
+) -> None:
+    assert router(rules=parts).looks is looks
+    assert router(filters=tuple(("part", each) for each in parts)).looks is looks
+
+
+def test_who_cannot_say_what_it_reads_is_taken_to_read_all(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Fails(Counted):
+        def reads(self) -> frozenset[str]:
+            raise RuntimeError("a bug")
+
+    rule = Fails()
+    routes = router(rules=(rule,))
+    for _ in range(2):
+        routes.plan(ask())
+
+    assert (rule.asked, routes.looks) == (2, True)
+    assert "reads.failed part=Fails" in caplog.text

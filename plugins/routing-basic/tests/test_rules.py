@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from llm_gateway_routing_basic import plugin
-from llm_gateway_routing_basic.condition import ConditionError, compiled
+from llm_gateway_routing_basic.condition import FIELDS, ConditionError, compiled, reads
 from pydantic import ValidationError
 
 
@@ -166,6 +166,26 @@ def test_declarations() -> None:
         ("round_robin", None),
         ("weighted", None),
     ]
+
+
+def test_rules_say_what_they_read() -> None:
+    """A field that is read of something else than the member of its name is among those too."""
+    told = {
+        name: reads("headers.x-team == 'red'" if name == "headers" else name) for name in FIELDS
+    }
+
+    assert frozenset().union(*told.values()) <= set(gw.Asked.__struct_fields__)
+    assert told["tags"] == told["tenant"] == told["headers"] == {"arrival"}
+    assert reads("model == 'a' or not ('batch' in tags and time > '09:00')") == {
+        "model",
+        "arrival",
+        "at",
+    }
+    rule = {"name": "r", "condition": "model starts_with 'a'", "target_provider": "p"}
+    other = {"name": "s", "condition": "tools and model == 'b'", "target_provider": "p"}
+    both = plugin.RulesSettings.model_validate([rule, other])
+    assert plugin.Rules(plugin.RulesSettings.model_validate([rule])).reads() == {"model"}
+    assert plugin.Rules(both).reads() == {"model", "tools"}
 
 
 def test_a_rule_whose_provider_is_nowhere_is_warned_about() -> None:

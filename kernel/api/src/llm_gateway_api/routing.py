@@ -69,6 +69,19 @@ class SupportsApplies(Protocol):
         """Whether `keep` may take a candidate away; asked once for a request, before any."""
 
 
+@runtime_checkable
+class SupportsReads(Protocol):
+    """Rules or a routing filter that look at less than all of a request.
+
+    Rules that read nothing but ``model`` are asked once for each name, and a body is searched for
+    tools and images only where somebody may read of them. Raising is logged, and means all.
+    """
+
+    def reads(self) -> frozenset[str]:
+        """The members of `Asked` on which the answer depends; asked when a configuration is
+        bound."""
+
+
 class RoutingScorer(Protocol):
     """Prefers candidates, whatever the strategy. An exception is logged and prefers nobody.
 

@@ -13,11 +13,12 @@ from llm_gateway_api import (
 )
 
 from llm_gateway.attempt import Bound
+from llm_gateway.instances import Instance, Learned, instance
 from llm_gateway.listing import Lister
 from llm_gateway.making import Maker
 from llm_gateway.matrix import Matrix
 from llm_gateway.probing import Prober
-from llm_gateway.routing import Instance, Learned, Router, instance
+from llm_gateway.routing import Router
 from llm_gateway.settings import Settings
 from llm_gateway.wording import meant
 

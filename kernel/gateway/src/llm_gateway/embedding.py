@@ -16,7 +16,8 @@ from msgspec import structs
 
 from llm_gateway.attempt import MAX_ANSWER_BYTES, Bound
 from llm_gateway.calling import opened
-from llm_gateway.routing import Filters, Instance, against
+from llm_gateway.instances import Instance
+from llm_gateway.routing import Filters, against
 
 CAPABILITY = "embeddings"
 

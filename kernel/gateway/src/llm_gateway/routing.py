@@ -1,14 +1,14 @@
 """From a model's name to an ordered plan: candidates, filter, score, pick. Knows contracts."""
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from llm_gateway_api import (
     Arrival,
     Asked,
-    DirectProvider,
     GatewayError,
     Guard,
     ModelInfo,
@@ -16,67 +16,40 @@ from llm_gateway_api import (
     NoTargetError,
     ParameterOutcome,
     PermissionDeniedError,
-    Provider,
     RoutingFilter,
     RoutingStrategy,
     SupportsApplies,
     SupportsFollowing,
+    SupportsReads,
     SupportsTarget,
     Target,
 )
-from msgspec import structs
+from msgspec import Struct, structs
 
+from llm_gateway.instances import Instance, Learned
 from llm_gateway.matrix import Matrix
 from llm_gateway.ranking import Ranking, Scorers, ranked
 
+log = logging.getLogger("llm_gateway.routing")
 Filters: TypeAlias = Sequence[tuple[str, RoutingFilter]]
 OFF = "weight 0"
-MAX_MADE = 1000  # targets that are kept: clients name models as they like
+MAX_MADE = 1000  # targets and resolved names that are kept: clients name models as they like
+ALL = frozenset(Asked.__struct_fields__)
+SEARCHED = frozenset({"tools", "images"})  # for which the body is searched
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """What routing knows of a provider instance; `bases` are the vendor's names of models that
-    go by names of the operator's own."""
+class Resolved(Struct, frozen=True):
+    """What a name stands for: by what, by which rule, and whom. Those of the candidates that
+    take traffic are `serving`, the others `off`."""
 
-    name: str
-    models: tuple[ModelInfo, ...]
-    default_model: str | None
-    region: str | None
-    weight: float
-    bases: Mapping[str, str]
-
-    def target(
-        self,
-        model: str,
-        weight: float,
-        region: str | None = None,
-        tags: frozenset[str] = frozenset(),
-        known: bool = True,
-    ) -> Target:
-        base = self.bases.get(model)
-        return Target(self.name, model, weight, region or self.region, tags, known, base)
+    by: str
+    rule: str | None
+    candidates: Sequence[Target]
+    serving: Sequence[Target]
+    off: Sequence[tuple[str, str]]
 
 
-Learned = Callable[[str, ModelInfo], ModelInfo]
-
-
-def instance(
-    name: str, provider: Provider | DirectProvider, settings: object, learned: Learned
-) -> Instance:
-    """`learned` adds what the catalogues know to what the provider itself says of a model."""
-    models = tuple(learned(name, each) for each in provider.models())
-    return Instance(
-        name,
-        models,
-        getattr(settings, "default_model", None),
-        getattr(settings, "region", None),
-        getattr(settings, "weight", 1.0),
-        {each.id: each.base for each in models if each.base is not None},
-    )
-
-
-class Considered(NamedTuple):
+class Considered(Struct, frozen=True):
     """Who may answer a request: by what its name was resolved, by which rule, whom a filter
     `removed` (name, reason), and the others, in no order. `error` is why nobody may."""
 
@@ -88,7 +61,7 @@ class Considered(NamedTuple):
     error: GatewayError | None = None
 
 
-class Decision(NamedTuple):
+class Decision(Struct, frozen=True):
     """How a request was routed: who was considered, and the order of those that are left, None
     where nobody is."""
 
@@ -113,6 +86,7 @@ class Router:
     matrix: Matrix = field(default_factory=lambda: Matrix({}), compare=False, repr=False)
     scorers: Scorers = ()
     _made: dict[tuple[str, str], Target] = field(default_factory=dict, compare=False, repr=False)
+    _names: dict[str, Resolved] = field(default_factory=dict, compare=False, repr=False)
     _infos: dict[str, ModelInfo] = field(default_factory=dict, compare=False, repr=False)
     _parts: dict[tuple[str, str], tuple[Target, ...]] = field(
         default_factory=dict, compare=False, repr=False
@@ -148,30 +122,37 @@ class Router:
     def considered(self, asked: Asked) -> Considered:
         """Whom `plan` would choose among; nobody's turn is used up."""
         try:
-            permit(asked)
-            by, rule, candidates = self._resolved(asked)
+            if asked.arrival.principal.models is not None:
+                permit(asked)
+            found = self._names.get(asked.model) or self._resolved(asked)
         except (ModelNotFoundError, PermissionDeniedError) as error:
             return Considered(asked, error=error)
-        removed: list[tuple[str, str]] = []
-        return Considered(asked, by, rule, removed, self._kept(asked, candidates, removed))
+        removed, kept = self._kept(asked, found)
+        return Considered(asked, found.by, found.rule, removed, kept)
 
     @cached_property
     def looks(self) -> bool:
         """Whether anybody may ask what the body holds."""
-        return bool(self.filters or self.rules)
+        parts: list[object] = [*self.rules, *(each for _, each in self.filters)]
+        return not all(SEARCHED.isdisjoint(_reads(each)) for each in parts)
+
+    @cached_property
+    def _by_name(self) -> bool:
+        """Whether the rules look at nothing but the model's name."""
+        return all(_reads(each) <= {"model"} for each in self.rules)
 
     def _kept(
-        self, asked: Asked, candidates: Sequence[Target], removed: list[tuple[str, str]]
-    ) -> Sequence[Target]:
-        """Those that no filter takes away; `removed` says why the others are not among them."""
-        filters = [pair for pair, able in self._able if able is None or able.applies(asked)]
+        self, asked: Asked, found: Resolved
+    ) -> tuple[Sequence[tuple[str, str]], Sequence[Target]]:
+        """Whom a filter takes away and why, and the others."""
+        filters: Filters = ()
+        if self.filters:
+            filters = [pair for pair, able in self._able if able is None or able.applies(asked)]
         if not filters and asked.arrival.principal.providers is None:
-            served = self._served.get(id(candidates))
-            if served is not None and served[0] is candidates and served[1]:
-                if len(served[1]) < len(candidates):
-                    removed += [(each.name, OFF) for each in candidates if each.weight <= 0]
-                return served[1]
-        return [each for each in candidates if self._keeps(asked, each, removed, filters)]
+            return found.off, found.serving
+        removed: list[tuple[str, str]] = []
+        kept = [each for each in found.candidates if self._keeps(asked, each, removed, filters)]
+        return removed, kept
 
     @cached_property
     def _able(self) -> Sequence[tuple[tuple[str, RoutingFilter], SupportsApplies | None]]:
@@ -194,11 +175,27 @@ class Router:
     def _served(self) -> dict[int, tuple[Sequence[Target], tuple[Target, ...]]]:
         """For each tuple of the configuration, by identity: those of it that take traffic."""
         return {
-            id(group): (group, group if all(each.weight > 0 for each in group) else _weighty(group))
+            id(group): (group, tuple(_weighty(group)))
             for group in (*self.entries.values(), *self.listed.values())
         }
 
-    def _resolved(self, asked: Asked) -> tuple[str, str | None, Sequence[Target]]:
+    def _resolved(self, asked: Asked) -> Resolved:
+        """What `asked.model` stands for; kept as long as rules look at nothing else."""
+        found = self._weighed(*self._meant(asked))
+        if self._by_name:
+            if len(self._names) >= MAX_MADE:
+                self._names.clear()
+            self._names[asked.model] = found
+        return found
+
+    def _weighed(self, by: str, rule: str | None, candidates: Sequence[Target]) -> Resolved:
+        same = self._served.get(id(candidates))
+        serving = same[1] if same and same[0] is candidates else _weighty(candidates)
+        idle = candidates if len(serving) < len(candidates) else ()
+        off = [(each.name, OFF) for each in idle if each.weight <= 0]
+        return Resolved(by, rule, candidates, serving, off)
+
+    def _meant(self, asked: Asked) -> tuple[str, str | None, Sequence[Target]]:
         """By what, by which rule, and whom: ``provider/model``, entry, rule, the providers'
         lists, the default."""
         model = asked.model
@@ -262,7 +259,7 @@ class Router:
         if not self.fallback or (allowed is not None and name not in allowed):
             return ()
         asked = structs.replace(asked, model=name)
-        kept = self._kept(asked, self._offered(name), [])
+        _, kept = self._kept(asked, self._weighed("", None, self._offered(name)))
         return ranked(asked, kept, self.scorers, self.strategy) if kept else ()
 
     def _offered(self, name: str) -> Sequence[Target]:
@@ -388,5 +385,16 @@ def permit(asked: Asked) -> None:
         )
 
 
-def _weighty(group: Sequence[Target]) -> tuple[Target, ...]:
-    return tuple(each for each in group if each.weight > 0)
+def _reads(part: object) -> frozenset[str]:
+    """The members of `Asked` on which rules or a filter depend."""
+    if isinstance(part, SupportsReads):
+        try:
+            return part.reads()
+        except Exception:
+            log.exception("reads.failed part=%s", type(part).__name__)
+    return ALL
+
+
+def _weighty(group: Sequence[Target]) -> Sequence[Target]:
+    """Those that take traffic; where all do, `group` itself."""
+    return group if all(each.weight > 0 for each in group) else [e for e in group if e.weight > 0]

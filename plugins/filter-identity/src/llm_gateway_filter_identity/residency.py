@@ -8,6 +8,9 @@ import llm_gateway_api as gw
 class Residency:
     """Meets `RoutingFilter`."""
 
+    def reads(self) -> frozenset[str]:
+        return frozenset({"arrival"})
+
     def applies(self, asked: gw.Asked) -> bool:
         return asked.arrival.principal.regions is not None
 
@@ -47,3 +50,4 @@ def warning(regions: Collection[str] | None, there: Collection[str]) -> str | No
 
 _: type[gw.RoutingFilter] = Residency
 __: type[gw.SupportsApplies] = Residency
+___: type[gw.SupportsReads] = Residency

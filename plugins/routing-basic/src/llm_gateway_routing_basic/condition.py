@@ -6,7 +6,7 @@ Whatever compares a field that is absent is false, ``!=`` too; only ``not`` turn
 import difflib
 import re
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from typing import Any, TypeAlias
 
 import llm_gateway_api as gw
@@ -66,6 +66,33 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": lambda left, right: left >= right,
 }
 _NAMES = {str: "a text", float: "a number", bool: "true or false", tuple: "a list"}
+
+
+# Members of `Asked` that fields are read of; those that are not here bear its name.
+_READ = {
+    "tenant": "arrival",
+    "key": "arrival",
+    "tags": "arrival",
+    "headers": "arrival",
+    "prompt_size": "prompt_bytes",
+    "time": "at",
+    "weekday": "at",
+}
+
+
+def reads(text: str) -> frozenset[str]:
+    """The members of `Asked` on which the condition `text` depends."""
+    return frozenset(_READ.get(name, name) for name in _names(parsed(text)))
+
+
+def _names(node: Node) -> Iterator[str]:
+    if isinstance(node, Combination):
+        for part in node.parts:
+            yield from _names(part)
+        return
+    for operand in (node.left, node.right):
+        if isinstance(operand, Path):
+            yield operand.name
 
 
 def compiled(text: str) -> Test:
@@ -254,4 +281,4 @@ _OPERATORS: dict[str, Callable[[Comparison, Path, Literal], Test]] = {
     "matches": _match,
 }
 
-__all__ = ["FIELDS", "ConditionError", "Test", "compiled"]
+__all__ = ["FIELDS", "ConditionError", "Test", "compiled", "reads"]

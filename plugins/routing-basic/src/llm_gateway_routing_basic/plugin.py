@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import llm_gateway_api as gw
 from pydantic import ConfigDict, Field, RootModel, field_validator, model_validator
 
-from llm_gateway_routing_basic.condition import compiled
+from llm_gateway_routing_basic.condition import compiled, reads
 from llm_gateway_routing_basic.strategies import SmoothWeighted
 
 
@@ -48,6 +48,10 @@ class Rules:
         self._rules = tuple(
             (compiled(rule.condition), (rule.name, rule.target_provider)) for rule in ordered
         )
+        self._reads = frozenset[str]().union(*(reads(rule.condition) for rule in ordered))
+
+    def reads(self) -> frozenset[str]:
+        return self._reads
 
     def target(self, asked: gw.Asked) -> tuple[str, str] | None:
         for holds, answer in self._rules:
@@ -81,6 +85,7 @@ class Region:
 
 _scorer: type[gw.RoutingScorer] = Region
 _target: type[gw.SupportsTarget] = Rules
+_reads: type[gw.SupportsReads] = Rules
 _warnings: type[gw.SupportsWarnings] = Rules
 
 
