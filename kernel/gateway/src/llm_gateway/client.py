@@ -92,21 +92,15 @@ class Client:
     # --- in ----------------------------------------------------------------------------
 
     def at_hand(self) -> bytes | None:
-        """The whole body if it came with its head, as most do; else `body` has to wait for it."""
-        request = self._request
-        content = request.content
-        if not content.is_eof() or content.total_bytes > request.max_body_bytes:
-            return None
-        try:
-            return bytes(content.read_nowait())
-        except (ValueError, RequestPayloadError):
-            return None  # `body` says what is wrong
+        """The whole body if it came with its head; else `body` has to wait for it, or says what
+        is wrong with it."""
+        return self._request.whole()
 
     async def body(self) -> bytes:
         """The whole body. Raises `BodyTooLargeError`, or `GatewayError` 408 for a slow one."""
-        if (whole := self.at_hand()) is not None:
-            return whole
         request = self._request
+        if (whole := request.whole()) is not None:
+            return whole
         content, limit = request.content, request.max_body_bytes
         try:
             if int(request.headers.get("content-length", 0)) > limit:

@@ -27,6 +27,7 @@ from llm_gateway import malformed
 log = logging.getLogger("llm_gateway.connection")
 IDLE_SECONDS = 1.0  # a connection unused for so long may be closed
 CHUNKED = "chunked"
+VERSIONS = (HttpVersion11, HttpVersion10)
 # RFC 9112, 3.2 and RFC 3986, 3.2.2: empty where the address has no authority.
 HOST = re.compile(
     r"(?:\[[0-9A-Za-z:.%_~!$&'()*+,;=-]+\]|(?:[0-9A-Za-z._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
@@ -88,6 +89,20 @@ class Incoming:
         self.task = task
         self.max_body_bytes = max_body_bytes
 
+    def whole(self) -> bytes | None:
+        """The body if it is no larger than it may be and came with its head, as most do.
+
+        It is looked at and not taken: for that aiohttp asks six functions more, whether it may
+        read on among others.
+        """
+        content = self.content
+        if not content.is_eof() or content.exception() or content.total_bytes > self.max_body_bytes:
+            return None
+        if not content.total_bytes:
+            return b""
+        pieces = content._buffer
+        return bytes(pieces[0]) if len(pieces) == 1 and not content._buffer_offset else None
+
     def _cancel(self, error: BaseException) -> None:
         """aiohttp says that the rest of the body will not come."""
         set_exception(self.content, error)
@@ -107,10 +122,11 @@ def targeted(message: Any) -> CIMultiDictProxy[str]:
 def framed(message: Any) -> bool:
     """Whether nobody can read another end of the request: no coding but ``chunked``, which
     only HTTP/1.1 has, and no version before 1.0."""
+    version = message.version
     if message.chunked or "transfer-encoding" in message.headers:
         codings = message.headers.getall("transfer-encoding")
-        return bool(message.version == HttpVersion11 and [c.lower() for c in codings] == [CHUNKED])
-    return bool(message.version == HttpVersion11 or message.version == HttpVersion10)
+        return bool(version == HttpVersion11 and [c.lower() for c in codings] == [CHUNKED])
+    return version in VERSIONS
 
 
 Handler: TypeAlias = Callable[[Incoming], Awaitable[Answered]]
@@ -138,6 +154,11 @@ class Protocol(RequestHandler):
             self.client = peer[0] if peer and isinstance(peer, tuple) else ""
         super().connection_made(transport)
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """aiohttp calls it after each body, and parses nothing once more for it."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def resume_writing(self) -> None:
         super().resume_writing()
         if self.on_resume is not None:
@@ -162,6 +183,7 @@ class Protocol(RequestHandler):
 
     async def start(self) -> None:
         """Answer what comes, one request after another, until the connection ends."""
+        server: Any = self._manager
         while not self._force_close:
             if not self._messages:
                 self._waiter = self._loop.create_future()
@@ -169,29 +191,57 @@ class Protocol(RequestHandler):
                     await self._waiter
                 finally:
                     self._waiter = None
-            message: Any = self._messages[0][0]
-            if getattr(message, "upgrade", True):  # malformed, or wants another protocol
+            if not self._readable():
                 await super().start()
                 return
-            wrong = None if framed(message) else BadHttpMessage("framing")
-            if (host := message.headers.get("host")) != self.host:
-                wrong = wrong or self._hosted(host)
-            if wrong is not None:
-                unread = _ErrInfo(400, wrong, "")
-                self._messages[0] = (unread, EMPTY_PAYLOAD)
-                await super().start()
-                return
-            if not await self._one(*self._next()):
+            message, payload = self._next()
+            request: Any = Incoming(
+                message, payload, self, self._task_handler, server.max_body_bytes
+            )
+            self._request_in_progress, self._current_request = True, request
+            try:
+                answered = await self.handler(request)
+                self._keepalive = answered.keep_alive
+                if not payload.is_eof():
+                    await self._linger(payload)
+            except asyncio.CancelledError:
+                self.force_close()
+                raise
+            except Exception:
+                log.exception("connection.failed")
+                self.force_close()
+            finally:
+                self._request_in_progress, self._current_request = False, None
+                if self._handler_waiter is not None:
+                    self._handler_waiter.set_result(None)
+            if not self._keepalive or self._close or self._force_close:
                 break
-            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-            if self._keepalive_handle is None:
-                self._keepalive_handle = self._loop.call_at(
-                    self._next_keepalive_close_time, self._process_keepalive
-                )
+            self._rests()
         if not self._force_close:
             self._task_handler = None
             if self.transport is not None:
                 self.transport.close()
+
+    def _readable(self) -> bool:
+        """Whether the oldest request is one for us; what is malformed or wants another protocol
+        is left to aiohttp's own loop."""
+        message: Any = self._messages[0][0]
+        if getattr(message, "upgrade", True):
+            return False
+        wrong = None if framed(message) else BadHttpMessage("framing")
+        if (host := message.headers.get("host")) != self.host:
+            wrong = wrong or self._hosted(host)
+        if wrong is not None:
+            self._messages[0] = (_ErrInfo(400, wrong, ""), EMPTY_PAYLOAD)
+        return wrong is None
+
+    def _rests(self) -> None:
+        """From now on the connection may be closed once it has been idle for long."""
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(
+                self._next_keepalive_close_time, self._process_keepalive
+            )
 
     def _hosted(self, host: str | None) -> BadHttpMessage | None:
         """What is wrong with a ``Host`` that is not the one of the request before; aiohttp has
@@ -209,28 +259,6 @@ class Protocol(RequestHandler):
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
             self._resume_reading_if_drained()
         return found
-
-    async def _one(self, message: Any, payload: Any) -> bool:
-        """Handle one request; whether the connection takes another."""
-        server: Any = self._manager
-        request: Any = Incoming(message, payload, self, self._task_handler, server.max_body_bytes)
-        self._request_in_progress, self._current_request = True, request
-        try:
-            answered = await self.handler(request)
-            self._keepalive = answered.keep_alive
-            if not payload.is_eof():
-                await self._linger(payload)
-        except asyncio.CancelledError:
-            self.force_close()
-            raise
-        except Exception:
-            log.exception("connection.failed")
-            self.force_close()
-        finally:
-            self._request_in_progress, self._current_request = False, None
-            if self._handler_waiter is not None:
-                self._handler_waiter.set_result(None)
-        return self._keepalive and not self._close and not self._force_close
 
     async def _linger(self, payload: Any) -> None:
         """Read the rest of a body that was not wanted, so that the client sees its answer."""
