@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.backing import *
     from llm_gateway_api.breaker import Breaker as Breaker
     from llm_gateway_api.caches import *
+    from llm_gateway_api.claims import *
     from llm_gateway_api.contracts import *
     from llm_gateway_api.deltas import *
     from llm_gateway_api.endpoints import *
@@ -64,6 +65,7 @@ _MODULES = (
     "endpoints",
     "backing",
     "pricing",
+    "claims",
     "fetching",
     "explaining",
     "listing",

@@ -29,6 +29,7 @@ from llm_gateway.accounting import Accounting
 from llm_gateway.attempt import Abilities, Attempts, Bound
 from llm_gateway.backing import offers
 from llm_gateway.caching import Caching
+from llm_gateway.claims import reserving
 from llm_gateway.continuing import Continuing
 from llm_gateway.embedding import Embedder
 from llm_gateway.explaining import Explainer
@@ -44,7 +45,7 @@ from llm_gateway.plugins import Plugins, label
 from llm_gateway.progress import Onward
 from llm_gateway.proxies import Proxied, configured, loopback, proxy_for
 from llm_gateway.racing import Racing
-from llm_gateway.reserve import Reserving, Scope
+from llm_gateway.reserve import Scope
 from llm_gateway.routing import Router
 from llm_gateway.screening import Screens, in_order, watchers
 from llm_gateway.session import Sessions
@@ -202,7 +203,7 @@ class Binder:
         return Pipeline(
             generation=number,
             screens=screens,
-            reserving=Reserving(self._limiters(), self.kernel.scope),
+            reserving=reserving(self._limiters(), self.kernel.scope, offered["state"]),
             accounting=accounting,
             caching=self._caching(accounting, watching),
             router=router,

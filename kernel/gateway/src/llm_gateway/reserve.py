@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from llm_gateway_api import (
     DONE,
@@ -23,7 +22,17 @@ if TYPE_CHECKING:
     from llm_gateway.routing import Considered
 
 log = logging.getLogger("llm_gateway.reserve")
-Reserved = list[tuple[Limiter, Reservation]]
+Fail: TypeAlias = Literal["open", "closed"]
+Named: TypeAlias = tuple[str, Limiter, Fail]
+
+
+class Settles(Protocol):
+    """The part of a limiter to which goes back what was reserved."""
+
+    def settle(self, reservation: Reservation, settlement: Settlement) -> Awaitable[None]: ...
+
+
+Reserved: TypeAlias = list[tuple[Settles, Reservation]]
 NOTHING = Settlement(None, None, None)
 
 
@@ -69,40 +78,55 @@ class Scope:
             await asyncio.wait(tuple(self._under_way), timeout=self._seconds)
 
 
-@dataclass(frozen=True, slots=True)
 class Reserving:
     """All limiters of a generation, each with its fail policy."""
 
-    limiters: tuple[tuple[str, Limiter, Literal["open", "closed"]], ...]
-    scope: Scope
+    def __init__(self, limiters: Sequence[Named], scope: Scope) -> None:
+        self.limiters = limiters
+        self.scope = scope
 
     async def reserve(self, call: "Call", considered: "Considered") -> Reserved:
         """Take from every limiter, or give back what was taken and raise the refusal."""
         taken: Reserved = []
-        for name, limiter, fail in self.limiters:
-            try:
-                answer = await limiter.reserve(considered.asked, call.head, considered.kept)
-            except GatewayError:
-                self.settle(taken, NOTHING)
-                raise
-            except Exception as error:
-                log.exception("limiter.failed name=%s", name)
-                if fail == "open":
-                    continue
-                self.settle(taken, NOTHING)
-                raise GatewayError(
-                    f"The limiter {name} cannot tell; try again later.",
-                    status=503,
-                    code="limiter_unavailable",
-                    retry_after=1.0,
-                ) from error
-            if isinstance(answer, Refusal):
-                self.settle(taken, NOTHING)
-                call.headers.update(answer.headers)
-                raise refused_error(answer)
-            call.headers.update(answer.headers)
-            taken.append((limiter, answer))
+        if self.limiters:
+            await self._each(self.limiters, call, considered, taken)
         return taken
+
+    async def _each(
+        self, limiters: Sequence[Named], call: "Call", considered: "Considered", taken: Reserved
+    ) -> None:
+        """Add to `taken` what each of `limiters` takes by itself."""
+        try:
+            for name, limiter, fail in limiters:
+                answer = await self._one(name, limiter, fail, call, considered)
+                if isinstance(answer, Refusal):
+                    call.headers.update(answer.headers)
+                    raise refused_error(answer)
+                if answer is not None:
+                    call.headers.update(answer.headers)
+                    taken.append((limiter, answer))
+        except BaseException:  # its client may have left meanwhile
+            self.settle(taken, NOTHING)
+            raise
+
+    async def _one(
+        self, name: str, limiter: Limiter, fail: Fail, call: "Call", considered: "Considered"
+    ) -> Reservation | Refusal | None:
+        """None where it failed and need not be heard."""
+        try:
+            return await limiter.reserve(considered.asked, call.head, considered.kept)
+        except GatewayError:
+            raise
+        except Exception as error:
+            log.exception("limiter.failed name=%s", name)
+            if fail == "open":
+                return None
+            raise GatewayError(
+                f"The limiter {name} cannot tell; try again later.",
+                status=503,
+                code="limiter_unavailable",
+                retry_after=1.0,
+            ) from error
 
     async def cover(self, taken: Reserved, target: Target) -> Refusal | None:
         """See that what was taken is enough for an attempt at `target`, or why it may not be
@@ -113,7 +137,7 @@ class Reserving:
             try:
                 answer = await limiter.cover(reservation, target)
             except Exception:
-                name, fail = next((n, fail) for n, each, fail in self.limiters if each is limiter)
+                name, fail = self._named(limiter)
                 log.exception("limiter.failed name=%s", name)
                 if fail == "open":
                     continue
@@ -122,6 +146,9 @@ class Reserving:
                 return answer
             taken[at] = (limiter, answer)
         return None
+
+    def _named(self, limiter: object) -> tuple[str, Fail]:
+        return next((name, fail) for name, each, fail in self.limiters if each is limiter)
 
     def settle(self, taken: Reserved, settlement: Settlement) -> None:
         for limiter, reservation in taken:

@@ -5,12 +5,16 @@ do (one and the same object for state that lives in one process).
 """
 
 import asyncio
+import random
+from typing import Literal
 
+import pytest
 from llm_gateway_api import Denial, Grant, StateBackend, Take
 from msgspec import structs
 
 Pair = tuple[StateBackend, StateBackend]
 NEWS_SECONDS = 5.0
+KINDS: tuple[Literal["bucket", "window", "slots"], ...] = ("bucket", "window", "slots")
 
 
 class StateSuite:
@@ -101,6 +105,36 @@ class StateSuite:
         assert not too_much.unfilled
         await states[1].settle(first, [0])
         assert list(await states[0].used([wanted.key])) == [7]
+
+    @pytest.mark.parametrize("seed", range(10))
+    async def test_takes_of_all_kinds_are_one_step(self, states: Pair, seed: int) -> None:
+        """What does not fit leaves every cell as it was, wherever it stands among the others."""
+        pick = random.Random(seed)
+        free = dict[str, int]()
+        takes = list[Take]()
+        for number in range(pick.randint(1, 6)):
+            key, kind = f"suite:mixed:{seed}:{number}", pick.choice(KINDS)
+            filled = kind == "window" and pick.random() < 0.5
+            limit = pick.randint(1, 12)
+            takes.append(Take(key, 0, limit, kind, seconds=300.0, filled=filled))
+            free[key] = limit
+            if filled:
+                start = structs.replace(takes[-1], filled=False)
+                assert isinstance(await states[0].take([start]), Grant)
+        for turn in range(30):
+            wanted = [structs.replace(each, amount=pick.randint(0, 4)) for each in takes]
+            fits = [each.amount <= free[each.key] for each in wanted]
+            answer = await states[turn % 2].take(wanted)
+            if all(fits):
+                assert isinstance(answer, Grant)
+                used = [pick.randint(0, each.amount) for each in wanted]
+                await states[turn % 2].settle(answer, used)
+                for each, amount in zip(wanted, used, strict=True):
+                    free[each.key] -= amount
+            else:
+                assert isinstance(answer, Denial)
+                assert (answer.index, answer.unfilled) == (fits.index(False), False)
+                assert list(answer.remaining) == [free[each.key] for each in wanted]
 
     async def test_slots_are_given_back(self, states: Pair) -> None:
         take = Take("suite:slots", 1, 2, "slots", seconds=30)

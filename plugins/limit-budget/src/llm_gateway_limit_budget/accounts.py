@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-import msgspec
-from llm_gateway_api import Budget, Principal, Take
+from llm_gateway_api import Budget, Principal, Take, Target
 
+from llm_gateway_limit_budget.estimate import Offer
 from llm_gateway_limit_budget.periods import Window, window
 
 MAX_KEPT = 10_000  # callers, and windows
@@ -36,15 +36,45 @@ class Account:
         return Take(self.key, amount, self.most, "window", 0.0, self.kept, True)
 
 
-class Charged(msgspec.Struct, frozen=True):
+class Charged:
     """The `accounts` of `budgets` and their `units`; they are those of any time from `start`
-    until `end`."""
+    until `end`.
 
-    budgets: tuple[Budget, ...]
-    accounts: tuple[Account, ...]
-    units: frozenset[str]
-    start: float
-    end: float
+    `offers` are those of the `candidates` of a request, as they were in the `second` in which they
+    were looked up: prices change no sooner. `priced` says that one of them has a price, or that
+    there is none.
+    """
+
+    __slots__ = (
+        "accounts",
+        "budgets",
+        "candidates",
+        "end",
+        "offers",
+        "priced",
+        "second",
+        "start",
+        "units",
+    )
+
+    def __init__(
+        self,
+        budgets: tuple[Budget, ...],
+        accounts: tuple[Account, ...],
+        units: frozenset[str],
+        start: float,
+        end: float,
+    ) -> None:
+        self.budgets = budgets
+        self.accounts = accounts
+        self.units = units
+        self.start = start
+        self.end = end
+        self.look_up((), -1, ())
+
+    def look_up(self, candidates: Sequence[Target], second: int, offers: Sequence[Offer]) -> None:
+        self.candidates, self.second, self.offers = candidates, second, offers
+        self.priced = not offers or any(rates is not None for rates, _, _ in offers)
 
 
 class Accounts:

@@ -28,20 +28,19 @@ class Counting:
         self._hopeless_until = 0.0
         self.outstanding = Outstanding(state)
 
-    async def take(self, accounts: Sequence[Account], amounts: Sequence[int]) -> Grant | Denial:
-        """Its amount out of each window, or nothing.
+    async def take(self, accounts: Sequence[Account], takes: Sequence[Take]) -> Grant | Denial:
+        """What `takes` says out of the window of each account, or nothing.
 
         Raises what the state and the store raise: they cannot be reached.
         """
-        takes = list(map(Account.take, accounts, amounts))
         tries = TRIES * len(takes)
         while isinstance(answer := await self._state.take(takes), Denial) and answer.unfilled:
             if (tries := tries - 1) < 0:
                 raise StoreError("Budgets cannot be read now.", retry_after=1.0)
-            await self._fill(accounts[answer.index])
+            await self.fill(accounts[answer.index])
         return answer
 
-    async def _fill(self, account: Account) -> None:
+    async def fill(self, account: Account) -> None:
         """One worker asks the ledger; the others wait for it. After it failed nobody waits."""
         now = asyncio.get_running_loop().time()
         if now < self._hopeless_until:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
+from typing import TypeAlias
 
 import msgspec
 from llm_gateway_api import MILLION, ModelInfo, Price, RequestHead, output_cap, whole_field
@@ -26,8 +27,11 @@ class Quantile:
         self.value, self._share = value, share
 
     def learn(self, seen: float) -> None:
-        step = max(1.0, self.value * 0.1) if self._share > 0.5 else self.value * 0.1
-        self.value += step * (self._share if seen > self.value else self._share - 1.0)
+        value, share = self.value, self._share
+        step = value * 0.1
+        if step < 1.0 and share > 0.5:
+            step = 1.0
+        self.value = value + step * (share if seen > value else share - 1.0)
 
 
 class Estimator:
@@ -43,30 +47,45 @@ class Estimator:
         self, head: RequestHead, tenant: str | None, offers: Sequence[tuple[Price, ModelInfo]]
     ) -> int:
         """Nano-dollars to reserve: the most that one of `offers` may ask for the request."""
-        guess = self._guess(head, tenant)
+        return self.dearest(head, tenant, [self.offer(*each) for each in offers])
+
+    def offer(self, price: Price | None, info: ModelInfo) -> "Offer":
+        """What it may ask, worked out once for many requests."""
+        return None if price is None else self._known(price), info.context_window, info.max_output
+
+    def dearest(self, head: RequestHead, tenant: str | None, offers: "Sequence[Offer]") -> int:
+        """As `hold`; one without a price asks nothing."""
+        asked, made, choices, unbound = self._guess(head, tenant)
         most = 0
-        for price, info in offers:
-            asked, made = guess.of(info)
-            known = self._rates.get(price.version)
-            if known is None or known.price is not price:
-                known = self._known(price)
+        for known, window, longest in offers:
+            if known is None:
+                continue
+            read = asked if window is None or asked < window else window
+            written = longest if longest is not None and (unbound or longest < made) else made
             rates = known.usual
             if rates is None:
-                rates = known.of(asked, head.body)
-            cost = rates.fixed + rates.asked * asked + rates.made * made
+                rates = known.of(read, head.body)
+            cost = rates.fixed + rates.asked * read + rates.made * written * choices
             if cost > most:
                 most = cost
         return -(-most // FINE)
 
-    def tokens(self, head: RequestHead, tenant: str | None, offers: Sequence[ModelInfo]) -> int:
+    def tokens(self, head: RequestHead, tenant: str | None, offers: "Sequence[Offer]") -> int:
         """Tokens to reserve: the most that one of `offers` may read and write."""
-        guess = self._guess(head, tenant)
-        return max(sum(guess.of(each)) for each in offers or (ModelInfo(head.model),))
+        asked, made, choices, unbound = self._guess(head, tenant)
+        most = 0
+        for _, window, longest in offers or ((None, None, None),):
+            read = asked if window is None or asked < window else window
+            written = longest if longest is not None and (unbound or longest < made) else made
+            if read + written * choices > most:
+                most = read + written * choices
+        return most
 
     def learn(self, head: RequestHead, tenant: str | None, asked: int, made: int) -> None:
         """The request had `asked` tokens, and its answer `made`."""
         if asked > 0:
-            self._bytes.learn(min(max(len(head.body) / asked, 1.0), 100.0))
+            seen = len(head.body) / asked
+            self._bytes.learn(1.0 if seen < 1.0 else 100.0 if seen > 100.0 else seen)
         known = self._outputs.get((tenant, head.model))
         if known is None:
             if len(self._outputs) >= MAX_LEARNED:
@@ -76,44 +95,31 @@ class Estimator:
 
     def _known(self, price: Price) -> "Rates":
         """Worked out once for a price."""
-        if len(self._rates) >= MAX_LEARNED:
-            self._rates.clear()
-        known = self._rates[price.version] = Rates(price)
+        known = self._rates.get(price.version)
+        if known is None or known.price is not price:
+            if len(self._rates) >= MAX_LEARNED:
+                self._rates.clear()
+            known = self._rates[price.version] = Rates(price)
         return known
 
-    def _guess(self, head: RequestHead, tenant: str | None) -> "Guess":
-        ratio = 1.0 if self._full else max(1.0, self._bytes.value)
+    def _guess(self, head: RequestHead, tenant: str | None) -> tuple[int, int, int, bool]:
+        """Tokens that a request may read, and write for each of so many choices, whoever
+        answers; whether those are unbound: as many as the model can write."""
+        ratio = self._bytes.value
+        if ratio < 1.0 or self._full:
+            ratio = 1.0
         asked = int(len(head.body) / ratio) + 1
         if head.operation in WITHOUT_OUTPUT:
-            return Guess(asked, 0, 0, False)
+            return asked, 0, 0, False
         known = self._outputs.get((tenant, head.model))
         learned = int(known.value if known is not None else OUTPUT_TOKENS) + 1
         cap = output_cap(head)
         if cap is None:
             made = learned
         else:
-            made = cap if self._full or not head.stream else min(cap, learned)
-        unbound = self._full and cap is None
-        return Guess(asked, made, max(1, whole_field(head, "n") or 1), unbound)
-
-
-class Guess(msgspec.Struct, frozen=True):
-    """Tokens that a request may read, and write for each of its `choices`, whoever answers;
-    where it is `unbound`, as many as the model can write."""
-
-    asked: int
-    made: int
-    choices: int
-    unbound: bool
-
-    def of(self, info: ModelInfo) -> tuple[int, int]:
-        """Read and written by this model."""
-        asked, made, window, most = self.asked, self.made, info.context_window, info.max_output
-        if window is not None and window < asked:
-            asked = window
-        if most is not None and (self.unbound or most < made):
-            made = most
-        return asked, made * self.choices
+            made = cap if cap < learned or self._full or not head.stream else learned
+        choices = (whole_field(head, "n") or 1) if "n" in head.fields else 1
+        return asked, made, choices, self._full and cap is None
 
 
 class Dearest(msgspec.Struct, frozen=True):
@@ -156,6 +162,11 @@ class Rates:
         if known is None:
             known = self._others[tier, audio] = Dearest.of(self.price, asked, audio)
         return known
+
+
+# A deployment that may answer: its rates, None where they are not known, how much its model can
+# read, and write.
+Offer: TypeAlias = tuple[Rates | None, int | None, int | None]
 
 
 def _fine(dollars: Decimal) -> int:

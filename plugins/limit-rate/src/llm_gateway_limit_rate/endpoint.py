@@ -6,7 +6,7 @@ from urllib.parse import quote
 import llm_gateway_api as gw
 import msgspec
 
-from llm_gateway_limit_rate.limiter import UNITS
+from llm_gateway_limit_rate.claims import UNITS
 from llm_gateway_limit_rate.rules import Meter, Rule, Rules
 from llm_gateway_limit_rate.settings import RateLimitSettings
 

@@ -16,9 +16,10 @@ class Estimator:
 
     def guess(self, head: RequestHead) -> int:
         output = self._output
-        if (cap := output_cap(head)) is not None:
-            output = min(output, cap)
-        return max(1, round(len(head.body) / self._bytes + output))
+        cap = output_cap(head)
+        if cap is not None and cap < output:
+            output = cap
+        return round(len(head.body) / self._bytes + output) or 1
 
     def learn(self, size: int, asked: int, made: int) -> None:
         """A body of `size` bytes had `asked` tokens and an answer of `made`; tiny and huge ones

@@ -2,28 +2,18 @@
 
 import logging
 from collections.abc import Awaitable, Sequence
-from datetime import UTC, datetime, timedelta
-from math import ceil
 
 import llm_gateway_api as gw
 import msgspec
 
+from llm_gateway_limit_rate.claims import RateClaim
 from llm_gateway_limit_rate.estimate import Estimator
-from llm_gateway_limit_rate.rules import MINUTE, Rule, Rules
+from llm_gateway_limit_rate.rules import Rule, Rules
 from llm_gateway_limit_rate.settings import RateLimitSettings
 
 log = logging.getLogger("llm_gateway_limit_rate")
 MAX_CALLERS = 10_000  # whose rules are kept
 NOTHING = gw.Reservation()
-UNITS = {
-    "requests": "requests a minute",
-    "tokens": "tokens a minute",
-    "concurrency": "requests at once",
-}
-_HEADERS = {
-    meter: tuple(f"x-ratelimit-{part}-{meter}" for part in ("limit", "remaining", "reset"))
-    for meter in UNITS
-}
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -31,8 +21,7 @@ class Taken(msgspec.Struct, frozen=True):
 
     grant: gw.Grant
     state: gw.StateBackend
-    rules: Rules
-    size: int
+    claim: RateClaim
 
 
 class RateLimiter:
@@ -63,46 +52,49 @@ class RateLimiter:
             "gateway_limit_rate_degraded_total", "requests counted without shared state"
         ).value()
 
+    def claim(
+        self, asked: gw.Asked, head: gw.RequestHead, candidates: Sequence[gw.Target]
+    ) -> gw.Claim | None:
+        """Not where more is taken than there is, and not before shared state is back."""
+        return None if self._shadow or self._alone else self._claim(asked.arrival, head)
+
     async def reserve(
         self, asked: gw.Asked, head: gw.RequestHead, candidates: Sequence[gw.Target]
     ) -> gw.Reservation | gw.Refusal:
-        known = self._rules(asked.arrival, head.model)
-        if not known.rules:
+        claim = self._claim(asked.arrival, head)
+        if not isinstance(claim, RateClaim):
             return NOTHING
-        takes = known.takes(self._estimator.guess(head) if known.guessed else 0)
         state = self._state
         try:
-            answer = await state.take(takes, force=self._shadow)
+            answer = await state.take(claim.takes, force=self._shadow)
         except Exception as error:
             self._told(error)
             if self._settings.fail == "open":
                 return NOTHING
-            state, takes = self._local, [self._shared(each) for each in takes]
-            answer = await state.take(takes, force=self._shadow)
+            state, claim.takes = self._local, [self._shared(each) for each in claim.takes]
+            answer = await state.take(claim.takes, force=self._shadow)
         else:
             if self._alone:
                 self._told(None)
         if isinstance(answer, gw.Denial):
-            return self._refused(known, answer, head)
+            return claim.refused(answer)
         if self._shadow:
-            self._count_shadow(known.rules, answer)
-        headers = headers_of(known, answer.remaining, head.dialect)
-        return gw.Reservation(Taken(answer, state, known, len(head.body)), headers)
+            self._count_shadow(claim.known.rules, answer)
+        return gw.Reservation(Taken(answer, state, claim), claim.granted(answer.remaining))
 
     def settle(self, reservation: gw.Reservation, settlement: gw.Settlement) -> Awaitable[None]:
         taken = reservation.token
         if not isinstance(taken, Taken):
             return gw.DONE
-        usage, tokens = settlement.usage, None
-        if settlement.target is None:  # what no deployment answered used none
-            tokens = 0
-        elif usage is not None:
-            asked, made = usage.input_total, usage.output_total
-            tokens = asked + made
-            if settlement.whole:
-                self._estimator.learn(taken.size, asked, made)
-        grant = taken.grant
-        return taken.state.settle(grant, taken.rules.used(tokens, grant.takes))
+        return taken.state.settle(taken.grant, taken.claim.used(settlement))
+
+    def _claim(self, arrival: gw.Arrival, head: gw.RequestHead) -> gw.Claim:
+        known = self._rules(arrival, head.model)
+        if not known.rules:
+            return gw.NO_CLAIM
+        estimator = self._estimator
+        takes = known.takes(estimator.guess(head)) if known.guessed else known.fixed
+        return RateClaim(takes, known, head.dialect, len(head.body), estimator, self._exceeded)
 
     def _told(self, error: Exception | None) -> None:
         """Whether shared state can be reached: a line for each change, a count for each request.
@@ -148,20 +140,6 @@ class RateLimiter:
             take, limit=limit, rate=take.rate / self._share, amount=min(take.amount, limit)
         )
 
-    def _refused(self, known: Rules, denial: gw.Denial, head: gw.RequestHead) -> gw.Refusal:
-        rule = known.rules[denial.index]
-        self._exceeded(rule.scope).inc()
-        never = denial.retry_after == float("inf")
-        when = "" if never else f" Try again in {max(1, round(denial.retry_after))} s."
-        limit = f"{rule.amount} {UNITS[rule.meter]} for this {rule.scope}"
-        return gw.Refusal(
-            429,
-            "rate_limit_exceeded",
-            f"The limit of {limit} is reached.{when}",
-            retry_after=None if never else denial.retry_after,
-            headers=headers_of(known, denial.remaining, head.dialect),
-        )
-
     def _count_shadow(self, rules: tuple[Rule, ...], grant: gw.Grant) -> None:
         for rule, remaining in zip(rules, grant.remaining, strict=True):
             if remaining < 0:
@@ -169,33 +147,4 @@ class RateLimiter:
 
 
 _: type[gw.Limiter] = RateLimiter
-
-
-def _duration(ms: int) -> str:
-    """As OpenAI writes it: ``6ms``, ``8.64s``."""
-    if ms < 1000:
-        return f"{ms}ms"
-    return f"{ms / 1000:.3g}s" if ms < 100_000 else f"{ms // 1000}s"
-
-
-def headers_of(known: Rules, remaining: Sequence[int], dialect: str) -> dict[str, str]:
-    """The tightest limit of each meter, in the form that the client's SDK reads."""
-    found: dict[str, str] = {}
-    anthropic = dialect.startswith("anthropic")
-    for meter, places in known.shown:
-        place = places[0] if len(places) == 1 else min(places, key=remaining.__getitem__)
-        amount, burst, each = known.told[place]
-        left = max(0, remaining[place])
-        seconds = max(0, burst - left) * each if each else MINUTE
-        if anthropic:
-            at = datetime.now(UTC) + timedelta(seconds=seconds)
-            prefix = f"anthropic-ratelimit-{meter}"
-            found[f"{prefix}-limit"] = amount
-            found[f"{prefix}-remaining"] = str(left)
-            found[f"{prefix}-reset"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
-        else:
-            limit, remains, reset = _HEADERS[meter]
-            found[limit] = amount
-            found[remains] = str(left)
-            found[reset] = _duration(ceil(seconds * 1000))
-    return found
+__: type[gw.SupportsClaims] = RateLimiter
