@@ -86,7 +86,10 @@ def presented_keys(headers: Headers) -> list[str]:
     """The API keys sent: a bearer token first, for some clients send two that differ."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else ""
-    return [key for key in (bearer, headers.get("x-api-key", "").strip()) if key]
+    other = headers.get("x-api-key", "").strip()
+    if bearer:
+        return [bearer, other] if other else [bearer]
+    return [other] if other else []
 
 
 def model_field(fields: Mapping[str, msgspec.Raw]) -> str:

@@ -39,13 +39,24 @@ async def opened(
     A refusal that the provider can mend (`SupportsSecondTry`) is followed by one more call
     before `deadline`. Nobody else hears of the first: it is no attempt of its own.
     """
+    sent = asked if bound.bare else await authorised(bound, asked)
+    connection = await bound.upstream.send(sent, deadline, sending)
+    if connection.status < 300:
+        return Opened(asked, connection)
+    return await mended(bound, asked, sent, connection, deadline, sending)
+
+
+async def mended(
+    bound: "Bound",
+    asked: UpstreamRequest,
+    sent: UpstreamRequest,
+    connection: Exchange,
+    deadline: float,
+    sending: Told | None = None,
+) -> Opened:
+    """What comes of a call that was refused: another one in its place, or what it means."""
     mending = bound.can.second_try
     while True:
-        bare = not (bound.headers or bound.can.credentials or bound.can.signing)
-        sent = asked if bare else await authorised(bound, asked)
-        connection = await bound.upstream.send(sent, deadline, sending)
-        if connection.status < 300:
-            return Opened(asked, connection)
         again = None
         try:
             body = await connection.read(MAX_ERROR_BYTES)
@@ -59,6 +70,10 @@ async def opened(
             raise
         connection.release()
         asked, mending = again, None
+        sent = await authorised(bound, asked)
+        connection = await bound.upstream.send(sent, deadline, sending)
+        if connection.status < 300:
+            return Opened(asked, connection)
 
 
 async def authorised(bound: "Bound", sent: UpstreamRequest) -> UpstreamRequest:

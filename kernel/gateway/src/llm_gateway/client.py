@@ -36,6 +36,7 @@ REASONS = {
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
+NEVER = float("inf")
 STREAM_TYPE = "text/event-stream; charset=utf-8"
 
 
@@ -86,7 +87,7 @@ class Client:
         self.committed = False
         self.opened = False
         self.keep_alive = request.keep_alive
-        self.deadline = float("inf")
+        self.deadline = NEVER
         self.status = 0
 
     # --- in ----------------------------------------------------------------------------
@@ -200,7 +201,8 @@ class Client:
             self.send(200, headers, body)
 
     def done(self) -> None:
-        self._watchdog.discard(self)
+        if self.deadline != NEVER:
+            self._watchdog.discard(self)
         self._protocol.on_resume = None
 
     @property
@@ -259,19 +261,24 @@ class Client:
     def _head(
         self, status: int, headers: Mapping[str, str], content_type: str, extra: str
     ) -> bytes:
-        lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}"]
-        lines += self._outgoing.lines(headers)
+        lines = self._outgoing.lines(headers)
+        more = "" if "cache-control" in headers else "cache-control: private, no-store\r\n"
         if self.timing is not None:
-            lines.append(f"server-timing: {self.timing()}")
-        if "cache-control" not in headers:
-            lines.append("cache-control: private, no-store")
-        lines.append(f"content-type: {content_type}\r\n{extra}")
+            more += f"server-timing: {self.timing()}\r\n"
         if not self.keep_alive:
-            lines.append("connection: close")
-        head = "\r\n".join(lines)
-        if head.count("\n") != len(lines) + extra.count("\n"):
+            more += "connection: close\r\n"
+        fields = "\r\n".join([STARTS.get(status) or _start(status), *lines])
+        head = f"{fields}\r\n{more}content-type: {content_type}\r\n{extra}\r\n\r\n"
+        if head.count("\n") != len(lines) + more.count("\n") + extra.count("\n") + 4:
             raise ValueError("a header of the answer holds a line break")
-        return head.encode("latin-1", "replace") + b"\r\n\r\n"
+        return head.encode("latin-1", "replace")
+
+
+def _start(status: int) -> str:
+    return f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}"
+
+
+STARTS = {status: _start(status) for status in REASONS}
 
 
 def _too_large(limit: int) -> str:

@@ -220,19 +220,19 @@ class Pipeline:
     async def _try(self, call: Call, progress: Progress) -> bool:
         """One attempt; False if it failed and the client has seen nothing of it."""
         target = progress.target
-        if (progress.made or call.beside) and not await self._covered(call, progress):
-            return False
-        leases: Leases | Refusal = []
+        if progress.made or call.beside:
+            if not await self._covered(call, progress):
+                return False
+            call.sent, call.cut, call.reading, call.streaming = False, False, None, None
+        leases: Leases = []
         if self.guarding.guards:
-            leases = await self.guarding.admit(target, progress.asked, call.deadline)
-        if isinstance(leases, Refusal):
-            call.failures.append(unavailable(target, leases))
-            outcome = Outcome(target, None, status=leases.status, retry_after=leases.retry_after)
-            progress.add(outcome, self.clock(), refused=True)
-            return False
+            admitted = await self.guarding.admit(target, progress.asked, call.deadline)
+            if isinstance(admitted, Refusal):
+                self._refused(call, progress, admitted)
+                return False
+            leases = admitted
         call.attempts += 1
         call.target, call.leases = target, leases
-        call.sent, call.cut, call.reading, call.streaming = False, False, None, None
         started, failed, status = self.clock(), None, 0
         if call.trace is not None:
             call.trace.attempt(target, call.attempts)
@@ -275,6 +275,13 @@ class Pipeline:
         elif outcome.failure == FailureClass.CALLER_FAULT:
             raise call.failures[-1]
         return False
+
+    def _refused(self, call: Call, progress: Progress, refusal: Refusal) -> None:
+        """A guard does not admit the attempt."""
+        target = progress.target
+        call.failures.append(unavailable(target, refusal))
+        outcome = Outcome(target, None, status=refusal.status, retry_after=refusal.retry_after)
+        progress.add(outcome, self.clock(), refused=True)
 
     async def _covered(self, call: Call, progress: Progress) -> bool:
         """Whether the limiters let the request go on to this target. What the client gets if
@@ -345,15 +352,16 @@ class Pipeline:
 def asked(arrival: Arrival, head: RequestHead, looked_into: bool) -> Asked:
     """What routing sees; the body is searched only where a rule or filter may ask. The model is
     the one that the caller's name for it stands for."""
+    principal, model = arrival.principal, head.model
     return Asked(
         arrival,
-        arrival.principal.renamed.get(head.model, head.model),
+        principal.renamed.get(model, model) if principal.renamed else model,
         head.operation,
         head.stream,
         len(head.body),
         looked_into and "tools" in head.fields,
         looked_into and b'"image' in head.body,
-        region(arrival),
+        region(arrival) if principal.regions else arrival.headers.get(REGION_HEADER),
         time(),
         head.fields,
     )

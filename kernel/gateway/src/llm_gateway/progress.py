@@ -7,7 +7,7 @@ Nothing here runs while first attempts succeed.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 
 from llm_gateway_api import (
@@ -25,7 +25,7 @@ from llm_gateway_api import (
     Target,
     UpstreamError,
 )
-from msgspec import structs
+from msgspec import Struct, structs
 
 from llm_gateway.observe import Counts
 
@@ -38,14 +38,13 @@ MAX_PROPOSED = 64
 WAIT_SECONDS = 1.0
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """Where one request stands: its targets, the one to try now, what was tried."""
 
     asked: Asked
     targets: Sequence[Target]
     target: Target
-    made: list[Attempted] = field(default_factory=list)
+    made: list[Attempted] = []
     waited: float = 0.0
     proposed: int = 0
     retrying: bool = False

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -208,7 +208,7 @@ class Race:
 
     async def _beside(self, first: "asyncio.Task[bool]", target: Target) -> bool:
         """Whether a hedge at `target` was sent; False where a guard refused it."""
-        hedge = self._begin(replace(self._progress, target=target))
+        hedge = self._begin(structs.replace(self._progress, target=target))
         try:
             pending = {first, hedge}
             while hedge in pending and not self._final(first):

@@ -97,6 +97,7 @@ class DialectProvider(Generic[S]):
             self.quirks.keep_unknown,
             self.logprobs,
         )
+        self._whole = partial(WholeDecoder, self._reading)
         wanted = self.quirks.responses_bridge
         self._bridge = self.bridges() if wanted is None else wanted
         self._relays = frozenset(self.paths) if self.quirks.transparent else frozenset[str]()
@@ -129,9 +130,7 @@ class DialectProvider(Generic[S]):
 
     def probe(self) -> gw.UpstreamRequest:
         url = self.url("/models", "")
-        return gw.UpstreamRequest(
-            "GET", url, self._headers, b"", partial(WholeDecoder, self._reading)
-        )
+        return gw.UpstreamRequest("GET", url, self._headers, b"", self._whole)
 
     def list_models(self, after: str | None) -> gw.UpstreamRequest:
         return self.probe()
@@ -158,8 +157,7 @@ class DialectProvider(Generic[S]):
             changes["stream_options"] = {**(options or {}), "include_usage": True}
         body = gw.replaced(head.fields, **changes) if changes else head.body
         url = self.url(self.paths[head.dialect], model)
-        decoder = partial(WholeDecoder, self._reading)
-        return gw.UpstreamRequest("POST", url, self._headers, body, decoder, head.stream)
+        return gw.UpstreamRequest("POST", url, self._headers, body, self._whole, head.stream)
 
     def _unstored(self, head: gw.RequestHead, model: str) -> dict[str, Any]:
         """The API stores where nothing is said. A client that relies on that sends reasoning
