@@ -2,18 +2,16 @@
 
 sqlite3 binds by name in twice the time that it takes by place, and it lets go of the
 interpreter around each step: beside a thread that is busy, a step for each row is a switch of
-threads for each row. It takes longer over a null than over a number, so a column that is null in
-all rows of a step is so in the statement.
+threads for each row. What it binds takes time, too, so a column that has always been null, or
+always 0, is so in the statement.
 """
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-import msgspec
 from llm_gateway_api import SQLRow, SQLValue
 
 AT_ONCE = (100, 10, 1)  # rows of a statement: few lengths, since each is prepared once
@@ -22,17 +20,30 @@ _NAMED = re.compile(r"""'[^']*'|"[^"]*"|--[^\n]*|:([A-Za-z_]\w*)""")
 _ROW = re.compile(r"\bVALUES\s*(\((?:\s*\?\s*,?)+\))", re.IGNORECASE)
 
 
-class Many(msgspec.Struct, frozen=True):
+class Many:
     """A statement with ``?`` for `names`, in this order; `row` is what its rows repeat, None
-    where it has to be run for each."""
+    where it has to be run for each.
 
-    sql: str
-    names: tuple[str, ...]
-    row: str | None
+    `_same` are the columns that have had one value until now, null or 0. They only become fewer,
+    so there are never many statements to prepare, whatever the rows are.
+    """
 
-    @classmethod
-    def of(cls, sql: str) -> "Many":
-        return _many(sql)
+    def __init__(self, sql: str) -> None:
+        names: list[str] = []
+
+        def placed(found: re.Match[str]) -> str:
+            if found[1] is None:
+                return found[0]
+            names.append(found[1])
+            return "?"
+
+        self.sql = _NAMED.sub(placed, sql)
+        self.names = tuple(names)
+        row = _ROW.search(self.sql)
+        alone = row is not None and row[1].count("?") == len(names)
+        self.row = row[1] if row is not None and alone else None
+        self._same: dict[int, SQLValue] | None = None
+        self._repeated: dict[int, str] = {}
 
     def statements(self, rows: Sequence[SQLRow]) -> Iterator[tuple[str, list[SQLValue]]]:
         """What to execute, one after another."""
@@ -46,9 +57,40 @@ class Many(msgspec.Struct, frozen=True):
                 yield self.sql, list(part[0])
                 continue
             columns = list(zip(*part, strict=True))
-            nulls = tuple([each.count(None) == many for each in columns])
-            kept = [each for each, null in zip(columns, nulls, strict=True) if not null]
-            yield _repeated(self, many, nulls), list(chain.from_iterable(zip(*kept, strict=True)))
+            same = self._same_in(columns)
+            kept = [each for place, each in enumerate(columns) if place not in same]
+            yield self._of(many, same), list(chain.from_iterable(zip(*kept, strict=True)))
+
+    def _same_in(self, columns: Sequence[Sequence[SQLValue]]) -> dict[int, SQLValue]:
+        """The columns that are in these rows too what they have always been."""
+        if self._same is None:
+            firsts = [each[0] for each in columns]
+            self._same = {
+                place: each
+                for place, each in enumerate(firsts)
+                if each is None or (isinstance(each, int) and each == 0)
+            }
+        others = [
+            place
+            for place, value in self._same.items()
+            if columns[place].count(value) < len(columns[place])
+        ]
+        for place in others:
+            del self._same[place]
+            self._repeated.clear()
+        return self._same
+
+    def _of(self, many: int, same: dict[int, SQLValue]) -> str:
+        """The statement for so many rows."""
+        found = self._repeated.get(many)
+        if found is None:
+            assert self.row is not None
+            places = ["?"] * len(self.names)
+            for place, value in same.items():
+                places[place] = "NULL" if value is None else "0"
+            rows = ", ".join([f"({', '.join(places)})"] * many)
+            found = self._repeated[many] = self.sql.replace(self.row, rows, 1)
+        return found
 
     def _values(self, rows: Sequence[Any]) -> Sequence[tuple[SQLValue, ...]]:
         """Those of each row, in the order of `names`."""
@@ -62,27 +104,3 @@ class Many(msgspec.Struct, frozen=True):
         if self.row is None:
             return many == 1
         return many == 1 or (many <= left and many * len(self.names) <= MAX_VALUES)
-
-
-@lru_cache(maxsize=256)
-def _repeated(many: Many, times: int, nulls: tuple[bool, ...]) -> str:
-    """The statement for so many rows, in which the columns `nulls` are null."""
-    assert many.row is not None
-    row = f"({', '.join(['NULL' if each else '?' for each in nulls])})"
-    return many.sql.replace(many.row, ", ".join([row] * times), 1)
-
-
-@lru_cache(maxsize=512)
-def _many(sql: str) -> Many:
-    names: list[str] = []
-
-    def placed(found: re.Match[str]) -> str:
-        if found[1] is None:
-            return found[0]
-        names.append(found[1])
-        return "?"
-
-    text = _NAMED.sub(placed, sql)
-    row = _ROW.search(text)
-    alone = row is not None and row[1].count("?") == len(names)
-    return Many(text, tuple(names), row[1] if row is not None and alone else None)

@@ -32,6 +32,7 @@ from llm_gateway_store_sqlite.many import Many
 log = logging.getLogger("llm_gateway_store_sqlite")
 T = TypeVar("T")
 LOCK_POLL_SECONDS = 0.05
+MAX_MANY = 256  # statements for many rows that are taken apart once
 
 
 class Session:
@@ -44,6 +45,7 @@ class Session:
         self._read_only = read_only
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection
+        self._many: dict[str, Many] = {}
 
     async def open(self) -> None:
         await self._run(self._open)
@@ -66,7 +68,10 @@ class Session:
         return await self._run(lambda: self._connection.execute(sql, dict(params)).rowcount)
 
     async def execute_many(self, sql: str, rows: Sequence[SQLRow]) -> None:
-        many = Many.of(sql)
+        if (many := self._many.get(sql)) is None:
+            if len(self._many) >= MAX_MANY:
+                self._many.clear()
+            many = self._many[sql] = Many(sql)
 
         def work() -> None:
             own = not self._connection.in_transaction
