@@ -96,6 +96,35 @@ async def test_for_a_limited_address_the_store_is_not_asked(
         assert (await principal(filter_, later["key"], peer="10.1.2.4")).key_id == later["id"]
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{id}_{secret}",
+        "_{id}_{secret}",
+        "GW_{id}_{secret}",
+        "4u_{id}_{secret}",
+        "gw-{id}_{secret}",
+        "gw_{id}-{secret}",
+        "gw_{id}__{secret}",
+        "gw_x_{id}_{secret}",
+        "a2345678901234567_{id}_{secret}",
+        "gw_{id}_{secret}.",
+        "gw_{id}_\udcff{secret}",
+        "gw_{id}_" + "\udcff" * 43,
+    ],
+)
+async def test_a_key_in_another_form_is_no_key(store: gw.Store, tmp_path: Path, form: str) -> None:
+    """However much of it is right; it is left to those who know other keys."""
+    made = await key(store)
+    parts = secret.parsed(made["key"])
+    assert parts is not None
+    async with filtering(store, tmp_path) as filter_:
+        for prefix in ("gw", "a", "a-234567890123-6"):
+            other = secret.written(prefix, *parts)
+            assert (await principal(filter_, other)).key_id == made["id"]
+        assert await principal(filter_, form.format(id=parts[0], secret=parts[1])) == gw.ANONYMOUS
+
+
 async def test_only_a_hash_is_kept_and_the_key_is_shown_once(
     store: gw.Store, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from llm_gateway_api import Budget, Limit, Principal, Row
 
 from llm_gateway_filter_identity.documents import Key, Limits, Tenant
-from llm_gateway_filter_identity.secret import digest
+from llm_gateway_filter_identity.secret import digest, places, surrounds
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TABLES = ("tenants", "api_keys", "budgets")
@@ -32,6 +32,8 @@ class Entry:
     endpoints: tuple[str, ...] | None
     networks: tuple[Network, ...] | None
     principal: Principal
+    # Nothing has to be asked of a request but its key.
+    anywhere: bool
 
     def matches(self, secret: str, now: int) -> bool:
         given = digest(secret)
@@ -95,6 +97,15 @@ class Directory:
             entry = self._entries[key_id] = self._entry(row)
         return entry
 
+    def opened(self, key: str) -> Entry | None:
+        """The entry of `key` where it is known, with the secret that it has now: in few steps,
+        for that is what nearly every request brings."""
+        key_id, secret = places(key)
+        entry = self._entries.get(key_id) or self.find(key_id)
+        if entry is None or not surrounds(key):
+            return None
+        return entry if hmac.compare_digest(digest(secret), entry.hash) else None
+
     def tenant(self, name: str) -> tuple[Principal, bool] | None:
         """What holds for a key of the tenant that adds no rule of its own, and whether the
         tenant may call; None where there is no such tenant."""
@@ -117,6 +128,7 @@ class Directory:
         key = msgspec.json.decode(_text(row, "document"), type=Key)
         tenant, active = self._tenant(row["tenant"])
         previous = row["previous_hash"]
+        revoked, expires_at = row["revoked_at"] is not None, _number(row["expires_at"])
         networks = None
         if key.addresses is not None:
             networks = tuple(ipaddress.ip_network(each, strict=False) for each in key.addresses)
@@ -124,12 +136,15 @@ class Directory:
             hash=bytes.fromhex(_text(row, "hash")),
             previous_hash=bytes.fromhex(previous) if isinstance(previous, str) else None,
             previous_until=_number(row["previous_until"]) or 0,
-            expires_at=_number(row["expires_at"]),
-            revoked=row["revoked_at"] is not None,
+            expires_at=expires_at,
+            revoked=revoked,
             tenant_active=active,
             endpoints=key.endpoints,
             networks=networks,
             principal=self._principal(row, key, tenant),
+            anywhere=active
+            and not revoked
+            and (expires_at, key.endpoints, networks) == (None, None, None),
         )
 
     def _tenant(self, name: object) -> tuple[Tenant, bool]:

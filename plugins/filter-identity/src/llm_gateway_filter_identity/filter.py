@@ -49,6 +49,11 @@ class IdentityFilter:
         if not isinstance(seen, gw.Arrival):
             raise TypeError("the identity filter belongs to the stage identity")
         for key in gw.presented_keys(seen.headers):
+            opened = self._syncing.directory.opened(key)
+            if opened is not None:
+                if opened.anywhere:
+                    return structs.replace(seen, principal=opened.principal)
+                return self._judged(seen, opened)
             parts = parsed(key)
             if parts is None:
                 continue
