@@ -1,10 +1,12 @@
 """The server's end of a connection, over a real socket: what HTTP/1.1 asks for."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp.streams import StreamReader
 from llm_gateway.client import Client
 from llm_gateway.connection import SPARE_CONNECTIONS, Answered, HttpServer, Incoming
 from llm_gateway.watchdog import Watchdog
@@ -61,6 +63,19 @@ async def test_requests_of_one_connection_are_answered_in_order() -> None:
         bodies = [(await answer(reader))[1] for _ in range(40)]
 
     assert bodies == [b"POST /a %d" % number for number in range(40)]
+
+
+async def test_an_idle_connection_holds_nothing_of_its_last_request() -> None:
+    """Bodies are large and idle connections many."""
+    async with connected() as (reader, writer):
+        writer.write(post(b"held"))
+        assert (await answer(reader))[1] == b"POST /a held"
+        gc.collect()
+        held = [each for each in gc.get_objects() if isinstance(each, Incoming | StreamReader)]
+
+        assert [each for each in held if getattr(each, "total_bytes", 1)] == []
+        writer.write(post(b"next"))
+        assert (await answer(reader))[1] == b"POST /a next"
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])

@@ -356,19 +356,61 @@ async def test_big_answer_arrives_whole(upstream: Make) -> None:
         connection.release()
 
 
-async def test_compressed_answer_is_unpacked(upstream: Make) -> None:
+@pytest.mark.parametrize("name", [b"content-encoding", b"Content-Encoding"])
+async def test_compressed_answer_is_unpacked(upstream: Make, name: bytes) -> None:
     """Nobody asked for it, and some send it all the same."""
     packed = gzip.compress(b"hello " * 100)
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
-        head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
-        writer.write(head % len(packed) + packed)
+        head = b"HTTP/1.1 200 OK\r\n%b: gzip\r\ncontent-length: %d\r\n\r\n"
+        writer.write(head % (name, len(packed)) + packed)
 
     async with serving(script) as url:
         connection = await upstream().send(request(url), soon(5))
         assert await connection.read(1000) == b"hello " * 100
         connection.release()
+
+
+async def test_headers_are_those_of_their_answer(upstream: Make) -> None:
+    """In lower case and the first of each, also when they are looked at after the next call."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for own in (b"X-One: 1\r\nx-one: 2\r\nX-Only: first", b"X-One: 3", b"x-gone: 1"):
+            await read_request(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\n%b\r\ncontent-length: 2\r\n\r\nok" % own)
+
+    told = []
+    async with serving(script) as url:
+        client = upstream()
+        for _ in range(3):
+            connection = await client.send(request(url), soon(5))
+            told.append(connection.headers)
+            await connection.read(100)
+            connection.release()
+
+    assert [dict(each) for each in told] == [
+        {"x-one": "1", "x-only": "first", "content-length": "2"},
+        {"x-one": "3", "content-length": "2"},
+        {"x-gone": "1", "content-length": "2"},
+    ]
+    assert "x-only" not in told[1] and told[1].get("x-none") is None and len(told[1]) == 2
+
+
+async def test_an_answer_with_too_many_headers_is_refused(upstream: Make) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        for number in range(1000):
+            writer.write(b"x-%d: 1\r\n" % number)
+        await writer.drain()
+        await asyncio.sleep(60)
+
+    async with serving(script) as url:
+        with pytest.raises(UpstreamError) as failed:
+            await upstream().send(request(url), soon(5))
+
+    assert failed.value.failure is FailureClass.BROKEN_BEFORE_COMMIT
 
 
 async def test_redirect_is_an_answer(upstream: Make) -> None:

@@ -214,6 +214,7 @@ class Protocol(RequestHandler):
                 self._request_in_progress, self._current_request = False, None
                 if self._handler_waiter is not None:
                     self._handler_waiter.set_result(None)
+            del message, payload, request  # an idle connection holds no body
             if not self._keepalive or self._close or self._force_close:
                 break
             self._rests()

@@ -41,7 +41,10 @@ class Guarding:
         admitted = False
         try:
             for guard in self.guards:
-                answer = self._ask(guard, target, asked)
+                try:
+                    answer = guard.admit(target, asked)
+                except Exception:
+                    return _broken(target)
                 if isinstance(answer, asyncio.Future):
                     until = min(deadline, self.clock() + self.seconds[target.provider])
                     answer = await self._queued(guard, target, answer, until)
@@ -70,12 +73,6 @@ class Guarding:
                     tell.answered(lease, headers)
                 except Exception:
                     log.exception("guard.failed target=%s", lease.target.name)
-
-    def _ask(self, guard: Guard, target: Target, asked: Asked) -> Lease | Refusal | Place:
-        try:
-            return guard.admit(target, asked)
-        except Exception:
-            return _broken(target)
 
     async def _queued(
         self, guard: Guard, target: Target, place: Place, until: float

@@ -16,12 +16,15 @@ from urllib.parse import urlsplit
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from llm_gateway_api import FailureClass, UpstreamError, UpstreamRequest
 
+from llm_gateway.received import Received
 from llm_gateway.transport import TIMED_OUT, Sink, Told, Unreached, collected
 from llm_gateway.watchdog import Watchdog
 from llm_gateway.wire import Heads
 
 IDLE_SECONDS = 50.0
 MAX_HEADERS = 200
+DEFLATED = ("gzip", "deflate")
+NONE = Received({})
 
 
 class StaleConnection(Exception):
@@ -35,15 +38,18 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._pool = pool
         self._chunks: list[bytes] = []
-        self.on_body = self._chunks.append  # the parser calls it for each piece
-        self._parser: Any = HttpResponseParser(self)  # takes the callbacks as they are now
+        self._fields: dict[bytes, bytes] = {}
+        # What the parser calls for each piece and each header; it takes them as they are now.
+        self.on_body = self._chunks.append
+        self.on_header = self._fields.setdefault
+        self._parser: Any = HttpResponseParser(self)
         self.transport: asyncio.Transport | None = None
         self.deadline = float("inf")
         self.overdue = FailureClass.NO_FIRST_CONTENT
         self.idle_since = 0.0
         self.reused = False
         self.status = 0
-        self.headers: dict[str, str] = {}
+        self.headers = NONE
         self._head: asyncio.Future[None] | None = None
         self._end: asyncio.Future[None] | None = None
         self._sink: Sink | None = None
@@ -68,7 +74,7 @@ class Connection(asyncio.Protocol):
         self._complete, self._answered, self._error, self._inflate = False, False, None, None
         self._early.clear()
         self._chunks.clear()
-        self.headers = {}
+        self._fields.clear()
         assert self.transport is not None
         self.transport.write(data)
         return head
@@ -110,7 +116,8 @@ class Connection(asyncio.Protocol):
         """The exchange is over: keep the connection if its answer was read to the end."""
         self._pool.watchdog.discard(self)
         self._sink = None
-        self.unhold()
+        if self._held:
+            self.unhold()
         transport = self.transport
         if self._complete and not self._close_after and transport is not None:
             self._pool.put(self)
@@ -133,6 +140,8 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
+            if len(self._fields) > MAX_HEADERS:
+                raise HttpParserError("too many headers")
         except (HttpParserError, HttpParserUpgrade):
             self._fail(UpstreamError(FailureClass.BROKEN_BEFORE_COMMIT, "the answer is no HTTP"))
             return
@@ -161,25 +170,19 @@ class Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    # --- inside ------------------------------------------------------------------------
-
     # --- what the parser calls ---------------------------------------------------------
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if len(self.headers) >= MAX_HEADERS:
-            raise ValueError("too many headers")
-        self.headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < 200:
-            self.headers = {}  # only announces the answer
+            self._fields.clear()  # only announces the answer
             return
         self.status = status
+        self.headers = headers = Received(self._fields.copy())
         if self._head is None or self._head.done():
             self._close_after = True  # a second answer to one request
             return
-        if self.headers.get("content-encoding", "identity") in ("gzip", "deflate"):
+        if headers.mentions(b"content-encoding") and headers.get("content-encoding") in DEFLATED:
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
         self._close_after = not self._parser.should_keep_alive()
         self._head.set_result(None)
@@ -308,7 +311,8 @@ class Pool:
     def put(self, connection: Connection) -> None:
         connection.idle_since = monotonic()
         self._idle.append(connection)
-        self._wake()
+        if self._waiters:
+            self._wake()
 
     def forget(self, connection: Connection) -> None:
         self._open.discard(connection)
