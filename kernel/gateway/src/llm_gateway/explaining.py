@@ -31,7 +31,7 @@ from msgspec import structs
 from llm_gateway import counting
 from llm_gateway.accounting import NANO
 from llm_gateway.lanes import TranslateLane
-from llm_gateway.malformed import refuse_deep
+from llm_gateway.nesting import refuse_deep
 from llm_gateway.pipeline import Call, Pipeline, asked
 from llm_gateway.routing import Decision, nobody_left
 

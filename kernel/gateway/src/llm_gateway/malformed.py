@@ -6,20 +6,18 @@ same shape as every other error and without its own bytes in it.
 
 import logging
 import os
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
 from aiohttp import http_exceptions as http
 from aiohttp import web
-from llm_gateway_api import GatewayError, MalformedBodyError
+from llm_gateway_api import GatewayError
 
 from llm_gateway.errorbody import error_headers, plain_error
 
 log = logging.getLogger("llm_gateway.malformed")
 NOTHING: Mapping[str, str] = MappingProxyType({})
-_TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
 class HostError(http.BadHttpMessage):
@@ -89,23 +87,3 @@ def answer(
     )
     response.force_close()
     return response
-
-
-def refuse_deep(body: bytes, limit: int) -> None:
-    """Raises `MalformedBodyError` where JSON nests deeper than `limit`.
-
-    Two counts settle it for almost every body; only one with more brackets is walked.
-    """
-    if body.count(b"{") + body.count(b"[") <= limit:
-        return
-    depth = 0
-    for match in _TOKENS.finditer(body):
-        token = body[match.start()]
-        if token in b"[{":
-            depth += 1
-            if depth > limit:
-                raise MalformedBodyError(
-                    f"The body nests deeper than {limit} levels (server.max_json_depth)."
-                )
-        elif token in b"]}":
-            depth -= 1

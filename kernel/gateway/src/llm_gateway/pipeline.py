@@ -44,7 +44,7 @@ from llm_gateway.client import Client
 from llm_gateway.continuing import Continuing, Joint, Partial
 from llm_gateway.guarding import Guarding, Leases
 from llm_gateway.lanes import TranslateLane
-from llm_gateway.malformed import refuse_deep
+from llm_gateway.nesting import refuse_deep
 from llm_gateway.observe import Counts
 from llm_gateway.progress import Onward, Progress
 from llm_gateway.racing import Race, Racing
