@@ -34,6 +34,7 @@ from llm_gateway.ordering import ordered_filters
 from llm_gateway.reserve import refused_error
 
 log = logging.getLogger("llm_gateway.screening")
+MOST_KINDS = 1000
 T = TypeVar("T", Arrival, Admission, Content)
 Named: TypeAlias = tuple[str, SecurityFilter]
 
@@ -47,19 +48,26 @@ class Outgoing:
         ]
         self.added: dict[str, str] = {n: v for each in wanted for n, v in each.added.items()}
         self._removed = frozenset(name for each in wanted for name in each.removed)
-        self._lines = [f"{name}: {value}" for name, value in self.added.items()]
+        self._known: dict[tuple[str, ...], tuple[Sequence[str], list[str]]] = {}
 
     def lines(self, headers: Headers) -> list[str]:
         """One line for each header; what an answer says itself is not said twice."""
-        if not (self._removed or self._lines):
+        if not (self._removed or self.added):
             return [f"{name}: {value}" for name, value in headers.items()]
-        names = {name.lower() for name in headers}
-        if not self._removed.isdisjoint(names):
-            headers = {n: v for n, v in headers.items() if n.lower() not in self._removed}
-        lines = [f"{name}: {value}" for name, value in headers.items()]
-        if self.added.keys().isdisjoint(names):
-            return lines + self._lines
-        return lines + [f"{n}: {v}" for n, v in self.added.items() if n not in names]
+        names = tuple(headers)
+        kept, lines = self._known.get(names) or self._judged(names)
+        return [f"{name}: {headers[name]}" for name in kept] + lines
+
+    def _judged(self, names: tuple[str, ...]) -> tuple[Sequence[str], list[str]]:
+        """Which headers of an answer stay and the lines that are added; answers are of few kinds,
+        so it is kept for each."""
+        lower = {name.lower() for name in names}
+        kept = [name for name in names if name.lower() not in self._removed]
+        lines = [f"{name}: {value}" for name, value in self.added.items() if name not in lower]
+        if len(self._known) >= MOST_KINDS:
+            self._known.clear()
+        self._known[names] = kept, lines
+        return kept, lines
 
 
 UNTOUCHED = Outgoing()
