@@ -13,7 +13,6 @@ from itertools import count
 from statistics import median
 from typing import Any
 
-import msgspec
 from llm_gateway_api import (
     Budget,
     CachedAnswer,
@@ -31,7 +30,7 @@ from llm_gateway_audit_log.shipping import COLUMNS, INSERT
 from llm_gateway_cache_redis.cache import RedisCache
 from llm_gateway_cache_redis.settings import RedisCacheSettings
 from llm_gateway_filter_identity.directory import TABLES
-from llm_gateway_ledger_store.rows import insert
+from llm_gateway_ledger_store.rows import Row, insert, row_of
 from llm_gateway_limit_budget.periods import window
 from llm_gateway_limit_budget.spending import spent
 from llm_gateway_migrations.files import collect
@@ -75,10 +74,10 @@ async def each_us(
 # --- PostgreSQL ------------------------------------------------------------------------------
 
 
-def record(now: int) -> bytes:
-    """A record of the ledger as the spool has it."""
+def record(now: int) -> Row:
+    """A record of the ledger as it waits to be shipped."""
     number = next(_numbers)
-    return msgspec.json.encode(
+    return row_of(
         LedgerRecord(
             id=f"led_{number:024x}",
             request_id=f"req_{number:024x}",

@@ -115,7 +115,7 @@ class Site:
     async def shipped(self) -> None:
         """The next gateway ships what the dead ones had spooled."""
         async with self.gateway(), asyncio.timeout(60):
-            while [*(self.folder / "spool").glob("*.spool")]:
+            while [*(self.folder / "spool").glob("*.ledger")]:
                 await asyncio.sleep(0.05)
 
     def check(self, rows: Rows, hours: Rows) -> None:

@@ -13,7 +13,7 @@ import pytest
 from llm_gateway_api import METERS, LedgerRecord, Metrics, Row, Store, Usage
 from llm_gateway_ledger_store.hours import KEPT_DAYS, TenantHours, are_old, merge_old
 from llm_gateway_ledger_store.ledger import DAY_MS, StoreLedger
-from llm_gateway_ledger_store.rows import METER_COLUMNS, insert
+from llm_gateway_ledger_store.rows import METER_COLUMNS, insert, row_of
 from llm_gateway_ledger_store.tenantdata import HOUR_MS, TenantUsage
 from llm_gateway_store_sqlite.store import SqliteStore
 
@@ -59,7 +59,7 @@ def abandoned(of: LedgerRecord) -> LedgerRecord:
 
 
 async def keep(store: Store, records: Sequence[LedgerRecord]) -> None:
-    await insert(store, [msgspec.json.encode(each) for each in records])
+    await insert(store, [row_of(each) for each in records])
 
 
 async def sums(store: Store) -> Sums:
@@ -195,9 +195,9 @@ async def test_senseless_numbers_of_a_vendor_hold_up_no_other_record(
     known = [record(chance, at=THEN) for _ in range(6)]
     known = [msgspec.structs.replace(each, key_id="k1", model="m1") for each in known]
     ledger = StoreLedger(store, tmp_path / "spool", Metrics(), 1, None)
-    await ledger._insert([msgspec.json.encode(each) for each in known[:3]])
+    await ledger._insert([row_of(each) for each in known[:3]])
     many = [msgspec.structs.replace(each, usage=odd, cost_nano=2**63 - 1) for each in known[3:]]
-    await ledger._insert([msgspec.json.encode(each) for each in many])
+    await ledger._insert([row_of(each) for each in many])
 
     (rows,) = await store.fetch("SELECT COUNT(*) AS n FROM usage_records")
     (hour,) = await store.fetch("SELECT SUM(tokens) AS tokens FROM usage_hours")

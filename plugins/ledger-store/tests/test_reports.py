@@ -22,7 +22,7 @@ from llm_gateway_api import (
 )
 from llm_gateway_ledger_store import reports, tenantdata
 from llm_gateway_ledger_store.ledger import StoreLedger
-from llm_gateway_ledger_store.rows import insert
+from llm_gateway_ledger_store.rows import insert, row_of
 from llm_gateway_ledger_store.tenantdata import TenantUsage
 
 NOW = int(time() * 1000)
@@ -62,7 +62,7 @@ def records(many: int) -> list[LedgerRecord]:
 
 
 async def keep(store: Store, records: Sequence[LedgerRecord]) -> None:
-    await insert(store, [msgspec.json.encode(each) for each in records])
+    await insert(store, [row_of(each) for each in records])
 
 
 async def test_cost_is_the_exact_sum_of_the_records(store: Store) -> None:
@@ -274,7 +274,7 @@ async def test_a_record_keeps_all_that_its_price_was_computed_from(store: Store)
     """What the vendor charges by other sums than it counts stands beside its counts."""
     usage = Usage(400, 10, 1, 2, 3, 40, 5, 6, billed_input=30, billed_output=0, search_units=2)
     made = msgspec.structs.replace(records(1)[0], usage=usage)
-    await insert(store, [msgspec.json.encode(made)])
+    await insert(store, [row_of(made)])
 
     (row,) = await store.fetch("SELECT * FROM usage_records")
     kept = {name: row[f"{name}_tokens"] for name in (*METERS, "billed_input", "billed_output")}
@@ -318,13 +318,14 @@ async def test_refused_records_of_an_erased_tenant_are_anonymous_too(
     usage, path = TenantUsage(store, tmp_path), tmp_path / tenantdata.REJECTED
     kept = records(20)
     for each in kept:
-        tenantdata.reject(path, msgspec.json.encode(each))
-    tenantdata.reject(path, b"torn")
+        tenantdata.reject(path, row_of(each))
+    with path.open("ab") as file:
+        file.write(b"torn\n")
     erased = await usage.erase("a")
 
     lines = path.read_bytes().splitlines()
-    found = [msgspec.json.decode(each, type=LedgerRecord) for each in lines[:-1]]
+    found = [msgspec.json.decode(each) for each in lines[:-1]]
     assert erased == sum(each.tenant == "a" for each in kept)
-    assert [each.id for each in found] == [each.id for each in kept]
-    assert {each.tenant for each in found} == {None, "b"}
+    assert [each["id"] for each in found] == [each.id for each in kept]
+    assert {each["tenant"] for each in found} == {None, "b"}
     assert lines[-1] == b"torn"

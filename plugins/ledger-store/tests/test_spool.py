@@ -8,7 +8,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from llm_gateway_api import LedgerOpening, LedgerRecord, Usage
+from llm_gateway_api import LedgerOpening, LedgerRecord, SQLValue, Usage
+from llm_gateway_ledger_store import spool as spool_module
+from llm_gateway_ledger_store.rows import COLUMNS, Row, row_of
 from llm_gateway_ledger_store.spool import Spool, entries, orphans, recovered, release
 
 
@@ -43,25 +45,67 @@ def record(number: int) -> LedgerRecord:
     )
 
 
-def records_of(lines: Sequence[bytes]) -> list[LedgerRecord]:
-    return [msgspec.json.decode(each, type=LedgerRecord) for each in lines]
+def named(rows: Sequence[Row]) -> list[dict[str, SQLValue]]:
+    return [dict(zip(COLUMNS, each, strict=True)) for each in rows]
 
 
-def test_ended_requests_are_read_once_and_their_file_goes(tmp_path: Path) -> None:
+def test_ended_requests_are_read_once_and_their_file_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much is read at once."""
     spool = Spool(tmp_path, 64 * 1024)
     for number in range(3):
         spool.begin(opening(number))
         spool.end(record(number))
+    spool.begin(opening(3))
     segment = spool.segments[0]
+    expected = [row_of(record(number)) for number in range(3)]
+    assert spool.read(segment) == (expected, segment.written)
 
-    found, end = spool.read(segment, 2)
-    assert [each.id for each in records_of(found)] == ["led_0", "led_1"]
-    segment.shipped = end
-    found, end = spool.read(segment, 2)
-    assert [each.id for each in records_of(found)] == ["led_2"]
-    assert records_of(found)[0].usage == Usage(input=3, output=4)
-    segment.shipped = end
+    monkeypatch.setattr(spool_module, "READ_BYTES", 600)
+    found: list[Row] = []
+    reads = 0
+    while segment.shipped < segment.written:
+        rows, segment.shipped = spool.read(segment)
+        found += rows
+        reads += 1
+    assert found == expected
+    assert reads > 1
+
+    spool.end(record(3))
+    rows, segment.shipped = spool.read(segment)
+    assert rows == [row_of(record(3))]
     spool.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_has_the_values_of_its_columns() -> None:
+    usage = Usage(1, 2, 3, 4, 5, 6, 7, 8, True, 9, 10, 11)
+    full = msgspec.structs.replace(record(1), usage=usage, hedges=2, hedge_cost_nano=12)
+    row = dict(zip(COLUMNS, row_of(full), strict=True))
+
+    for name in (each for each in LedgerRecord.__struct_fields__ if each != "usage"):
+        assert row.pop(name) == getattr(full, name)
+    used = {name: getattr(usage, name.removesuffix("_tokens")) for name in row}
+    assert row == used
+    assert len(used) == len(Usage.__struct_fields__)
+
+
+def test_files_of_another_release_are_read(tmp_path: Path) -> None:
+    """In which all entries are objects; and of one that knows fewer columns, or more."""
+    lines = [msgspec.json.encode(each) for each in (opening(1), record(1), opening(2))]
+    (tmp_path / "1-1-1.spool").write_bytes(b"\n".join(lines) + b"\n" + bytes(64))
+    short = msgspec.json.encode(row_of(record(3))[:20])
+    long = msgspec.json.encode((*row_of(record(4)), "new"))
+    (tmp_path / "1-1-2.ledger").write_bytes(short + b"\n" + long + b"\n" + bytes(64))
+
+    (first, former), (second, (fewer, more)) = orphans(tmp_path)
+    assert former[0] == row_of(record(1))
+    assert [(each["id"], each["error"]) for each in named(former[1:])] == [("led_2", "abandoned")]
+    assert fewer == row_of(record(3))[:20] + (None,) * (len(COLUMNS) - 20)
+    assert more == row_of(record(4))
+    release(first)
+    release(second)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -116,8 +160,8 @@ def test_a_dead_process_leaves_records_and_abandoned_requests(tmp_path: Path) ->
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path), here], check=False)
     assert done.returncode == -9
 
-    ((segment, records),) = orphans(tmp_path)
-    assert [(each.id, each.status, each.error) for each in records_of(records)] == [
+    ((segment, rows),) = orphans(tmp_path)
+    assert [(each["id"], each["status"], each["error"]) for each in named(rows)] == [
         ("led_1", 200, None),
         ("led_2", 0, "abandoned"),
     ]
@@ -146,7 +190,7 @@ def test_a_torn_entry_is_where_reading_ends(tmp_path: Path) -> None:
         torn = whole[:cut] + bytes(64)
         expected = (cut >= first) + (cut >= len(whole))
         assert len([*entries(torn)]) == expected
-    assert records_of(recovered(data))[0].id == "led_1"
+    assert recovered(data) == [row_of(record(1))]
 
 
 def test_a_full_disk_refuses_new_requests_and_ends_the_others(tmp_path: Path) -> None:
@@ -166,7 +210,7 @@ def test_a_full_disk_refuses_new_requests_and_ends_the_others(tmp_path: Path) ->
         "except OSError:\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))\n"
         "    for number in open_ids: spool.end(record(number))\n"
-        "    print('refused', len(open_ids), len(spool.read(spool.segments[0], 9999)[0]))"
+        "    print('refused', len(open_ids), len(spool.read(spool.segments[0])[0]))"
     )
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     if limit != resource.RLIM_INFINITY:
@@ -184,7 +228,13 @@ def test_a_full_disk_refuses_new_requests_and_ends_the_others(tmp_path: Path) ->
 def test_long_names_are_cut_to_an_entry(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spool.begin(opening(1, "m" * 10_000))
+    (segment,) = spool.segments
+    begun = segment.written
+    spool.end(msgspec.structs.replace(record(1), model="m" * 10_000))
 
-    ((entry, length, _),) = entries(spool.segments[0].path.read_bytes())
-    assert length <= 4096
+    entry, row = entries(segment.path.read_bytes())
+    assert begun <= 4096
+    assert segment.written - begun <= 4096
+    assert isinstance(entry, LedgerOpening)
     assert entry.model == "m" * 200
+    assert named([row])[0]["model"] == "m" * 200

@@ -18,7 +18,6 @@ from llm_gateway_api import (
     Target,
     Value,
 )
-from msgspec import structs
 
 if TYPE_CHECKING:
     from llm_gateway.pipeline import Call
@@ -48,7 +47,7 @@ class Accounting:
         now = int(time() * 1000)
         opening = LedgerOpening(
             # in the order of time, so that a database's index grows at its end
-            f"led_{now:011x}{self.bits(52):013x}",
+            f"led_{(now << 52 | self.bits(52)).to_bytes(12).hex()}",
             call.arrival.request_id,
             now,
             principal.tenant,
@@ -94,15 +93,39 @@ class Accounting:
         if call.opening is None or self.ledger is None:
             return
         try:
-            record = _record(call, call.opening, version)
-            if call.given_up:
-                record = structs.replace(
-                    record, hedges=len(call.given_up), hedge_cost_nano=self._given_up(call)
-                )
-            self.ledger.end(record)
+            self.ledger.end(self._record(call, call.opening, version))
         except Exception:
             self.failures.inc()
             log.exception("ledger.failed")
+
+    def _record(self, call: "Call", opening: LedgerOpening, version: str | None) -> LedgerRecord:
+        error, target, first = call.error, call.target or call.repeated, call.first_content
+        arrived, hedges = call.arrival.arrived, len(call.given_up)
+        return LedgerRecord(  # without names, which would cost more than the record itself
+            opening.id,
+            opening.request_id,
+            opening.at,
+            opening.tenant,
+            opening.key_id,
+            opening.model,
+            opening.operation,
+            target.provider if target is not None else None,
+            target.model if target is not None else None,
+            target.region if target is not None else None,
+            200 if error is None else 499 if isinstance(error, ClientGoneError) else error.status,
+            error.code if error is not None else None,
+            call.head.stream,
+            call.cache,
+            call.attempts,
+            int((monotonic() - arrived) * 1000),
+            int((first - arrived) * 1000) if first is not None else None,
+            call.usage,
+            0 if call.repeated is not None else nano(call.cost),
+            nano(call.saved),
+            version,
+            hedges,
+            self._given_up(call) if hedges else None,
+        )
 
     def _sum(self, call: "Call", last: Target) -> Decimal | None:
         """The cost of an answer in parts, each at its own deployment's price."""
@@ -128,34 +151,6 @@ class Accounting:
         ]
         known = [each for each in costs if each is not None]
         return nano(sum(known, Decimal(0))) if known else None
-
-
-def _record(call: "Call", opening: LedgerOpening, version: str | None) -> LedgerRecord:
-    error, target, first = call.error, call.target or call.repeated, call.first_content
-    status = 200 if error is None else 499 if isinstance(error, ClientGoneError) else error.status
-    return LedgerRecord(
-        id=opening.id,
-        request_id=opening.request_id,
-        at=opening.at,
-        tenant=opening.tenant,
-        key_id=opening.key_id,
-        model=opening.model,
-        operation=opening.operation,
-        provider=target.provider if target is not None else None,
-        upstream_model=target.model if target is not None else None,
-        region=target.region if target is not None else None,
-        status=status,
-        error=error.code if error is not None else None,
-        stream=call.head.stream,
-        cache=call.cache,
-        attempts=call.attempts,
-        duration_ms=int((monotonic() - call.arrival.arrived) * 1000),
-        first_content_ms=int((first - call.arrival.arrived) * 1000) if first is not None else None,
-        usage=call.usage,
-        cost_nano=0 if call.repeated is not None else nano(call.cost),
-        saved_nano=nano(call.saved),
-        price_version=version,
-    )
 
 
 def nano(cost: Decimal | None) -> int | None:

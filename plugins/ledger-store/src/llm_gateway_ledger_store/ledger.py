@@ -11,7 +11,7 @@ from time import time
 from llm_gateway_api import ConflictError, GatewayError, Metrics, Store, UnstorableError
 
 from llm_gateway_ledger_store.hours import KEPT_DAYS, are_old, merge_old
-from llm_gateway_ledger_store.rows import insert
+from llm_gateway_ledger_store.rows import Row, insert
 from llm_gateway_ledger_store.spool import Segment, Spool, leave, orphans, release
 from llm_gateway_ledger_store.tenantdata import REJECTED, reject
 
@@ -84,9 +84,9 @@ class StoreLedger:
         self._spool.close()
 
     async def _ship_all(self) -> None:
-        for segment, records in await asyncio.to_thread(_orphans, self._folder):
+        for segment, rows in await asyncio.to_thread(_orphans, self._folder):
             try:
-                await self._insert(records)
+                await self._insert(rows)
             except BaseException:
                 leave(segment)
                 raise
@@ -100,35 +100,36 @@ class StoreLedger:
     async def _ship(self, segment: Segment) -> None:
         if segment.shipped < segment.written:
             await asyncio.to_thread(os.fdatasync, segment.handle)
-        while segment.shipped < segment.written:
-            records, end = self._spool.read(segment, BATCH)
-            await self._insert(records)
+        until = segment.written  # what comes meanwhile waits, to be many again
+        while segment.shipped < until:
+            rows, end = self._spool.read(segment)
+            await self._insert(rows)
             segment.shipped = end
         self._spool.forget(segment)
 
-    async def _insert(self, records: Sequence[bytes]) -> None:
-        for at in range(0, len(records), BATCH):
-            await self._insert_batch(records[at : at + BATCH])
+    async def _insert(self, rows: Sequence[Row]) -> None:
+        for at in range(0, len(rows), BATCH):
+            await self._insert_batch(rows[at : at + BATCH])
 
-    async def _insert_batch(self, records: Sequence[bytes]) -> None:
+    async def _insert_batch(self, rows: Sequence[Row]) -> None:
         """One that the database takes from nobody must not hold up the others: it is found by
         halving, and kept in a file for a person to see. Any other error is the database's own,
         and all wait until it has passed."""
         try:
-            await insert(self._store, records)
+            await insert(self._store, rows)
         except (ConflictError, UnstorableError):
-            if len(records) == 1:
-                self._reject(records[0])
+            if len(rows) == 1:
+                self._reject(rows[0])
                 return
-            half = len(records) // 2
-            await self._insert_batch(records[:half])
-            await self._insert_batch(records[half:])
+            half = len(rows) // 2
+            await self._insert_batch(rows[:half])
+            await self._insert_batch(rows[half:])
         else:
-            self._shipped.inc(len(records))
+            self._shipped.inc(len(rows))
 
-    def _reject(self, record: bytes) -> None:
+    def _reject(self, row: Row) -> None:
         log.error("ledger.rejected the record is kept in %s", self._folder / REJECTED)
-        reject(self._folder / REJECTED, record)
+        reject(self._folder / REJECTED, row)
 
     async def _retire(self) -> None:
         """Merge old hours and delete in pieces what is too old: one host at a time, no long lock
@@ -153,5 +154,5 @@ class StoreLedger:
                 )
 
 
-def _orphans(folder: Path) -> list[tuple[Segment, list[bytes]]]:
+def _orphans(folder: Path) -> list[tuple[Segment, list[Row]]]:
     return list(orphans(folder))

@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 from llm_gateway_api import ExportPage, SQLParams, SQLValue, Store
 
+from llm_gateway_ledger_store.rows import COLUMNS, Row
+
 ROWS = 5000
 HOUR_MS = 3_600_000
 REJECTED = "rejected.jsonl"
@@ -64,12 +66,13 @@ class TenantUsage:
         return erased + await asyncio.to_thread(anonymous, self._rejected, tenant)
 
 
-def reject(path: Path, record: bytes) -> None:
-    """Keep a record that the store refuses, for a person to see."""
+def reject(path: Path, row: Row) -> None:
+    """Keep a row that the store refuses, for a person to see: as an object of its columns."""
+    line = msgspec.json.encode(dict(zip(COLUMNS, row, strict=True)))
     handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
     with os.fdopen(handle, "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(record + b"\n")
+        file.write(line + b"\n")
 
 
 def anonymous(path: Path, tenant: str) -> int:
