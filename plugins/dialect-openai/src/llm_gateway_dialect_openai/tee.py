@@ -70,11 +70,12 @@ class StreamTee:
 
     def feed(self, data: bytes) -> bytes:
         whole = self._blocks.feed(data)
-        if self._strip and (at := whole.find(b'"usage"')) >= 0 and NO_USAGE.search(whole, at):
-            whole = NULL_USAGE.sub(b"", whole.replace(b',"usage":null', b""))
+        at = whole.find(b'"usage"')
+        if self._strip and at >= 0 and NO_USAGE.search(whole, at):
+            whole, at = NULL_USAGE.sub(b"", whole.replace(b',"usage":null', b"")), 0
         if self._rename is not None:
-            whole = self._renamed(whole, self._rename)
-        return self._block(whole) if self.committed else self._beginning(whole)
+            whole, at = self._renamed(whole, self._rename), min(at, 0)
+        return self._block(whole, at) if self.committed else self._beginning(whole, at)
 
     def finish(self) -> bytes:
         rest = self.feed(b"\n\n") if self._blocks.begun else b""
@@ -85,35 +86,35 @@ class StreamTee:
     def said(self, data: bytes) -> int:
         return gw.string_bytes(SAID, data)
 
-    def _beginning(self, whole: bytes) -> bytes:
-        """Frame by frame up to the first content."""
+    def _beginning(self, whole: bytes, usage: int) -> bytes:
+        """Frame by frame up to the first content. There is no usage before the place `usage`,
+        and none at all where that is negative."""
         out: list[bytes] = []
         start = 0
         while not self.committed and (end := END.search(whole, start)) is not None:
             out.append(self._frame(whole[start : end.end()]))
             start = end.end()
-        out.append(self._block(whole[start:]))
+        out.append(self._block(whole[start:], max(0, usage - start) if usage >= 0 else usage))
         return b"".join(out)
 
-    def _block(self, whole: bytes) -> bytes:
+    def _block(self, whole: bytes, usage: int) -> bytes:
         """Whole frames after the first content."""
-        marked = self._marked(whole)
+        marked = self._marked(whole, usage)
         if marked == len(whole):
             return whole
         told = [self._frame(each) for each in frames(whole[marked:])]
         return b"".join((whole[:marked], *told))
 
-    def _marked(self, whole: bytes) -> int:
+    def _marked(self, whole: bytes, usage: int) -> int:
         """Where the frame with the first marker begins; the length if there is none."""
         if self.finish_reason is not None:
             return 0  # few frames follow, and each may matter
         first = len(whole)
         if self._fix and (found := CALLED.search(whole)) is not None:
             first = found.start()
-        if (at := whole.find(b'"usage"', 0, first)) >= 0 and (
-            found := USAGE.search(whole, at, first)
-        ) is not None:
-            first = found.start()
+        if usage >= 0 and (at := whole.find(b'"usage"', usage, first)) >= 0:
+            found = USAGE.search(whole, at, first)
+            first = first if found is None else found.start()
         if (at := whole.find(b'"error"', 0, first)) >= 0:
             first = at
         if self._finish:
