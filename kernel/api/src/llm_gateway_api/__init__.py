@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llm_gateway_api.claims import *
     from llm_gateway_api.contracts import *
     from llm_gateway_api.deltas import *
+    from llm_gateway_api.digests import *
     from llm_gateway_api.endpoints import *
     from llm_gateway_api.errors import *
     from llm_gateway_api.events import *
@@ -79,6 +80,7 @@ _MODULES = (
     "logins",
     "breaker",
     "deltas",
+    "digests",
 )
 
 

@@ -1,6 +1,5 @@
 """Keys as they are kept: by digest, never as text. Reads no environment and no file."""
 
-import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,15 +41,11 @@ class KeyRing:
     entries: dict[bytes, tuple[bytes, gw.Principal]]
 
     def find(self, key: str) -> gw.Principal | None:
-        digest = digest_of(key)
+        digest = gw.key_digest(key)
         entry = self.entries.get(digest)
         if entry is None or not hmac.compare_digest(entry[0], digest):
             return None
         return entry[1]
-
-
-def digest_of(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
 def key_ring(users: Iterable[str], admin: str | None) -> KeyRing:
@@ -61,10 +56,10 @@ def key_ring(users: Iterable[str], admin: str | None) -> KeyRing:
     """
     entries = {}
     for key in users:
-        digest = digest_of(key)
+        digest = gw.key_digest(key)
         entries[digest] = (digest, gw.Principal(key_id=digest.hex()[:8], role="user"))
     if admin is not None:
-        digest = digest_of(admin)
+        digest = gw.key_digest(admin)
         if digest in entries:
             raise gw.ConfigurationError(
                 "security.auth.admin_key is also one of the API keys; give the admin surface"

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
-from llm_gateway_api import Budget, Limit, Principal, Row
+from llm_gateway_api import Budget, Limit, Principal, Row, key_digest
 
 from llm_gateway_filter_identity.documents import Key, Limits, Tenant
-from llm_gateway_filter_identity.secret import digest, places, surrounds
+from llm_gateway_filter_identity.secret import places, surrounds
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TABLES = ("tenants", "api_keys", "budgets")
@@ -36,7 +36,7 @@ class Entry:
     anywhere: bool
 
     def matches(self, secret: str, now: int) -> bool:
-        given = digest(secret)
+        given = key_digest(secret)
         if hmac.compare_digest(given, self.hash):
             return True
         previous = self.previous_hash
@@ -104,7 +104,7 @@ class Directory:
         entry = self._entries.get(key_id) or self.find(key_id)
         if entry is None or not surrounds(key):
             return None
-        return entry if hmac.compare_digest(digest(secret), entry.hash) else None
+        return entry if hmac.compare_digest(key_digest(secret), entry.hash) else None
 
     def tenant(self, name: str) -> tuple[Principal, bool] | None:
         """What holds for a key of the tenant that adds no rule of its own, and whether the

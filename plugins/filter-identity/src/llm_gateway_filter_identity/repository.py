@@ -19,6 +19,7 @@ from llm_gateway_api import (
     SQLParams,
     SQLValue,
     Store,
+    key_digest,
 )
 
 from llm_gateway_filter_identity import documents, secret
@@ -155,7 +156,7 @@ class Repository:
                 tenant=new.tenant,
                 name=new.name,
                 role=new.role,
-                hash=secret.digest(hidden).hex(),
+                hash=key_digest(hidden).hex(),
                 previous_hash=None,
                 previous_until=None,
                 document=_document(new, Key),
@@ -209,7 +210,7 @@ class Repository:
                 "hash = :hash, updated_at = :now, version = :version WHERE id = :id RETURNING *",
                 id=key_id,
                 until=self._now() + int(grace_seconds * 1000),
-                hash=secret.digest(hidden).hex(),
+                hash=key_digest(hidden).hex(),
                 now=self._now(),
                 version=version,
             )

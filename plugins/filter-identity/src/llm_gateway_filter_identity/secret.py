@@ -1,9 +1,7 @@
-"""The form of a key, ``prefix_id_secret``: what is shown once, and what is kept of it.
-
-An unkeyed SHA-256 is enough, because the secret is 256 random bits.
+"""The form of a key, ``prefix_id_secret``. It is shown once; what is kept of its secret, which is
+256 random bits, is a digest.
 """
 
-import hashlib
 import re
 import secrets
 
@@ -38,7 +36,3 @@ def surrounds(key: str) -> bool:
     """Whether what stands around these places is right. With an id and a secret in them that are
     somebody's, `key` has the form."""
     return key[-44:-43] == "_" and key.isascii() and _PREFIX.fullmatch(key[:-60]) is not None
-
-
-def digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
