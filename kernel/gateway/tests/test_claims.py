@@ -1,7 +1,7 @@
 """Limiters that count in shared state, joined: asked and settled as one, or each by itself."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import llm_gateway_api as gw
@@ -224,33 +224,58 @@ async def test_a_window_is_filled_by_the_one_that_takes_from_it() -> None:
     assert state.told == [(10, 10, 10)]
 
 
-@pytest.mark.parametrize("later", [False, True])
-async def test_what_cannot_be_settled_is_owed_by_each_for_its_own_part(later: bool) -> None:
-    async def lost() -> None:
-        raise ConnectionError("gone")
+def future(error: BaseException | None = None) -> "asyncio.Future[None]":
+    """The answer of a backend that comes soon."""
+    made = asyncio.get_running_loop().create_future()
 
+    def answer() -> None:
+        if isinstance(error, asyncio.CancelledError):
+            made.cancel()
+        elif error is not None:
+            made.set_exception(error)
+        else:
+            made.set_result(None)
+
+    asyncio.get_running_loop().call_soon(answer)
+    return made
+
+
+async def lost() -> None:
+    raise ConnectionError("gone")
+
+
+@pytest.mark.parametrize("later", ["at once", "coroutine", "future", "cancelled"])
+async def test_what_cannot_be_settled_is_owed_by_each_for_its_own_part(later: str) -> None:
     state, seen = State(), list[Any]()
     request = Request(state, Counting("a", seen, "xy"), Counting("b", seen, "z"))
     taken = await request.reserve()
-    if later:
-        state.rest = lost()
+    rests: dict[str, Callable[[], Awaitable[None]]] = {
+        "coroutine": lost,
+        "future": lambda: future(ConnectionError("gone")),
+        "cancelled": lambda: future(asyncio.CancelledError()),
+    }
+    if later in rests:
+        state.rest = rests[later]()
     else:
         state.fails = True
 
     await request.over(taken)
+    await asyncio.sleep(0)
 
     assert seen[2:] == [("a", "owed", (10, 10, 1)), ("b", "owed", (1, 1, 10))]
 
 
-async def test_a_settlement_that_takes_its_time_is_awaited() -> None:
+@pytest.mark.parametrize("rest", [lambda: asyncio.sleep(0.001), future])
+async def test_a_settlement_that_takes_its_time_is_awaited(rest: Any) -> None:
     state, seen = State(), list[Any]()
     request = Request(state, Counting("a", seen, "x"))
     taken = await request.reserve()
-    state.rest = asyncio.sleep(0.001)
+    state.rest = rest()
 
     request.reserving.settle(taken, OVER)
     before = len(seen)
     await request.reserving.scope.drain()
+    await asyncio.sleep(0)
 
     assert (before, seen[1:]) == (1, [("a", "settled")])
 

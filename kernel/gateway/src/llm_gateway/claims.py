@@ -4,6 +4,7 @@ That is the quick way, for when all is well. Whatever is out of the ordinary goe
 `Reserving`, where each limiter answers for itself.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
@@ -163,7 +164,19 @@ class Joined(msgspec.Struct):
             rest = self.state.settle(self.grant, amounts)
         except Exception as error:
             return self._owed(error, self.grant, amounts)
-        return self._settled() if rest is DONE else self._told(rest, self.grant, amounts)
+        if rest is DONE:
+            return self._settled()
+        if isinstance(rest, asyncio.Future):  # no task of its own is needed
+            rest.add_done_callback(lambda told: self._ended(told, amounts))
+            return rest
+        return self._told(rest, self.grant, amounts)
+
+    def _ended(self, told: "asyncio.Future[None]", amounts: Sequence[int]) -> None:
+        error = TimeoutError("too late") if told.cancelled() else told.exception()
+        if isinstance(error, Exception):
+            self._owed(error, self.grant, amounts)
+        else:
+            self._settled()
 
     async def _told(self, rest: Awaitable[None], grant: Grant, amounts: Sequence[int]) -> None:
         try:

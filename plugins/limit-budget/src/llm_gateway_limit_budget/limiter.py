@@ -189,7 +189,8 @@ class BudgetLimiter:
             offer, info = self._estimator.offer, self._targets.info
             offers = [offer(self._price(each), info(each)) for each in candidates]
             due.look_up(candidates, second, offers)
-        tenant, units, sizes = principal.tenant, due.units, dict[str, int]()
+        tenant, units = principal.tenant, due.units
+        sizes: dict[str, int] = {}
         if "usd" in units:
             if not due.priced and self._settings.unknown_price != "allow":
                 return _UNPRICED
