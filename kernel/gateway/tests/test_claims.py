@@ -184,7 +184,9 @@ async def test_who_is_under_no_limit_asks_nobody() -> None:
 @pytest.mark.parametrize(
     "trouble", ["state", "none", "raises", "fill", "unfilled for ever", "no take's denial"]
 )
-async def test_whatever_is_out_of_the_ordinary_each_answers_by_itself(trouble: str) -> None:
+async def test_whatever_is_out_of_the_ordinary_each_answers_by_itself(
+    trouble: str, caplog: pytest.LogCaptureFixture
+) -> None:
     unfilled = gw.Denial(0, 0.0, (), unfilled=True)
     answers: dict[str, list[object]] = {
         "state": [ConnectionError("gone")],
@@ -210,6 +212,7 @@ async def test_whatever_is_out_of_the_ordinary_each_answers_by_itself(trouble: s
     ]
     assert state.told == []
     assert len(state.taken) < 10
+    assert ("a bug" in caplog.text) == (trouble == "raises")
 
 
 async def test_a_window_is_filled_by_the_one_that_takes_from_it() -> None:

@@ -72,7 +72,7 @@ class Claiming(Reserving):
                     refusal = refused(claims, answer)
                 else:
                     grant = answer
-        except Exception as error:
+        except Exception as error:  # shared state's, of which each limiter tells in its own way
             log.debug("claims.failed error=%s", type(error).__name__)
             joined = False
         if not joined:
@@ -97,7 +97,11 @@ class Claiming(Reserving):
         """Adds what each of them claims; False where one has to judge by itself."""
         asked, head, kept = considered.asked, call.head, considered.kept
         for claimed in self._claims:
-            claim = claimed(asked, head, kept)
+            try:
+                claim = claimed(asked, head, kept)
+            except Exception:  # a limiter's bug, which its `reserve` may not show
+                log.exception("claim.failed")
+                return False
             if claim is None:
                 return False
             claims.append(claim)

@@ -231,8 +231,7 @@ class Pipeline:
                 self._refused(call, progress, admitted)
                 return False
             leases = admitted
-        call.attempts += 1
-        call.target, call.leases = target, leases
+        call.attempts, call.target, call.leases = call.attempts + 1, target, leases
         started, failed, status = self.clock(), None, 0
         if call.trace is not None:
             call.trace.attempt(target, call.attempts)
@@ -266,15 +265,18 @@ class Pipeline:
             self._report(call, target, leases, outcome)
             if call.partial is not None and call.continuing is not None:
                 call.continuing.told(target, outcome)
-            if outcome.failure is not None:
-                progress.add(outcome, self.clock())
+        self._over(call, progress, outcome)
+        return False
+
+    def _over(self, call: Call, progress: Progress, outcome: Outcome) -> None:
+        """The attempt failed. Raises what it failed with where no other may be made."""
+        progress.add(outcome, self.clock())
         if call.client.committed:
             going_on = call.continuing
             if going_on is None or not going_on.broken(call, progress, call.failures[-1]):
                 raise call.failures[-1]
         elif outcome.failure == FailureClass.CALLER_FAULT:
             raise call.failures[-1]
-        return False
 
     def _refused(self, call: Call, progress: Progress, refusal: Refusal) -> None:
         """A guard does not admit the attempt."""
