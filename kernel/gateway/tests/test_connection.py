@@ -65,6 +65,26 @@ async def test_requests_of_one_connection_are_answered_in_order() -> None:
     assert bodies == [b"POST /a %d" % number for number in range(40)]
 
 
+@pytest.mark.parametrize(
+    ("last", "status"),
+    [
+        (post(b"", "connection: close"), b"200"),
+        (post(b"", "connection: upgrade", "upgrade: nothing"), b"200"),
+        (b"POST /a HTTP/1.1\r\nhost: a b\r\ncontent-length: 0\r\n\r\n", b"400"),
+    ],
+    ids=["closes", "upgrades", "wrong host"],
+)
+async def test_answers_before_the_last_one_stay_before_it(last: bytes, status: bytes) -> None:
+    """Whoever writes it, and though all of them are answered in one turn of the loop."""
+    async with connected() as (reader, writer):
+        writer.write(post(b"one") + post(b"two") + last)
+
+        found = [await answer(reader) for _ in range(3)]
+
+    assert [body for _, body in found[:2]] == [b"POST /a one", b"POST /a two"]
+    assert found[2][0].split(b" ")[1] == status
+
+
 async def test_an_idle_connection_holds_nothing_of_its_last_request() -> None:
     """Bodies are large and idle connections many."""
     async with connected() as (reader, writer):

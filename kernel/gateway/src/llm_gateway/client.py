@@ -1,5 +1,8 @@
 """The client's side of one request: one write for a whole answer, one for each read of a stream.
 
+It goes to the connection's outbox, and from there to the transport with what else the turn of the
+loop has for clients.
+
 Knows HTTP/1.1 framing and nothing of what it carries. Header values come from
 configuration or were made printable; a line break in one is refused.
 """
@@ -41,7 +44,7 @@ STREAM_TYPE = "text/event-stream; charset=utf-8"
 
 
 class Client:
-    """Writes the answer of one request straight to its transport.
+    """Writes the answer of one request.
 
     `committed` turns True with the first byte of content; a warm stream (headers and
     keep-alives only) is `opened` but not committed, so another target may still answer.
@@ -256,7 +259,7 @@ class Client:
         if transport is None or transport.is_closing():
             raise ClientGoneError("The client left.")
         self._last = monotonic()
-        transport.write(data)
+        self._protocol.outbox.put(transport, data)
 
     def _head(
         self, status: int, headers: Mapping[str, str], content_type: str, extra: str

@@ -23,6 +23,7 @@ from llm_gateway_api import ConfigurationError
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from llm_gateway import malformed
+from llm_gateway.outbox import Outbox
 
 log = logging.getLogger("llm_gateway.connection")
 IDLE_SECONDS = 1.0  # a connection unused for so long may be closed
@@ -139,12 +140,13 @@ class Protocol(RequestHandler):
     another, and "" where there is none.
     """
 
-    __slots__ = ("client", "handler", "host", "on_resume")
+    __slots__ = ("client", "handler", "host", "on_resume", "outbox")
 
     def __init__(self, server: "HttpServer", client: str | None, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self.client = client
         self.handler = server.handler
+        self.outbox = server.outbox
         self.host: str | None = None  # as the last request had it
         self.on_resume: Callable[[], None] | None = None
 
@@ -170,6 +172,11 @@ class Protocol(RequestHandler):
             return 0.0
         return self._loop.time() - self._next_keepalive_close_time + self._keepalive_timeout
 
+    def force_close(self) -> None:
+        """Close now, with what was answered on its way."""
+        self.outbox.flush()
+        super().force_close()
+
     def handle_error(
         self,
         request: BaseRequest,
@@ -192,6 +199,7 @@ class Protocol(RequestHandler):
                 finally:
                     self._waiter = None
             if not self._readable():
+                self.outbox.flush()
                 await super().start()
                 return
             message, payload = self._next()
@@ -221,6 +229,7 @@ class Protocol(RequestHandler):
         if not self._force_close:
             self._task_handler = None
             if self.transport is not None:
+                self.outbox.flush()
                 self.transport.close()
 
     def _readable(self) -> bool:
@@ -293,6 +302,7 @@ class HttpServer(web.Server):
         self.handler = handler
         self._crowded = crowded  # answers the only request of a connection over the limit
         self.max_body_bytes = max_body_bytes
+        self.outbox = Outbox()
         self._max_connections = max_connections
         self.added = added  # headers of the answer to what is no request
 
@@ -305,6 +315,7 @@ class HttpServer(web.Server):
         answered: Answered = await protocol.handler(
             Incoming(request._message, request.content, protocol, task, self.max_body_bytes)
         )
+        self.outbox.flush()
         return answered
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:

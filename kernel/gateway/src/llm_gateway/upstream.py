@@ -1,8 +1,9 @@
 """Calls to providers: HTTP/1.1 on asyncio protocols with llhttp (httptools).
 
 One protocol per connection, a last-in-first-out pool per origin, head and body in one
-write, a streamed body handed to a sink straight from `data_received`. Redirects are
-never followed. Library exceptions become `UpstreamError` here and nowhere else.
+write (with the others of a turn of the loop), a streamed body handed to a sink straight from
+`data_received`. Redirects are never followed. Library exceptions become `UpstreamError` here and
+nowhere else.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from llm_gateway_api import FailureClass, UpstreamError, UpstreamRequest
 
+from llm_gateway.outbox import Outbox
 from llm_gateway.received import Received
 from llm_gateway.transport import TIMED_OUT, Sink, Told, Unreached, collected
 from llm_gateway.watchdog import Watchdog
@@ -76,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._chunks.clear()
         self._fields.clear()
         assert self.transport is not None
-        self.transport.write(data)
+        self._pool.outbox.put(self.transport, data)
         return head
 
     async def pump(self, sink: Sink) -> None:
@@ -238,9 +240,10 @@ class Connection(asyncio.Protocol):
 class Pool:
     """Connections to one origin: newest first, bounded, with a fair queue."""
 
-    def __init__(self, watchdog: Watchdog, url: str, max_connections: int) -> None:
+    def __init__(self, watchdog: Watchdog, outbox: Outbox, url: str, max_connections: int) -> None:
         parts = urlsplit(url)
         self.watchdog = watchdog
+        self.outbox = outbox
         self._host = parts.hostname or ""
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._tls else 80)
@@ -341,6 +344,7 @@ class Upstream:
 
     def __init__(self, watchdog: Watchdog, max_connections: int, connect_seconds: float) -> None:
         self._watchdog = watchdog
+        self._outbox = Outbox()
         self._max = max_connections
         self._connect_seconds = connect_seconds
         self._heads = Heads()
@@ -357,7 +361,7 @@ class Upstream:
         origin, data = self._heads.wire(request)
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = Pool(self._watchdog, request.url, self._max)
+            pool = self._pools[origin] = Pool(self._watchdog, self._outbox, request.url, self._max)
         seconds = self._connect_seconds
         connection = pool.take() or await pool.get(fresh=False, connect_seconds=seconds)
         try:

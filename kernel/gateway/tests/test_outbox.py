@@ -1,0 +1,68 @@
+"""The writes of a turn of the loop go out at its end, those of one transport in one piece."""
+
+import asyncio
+from typing import Any, cast
+
+from llm_gateway.outbox import Outbox
+
+
+class Taking:
+    """A transport that keeps what it was told to write."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.closing = False
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+
+def put(outbox: Outbox, transport: Taking, *pieces: bytes) -> None:
+    for data in pieces:
+        outbox.put(cast(Any, transport), data)
+
+
+async def test_a_turn_writes_each_transport_once_and_in_order() -> None:
+    outbox, first, second = Outbox(), Taking(), Taking()
+    put(outbox, first, b"a")
+    put(outbox, second, b"b")
+    put(outbox, first, b"c", b"d")
+    assert (first.written, second.written) == ([], [])
+
+    await asyncio.sleep(0)
+
+    assert (first.written, second.written) == ([b"acd"], [b"b"])
+
+
+async def test_what_comes_after_goes_out_in_the_next_turn() -> None:
+    outbox, taking = Outbox(), Taking()
+    for data in (b"a", b"b"):
+        put(outbox, taking, data)
+        await asyncio.sleep(0)
+
+    assert taking.written == [b"a", b"b"]
+
+
+async def test_a_transport_that_closed_is_written_nothing_and_holds_up_nobody() -> None:
+    outbox, gone, there = Outbox(), Taking(), Taking()
+    put(outbox, gone, b"lost")
+    put(outbox, there, b"kept")
+    gone.closing = True
+
+    await asyncio.sleep(0)
+
+    assert (gone.written, there.written) == ([], [b"kept"])
+
+
+async def test_what_was_written_early_is_not_written_again() -> None:
+    outbox, taking = Outbox(), Taking()
+    put(outbox, taking, b"a")
+    outbox.flush()
+    assert taking.written == [b"a"]
+
+    await asyncio.sleep(0)
+
+    assert taking.written == [b"a"]
