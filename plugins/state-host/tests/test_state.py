@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from random import Random
 
 import pytest
 from llm_gateway_api import Denial, Grant, Take
@@ -93,7 +94,7 @@ async def test_after_a_restart_of_the_machine_the_file_is_made_anew(tmp_path: Pa
     """Its times were those of another clock."""
     async with (state := HostState(tmp_path)).open():
         await state.take([Take("k", 4, 5, "window", seconds=600)])
-    file = tmp_path / "table"
+    file = tmp_path / table.NAME
     file.write_bytes(file.read_bytes().replace(b"-", b"_", 6))
 
     async with (state := HostState(tmp_path)).open():
@@ -107,14 +108,14 @@ def test_records_that_say_nothing_are_used_again(
     made = Table(tmp_path)
     with made.locked():
         for number in range(1000):
-            ((place, cell, _),) = made.find([f"key {number}"], (0,), float(number))
+            (cell,) = made.lend([f"key {number}"], float(number))
             cell.until = number + 10.0
-            made.write([(place, cell, True)])
+            made.write([cell])
         with pytest.raises(TableFullError):
             for number in range(100):
-                ((place, cell, _),) = made.find([f"more {number}"], (0,), 1000.0)
+                (cell,) = made.lend([f"more {number}"], 1000.0)
                 cell.until = 1e9
-                made.write([(place, cell, True)])
+                made.write([cell])
     made.close()
 
 
@@ -133,15 +134,64 @@ def test_a_key_whose_record_went_to_another_begins_anew(
     monkeypatch.setattr(table, "RECORDS", 8)
     made = Table(tmp_path)
     with made.locked():
-        ((place, cell, _),) = made.find(["first"], (0,), 1.0)
+        (cell,) = made.lend(["first"], 1.0)
+        place = cell.place
         cell.value, cell.until = 7.0, 2.0
-        made.write([(place, cell, True)])
+        made.write([cell])
         for number in range(8):
-            ((other, cell, _),) = made.find([f"other {number}"], (0,), 3.0)
-            cell.value, cell.until = 5.0, 9.0 if other == place else 4.0
-            made.write([(other, cell, True)])
-        ((again, cell, _),) = made.find(["first"], (0,), 5.0)
+            (cell,) = made.lend([f"other {number}"], 3.0)
+            cell.value, cell.until = 5.0, 9.0 if cell.place == place else 4.0
+            made.write([cell])
+        (cell,) = made.lend(["first"], 5.0)
     made.close()
 
-    assert again != place
+    assert cell.place != place
     assert cell.value == 0.0
+
+
+def test_a_record_that_goes_to_another_key_of_the_same_step_is_not_used_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the one that loses it is well known."""
+    monkeypatch.setattr(table, "RECORDS", 2)
+    made = Table(tmp_path)
+    with made.locked():
+        made.write(made.lend(["0"], 1.0))
+        for number in range(1, 9):  # half of them look where "0" is
+            places = [each.place for each in made.lend([str(number), "0"], 2.0)]
+            assert len(set(places)) == 2
+    made.close()
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_two_workers_in_turn_count_like_one(tmp_path: Path, seed: int) -> None:
+    """Whoever made the last change, and whether it was one: what is known of a key is current."""
+    random = Random(seed)
+    alone = ProcessState()
+    held: list[tuple[HostState, Grant, Grant]] = []
+    async with (one := HostState(tmp_path)).open(), (other := HostState(tmp_path)).open():
+        for _ in range(400):
+            worker = random.choice((one, one, one, other))
+            if held and random.random() < 0.4:
+                taker, mine, theirs = held.pop(random.randrange(len(held)))
+                amounts = [
+                    0 if each.kind == "slots" else random.randint(0, 4) for each in mine.takes
+                ]
+                taker.settle(mine, amounts)
+                alone.settle(theirs, amounts)
+                continue
+            keys = random.sample(range(6), random.randint(1, 4))
+            takes = [
+                Take(f"w{key}", random.randint(1, 3), 40, "window", seconds=600)
+                if key % 2
+                else Take(f"s{key}", 1, 9, "slots")
+                for key in keys
+            ]
+            answer, expected = await worker.take(takes), await alone.take(takes)
+            assert type(answer) is type(expected)
+            assert answer.remaining == expected.remaining
+            if isinstance(answer, Grant) and isinstance(expected, Grant):
+                held.append((worker, answer, expected))
+        names = [f"{'w' if key % 2 else 's'}{key}" for key in range(6)]
+        for worker in (one, other):
+            assert list(await worker.used(names)) == list(await alone.used(names))

@@ -58,10 +58,10 @@ class HostState:
         table = self._table
         table.lock()
         try:
-            found = table.find([each.key for each in takes], _slots(takes), now)
-            answer = take_all([cell for _, cell, _ in found], takes, now, force)
+            cells = table.lend([each.key for each in takes], now)
+            answer = take_all(cells, takes, now, force)
             if type(answer) is Grant:
-                table.write(found)
+                table.write(cells)
         finally:
             table.unlock()
         return answer
@@ -71,23 +71,18 @@ class HostState:
         now = time.monotonic()
         ends: Any = grant.token
         changed: list[tuple[Take, int, float]] = []
-        keys: list[str] = []
-        slots: list[int] = []
         for take, amount, end in zip(grant.takes, amounts, ends):  # noqa: B905 (quick)
             if more := amount - take.amount:
-                if take.kind == "slots":
-                    slots.append(len(keys))
                 changed.append((take, more, end))
-                keys.append(take.key)
         if not changed:
             return DONE
         table = self._table
         table.lock()
         try:
-            found = table.find(keys, slots, now)
-            for (_, cell, _), (take, more, end) in zip(found, changed):  # noqa: B905 (quick)
+            cells = table.lend([take.key for take, _, _ in changed], now)
+            for cell, (take, more, end) in zip(cells, changed):  # noqa: B905 (quick)
                 settle(cell, take, more, end, now)
-            table.write(found)
+            table.write(cells)
         finally:
             table.unlock()
         return DONE
@@ -95,15 +90,14 @@ class HostState:
     async def used(self, keys: Sequence[str]) -> Sequence[int]:
         now = time.monotonic()
         with self._table.locked():
-            found = self._table.find(keys, range(len(keys)), now)
-            return [used_of(cell, now) for _, cell, _ in found]
+            return [used_of(cell, now) for cell in self._table.lend(keys, now)]
 
     async def claim(self, key: str, seconds: float) -> bool:
         now = time.monotonic()
         with self._table.locked():
-            found = self._table.find([f"claim {key}"], (), now)
-            first = claimed(found[0][1], now, seconds)
-            self._table.write(found)
+            cells = self._table.lend([f"claim {key}"], now)
+            first = claimed(cells[0], now, seconds)
+            self._table.write(cells)
         return first
 
     def publish(self, topic: str, message: bytes) -> None:
@@ -141,11 +135,6 @@ class HostState:
     def _mailbox(self, worker: int) -> Path:
         """By way of the open folder: the address of a socket must be short."""
         return Path(f"/proc/self/fd/{self._place}/news-{worker}")
-
-
-def _slots(takes: Sequence[Take]) -> Sequence[int]:
-    """The places of slots among `takes`."""
-    return [at for at, each in enumerate(takes) if each.kind == "slots"]
 
 
 def _listening(path: Path) -> socket.socket:

@@ -3,6 +3,9 @@
 Every access is under the file's lock, for microseconds; the system frees it when its holder
 dies. A record is found by the hash of its key; one that says no more than a new one is used
 again. The file is made anew after a restart of the machine, whose clock it uses.
+
+The file counts its changes, so that a worker knows whether another one made the last: if not,
+what it read or wrote itself is what there is, and nothing has to be read.
 """
 
 import fcntl
@@ -10,36 +13,50 @@ import hashlib
 import mmap
 import os
 import struct
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
 
 from llm_gateway_state_host.cells import Cell
 
+NAME = "cells"  # of the file; another one for another form, as two releases may run at once
 WORKERS = 32
 RECORDS = 16_384
 PROBES = 64
 _HEAD = struct.Struct("<16s36sII")
-_USED_AT = _HEAD.size  # a byte for each column: somebody has had it since it was last cleared
+_CHANGES = struct.Struct("<Q")
+_CHANGES_AT = _HEAD.size + -_HEAD.size % 8
+_USED_AT = _CHANGES_AT + 8  # a byte for each column: somebody has had it since its last clearing
 _FIRST = _USED_AT + WORKERS
 _RECORD = struct.Struct(f"<16sddd{WORKERS}H")
-_KNOWN = struct.Struct("<16sddd")
 _NUMBERS = struct.Struct("<ddd")
+_NUMBERS_AT = 16
 _HELD = struct.Struct(f"<{WORKERS}H")
 _MINE = struct.Struct("<H")
-_HELD_AT = _KNOWN.size
+_HELD_AT = _NUMBERS_AT + _NUMBERS.size
 _LOCK = struct.Struct("hhqqi4x")  # the system's struct flock
-_MAGIC = b"llm-gateway-st-2"
+_MAGIC = b"llm-gateway-st-3"
 _NOBODY = (0,) * WORKERS
 _EMPTY = bytes(16)
-_NOWHERE = (_FIRST, b"", Cell())  # of a key that was not looked for yet
-# A place, its cell, and whether the slots of the cell were read.
-Found: TypeAlias = tuple[int, Cell, bool]
+_LENT = -1
 
 
 class TableFullError(Exception):
     """No record is free near the key's place; the caller's fail policy decides."""
+
+
+class Placed(Cell):
+    """A cell and where it is kept: as it was at the `age` of the table, and with what number of
+    `own` slots. While it is lent out it is of no age, and is read again unless it is written."""
+
+    __slots__ = ("age", "digest", "own", "place")
+
+    def __init__(self, place: int, digest: bytes) -> None:
+        super().__init__()
+        self.place = place
+        self.digest = digest
+        self.age = _LENT
+        self.own = 0
 
 
 class Table:
@@ -48,9 +65,10 @@ class Table:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._workers = os.open(folder / "workers", os.O_CREAT | os.O_RDWR, 0o600)
-        self._handle = os.open(folder / "table", os.O_CREAT | os.O_RDWR, 0o600)
-        # Of each key its place, its digest, and the cell that it is read into every time.
-        self._places: dict[str, tuple[int, bytes, Cell]] = {}
+        self._handle = os.open(folder / NAME, os.O_CREAT | os.O_RDWR, 0o600)
+        self._cells: dict[str, Placed] = {}
+        self._changes = 0  # that this worker knows of
+        self._age = 0  # grows when there are others
         with self.locked():
             self._map = self._mapped()
         self.worker = self._column()
@@ -69,29 +87,55 @@ class Table:
         finally:
             self.unlock()
 
-    def find(self, keys: Sequence[str], slots: Container[int], now: float) -> list[Found]:
-        """The places and cells of `keys`, new ones where there are none; `slots` are the places
-        among `keys` whose slots matter. Under the lock.
+    def lend(self, keys: Iterable[str], now: float) -> list[Placed]:
+        """The cells of `keys`, new ones where there are none. Under the lock.
 
         Raises:
             TableFullError: there is no room.
         """
-        found: list[Found] = []
-        mapped, places = self._map, self._places
-        for at, key in enumerate(keys):
-            place, digest, cell = places.get(key, _NOWHERE)
-            known, value, stamp, until = _KNOWN.unpack_from(mapped, place)
-            if known != digest:  # somebody else's by now, or not looked for yet
-                place, _, cell = self._find(key, now, [each[0] for each in found])
-                _, value, stamp, until = _KNOWN.unpack_from(mapped, place)
-            cell.value, cell.stamp, cell.until = value, stamp, until
-            if counted := at in slots:
-                held = _HELD.unpack_from(mapped, place + _HELD_AT)
-                cell.held, cell.mine = sum(held), held[self.worker]
-            found.append((place, cell, counted))
+        (changes,) = _CHANGES.unpack_from(self._map, _CHANGES_AT)
+        if changes != self._changes:  # another worker's
+            self._changes = changes
+            self._age += 1
+        found: list[Placed] = []
+        known = self._cells
+        for key in keys:
+            cell = known.get(key)
+            if cell is None or cell.age != self._age:
+                cell = self._read(key, cell, now, found)
+            cell.age = _LENT
+            found.append(cell)
         return found
 
-    def _find(self, key: str, now: float, taken: Sequence[int]) -> tuple[int, bytes, Cell]:
+    def write(self, cells: Iterable[Placed]) -> None:
+        """What was lent, changed; of the slots only this worker's. Under the lock."""
+        self._change()
+        mapped, age = self._map, self._age
+        for cell in cells:
+            at = cell.place
+            _NUMBERS.pack_into(mapped, at + _NUMBERS_AT, cell.value, cell.stamp, cell.until)
+            if cell.mine != cell.own:
+                cell.own = cell.mine
+                _MINE.pack_into(mapped, at + _HELD_AT + 2 * self.worker, min(cell.mine, 65535))
+            cell.age = age
+
+    def _change(self) -> None:
+        """Told before it is made: who dies in between has made others read once more."""
+        self._changes += 1
+        _CHANGES.pack_into(self._map, _CHANGES_AT, self._changes)
+
+    def _read(self, key: str, cell: Placed | None, now: float, lent: Sequence[Placed]) -> Placed:
+        mapped = self._map
+        if cell is None or mapped[cell.place : cell.place + 16] != cell.digest:
+            cell = self._find(key, now, lent)  # not looked for yet, or somebody else's by now
+        at = cell.place
+        cell.value, cell.stamp, cell.until = _NUMBERS.unpack_from(mapped, at + _NUMBERS_AT)
+        held = _HELD.unpack_from(mapped, at + _HELD_AT)
+        cell.held = sum(held)
+        cell.mine = cell.own = held[self.worker]
+        return cell
+
+    def _find(self, key: str, now: float, lent: Sequence[Placed]) -> Placed:
         digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
         start = int.from_bytes(digest[:8], "little")
         free = -1
@@ -100,34 +144,29 @@ class Table:
             known = self._map[place : place + 16]
             if known == digest:
                 return self._remembered(key, digest, place)
-            if free < 0 and (known == _EMPTY or (place not in taken and self._idle(place, now))):
+            if free < 0 and (known == _EMPTY or self._idle(place, now, lent)):
                 free = place
             if known == _EMPTY:
                 break
         if free < 0:
             raise TableFullError(f"{RECORDS} records are not enough")
+        self._change()
+        self._age += 1  # who had it in this process has to look for another place
         _RECORD.pack_into(self._map, free, digest, 0.0, 0.0, 0.0, *_NOBODY)
         return self._remembered(key, digest, free)
 
-    def _idle(self, place: int, now: float) -> bool:
-        until = _NUMBERS.unpack_from(self._map, place + 16)[2]
+    def _idle(self, place: int, now: float, lent: Sequence[Placed]) -> bool:
+        """Whether a record says no more than a new one, and is not in use just now."""
+        if any(each.place == place for each in lent):
+            return False
+        until = _NUMBERS.unpack_from(self._map, place + _NUMBERS_AT)[2]
         return bool(until <= now) and not any(_HELD.unpack_from(self._map, place + _HELD_AT))
 
-    def _remembered(self, key: str, digest: bytes, place: int) -> tuple[int, bytes, Cell]:
-        """Where a key was last; a hint, since another key may have been put there."""
-        if len(self._places) >= RECORDS:
-            self._places.clear()
-        found = self._places[key] = place, digest, Cell()
-        return found
-
-    def write(self, found: Sequence[Found]) -> None:
-        """Of the slots only this worker's change. Under the lock."""
-        mapped = self._map
-        for place, cell, counted in found:
-            _NUMBERS.pack_into(mapped, place + 16, cell.value, cell.stamp, cell.until)
-            if counted:
-                mine = min(cell.mine, 65535)
-                _MINE.pack_into(mapped, place + _HELD_AT + 2 * self.worker, mine)
+    def _remembered(self, key: str, digest: bytes, place: int) -> Placed:
+        if len(self._cells) >= RECORDS:
+            self._cells.clear()
+        cell = self._cells[key] = Placed(place, digest)
+        return cell
 
     def bury(self) -> None:
         """Give back the slots of workers that have died: their columns' locks are free."""
@@ -179,6 +218,9 @@ class Table:
         """Whose column it is holds its lock."""
         at = _HELD_AT + 2 * worker
         with self.locked():
+            (self._changes,) = _CHANGES.unpack_from(self._map, _CHANGES_AT)
+            self._change()
+            self._age += 1
             low, high = (self._map[_FIRST + at + n :: _RECORD.size] for n in (0, 1))
             for record in range(RECORDS) if any(low) or any(high) else ():
                 place = _FIRST + record * _RECORD.size + at
