@@ -66,3 +66,28 @@ async def test_what_was_written_early_is_not_written_again() -> None:
     await asyncio.sleep(0)
 
     assert taking.written == [b"a"]
+
+
+async def test_what_has_to_be_done_before_the_answers_is_done_before_them() -> None:
+    outbox, taking = Outbox(), Taking()
+    done: list[bytes] = []
+    put(outbox, taking, b"answer")
+
+    def broken() -> None:
+        done.extend(taking.written)
+        raise ValueError("a plugin's bug")
+
+    outbox.before_answers(broken)
+    outbox.before_answers(lambda: done.append(b"after it"))
+    await asyncio.sleep(0)
+
+    assert (done, taking.written) == ([b"after it"], [b"answer"])
+
+
+async def test_a_turn_without_an_answer_ends_too() -> None:
+    outbox = Outbox()
+    done: list[int] = []
+    outbox.before_answers(lambda: done.append(1))
+    await asyncio.sleep(0)
+
+    assert done == [1]

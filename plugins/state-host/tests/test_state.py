@@ -2,13 +2,13 @@
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
 
 import pytest
-from llm_gateway_api import Denial, Grant, Take
+from llm_gateway_api import DONE, Denial, Grant, Take
 from llm_gateway_state_host import table
 from llm_gateway_state_host.host import HostState
 from llm_gateway_state_host.process import ProcessState
@@ -195,3 +195,82 @@ async def test_two_workers_in_turn_count_like_one(tmp_path: Path, seed: int) -> 
         names = [f"{'w' if key % 2 else 's'}{key}" for key in range(6)]
         for worker in (one, other):
             assert list(await worker.used(names)) == list(await alone.used(names))
+
+
+class Turning:
+    """A turn of the loop that ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.work: list[Callable[[], None]] = []
+
+    def before_answers(self, work: Callable[[], None]) -> None:
+        self.work.append(work)
+
+    def end(self) -> None:
+        work, self.work = self.work, []
+        for each in work:
+            each()
+
+
+async def test_what_ends_in_a_turn_is_settled_at_its_end_and_for_all_at_once(
+    tmp_path: Path,
+) -> None:
+    turn = Turning()
+    takes = [Take("w", 10, 100, "window", seconds=600), Take("s", 1, 3, "slots")]
+    async with (one := HostState(tmp_path, turn)).open(), (other := HostState(tmp_path)).open():
+        grants = [await one.take(takes) for _ in range(3)]
+        for grant in grants:
+            assert isinstance(grant, Grant)
+            assert one.settle(grant, [4, 0]) is DONE
+        assert list(await other.used(["w", "s"])) == [30, 3]
+
+        assert len(turn.work) == 1
+        turn.end()
+        assert list(await other.used(["w", "s"])) == [12, 0]
+
+
+async def test_a_take_in_the_turn_sees_what_ended_in_it(tmp_path: Path) -> None:
+    turn, take = Turning(), Take("s", 1, 1, "slots")
+    async with (state := HostState(tmp_path, turn)).open():
+        for _ in range(3):
+            grant = await state.take([take])
+            assert isinstance(grant, Grant)
+            state.settle(grant, [0])
+        turn.end()
+        assert list(await state.used(["s"])) == [0]
+
+
+async def test_what_was_used_as_it_was_taken_needs_no_lock(tmp_path: Path) -> None:
+    turn = Turning()
+    async with (state := HostState(tmp_path, turn)).open():
+        grant = await state.take([Take("r", 1, 5)])
+        assert isinstance(grant, Grant)
+        state.settle(grant, [1])
+
+        assert turn.work == []
+
+
+async def test_a_worker_that_ends_settles_before(tmp_path: Path) -> None:
+    async with (state := HostState(tmp_path, Turning())).open():
+        grant = await state.take([Take("w", 10, 100, "window", seconds=600)])
+        assert isinstance(grant, Grant)
+        state.settle(grant, [4])
+    async with (after := HostState(tmp_path)).open():
+        assert list(await after.used(["w"])) == [4]
+
+
+async def test_a_key_without_a_place_does_not_keep_others_from_being_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "RECORDS", 2)
+    turn, window = Turning(), Take("w", 10, 100, "window", seconds=600)
+    async with (state := HostState(tmp_path, turn)).open():
+        brief = await state.take([Take("b", 1, 5, rate=1e9)])
+        grants = [await state.take([window]) for _ in range(2)]
+        await state.take([Take("x", 1, 100, "window", seconds=600)])  # in the place of "b"
+        for grant, used in ((brief, 2), *((each, 4) for each in grants)):
+            assert isinstance(grant, Grant)
+            state.settle(grant, [used])
+        turn.end()
+
+        assert list(await state.used(["w"])) == [8]

@@ -126,6 +126,15 @@ class Done:
 DONE = Done()
 
 
+class Turn(Protocol):
+    """The turn of the event loop that is under way, with all requests that go a step on in it; a
+    plugin gets it with ``needs=("turn",)``. What they need done can be done for all at once."""
+
+    def before_answers(self, work: Callable[[], None]) -> None:
+        """Call `work` once, when this turn is over and before what it answers leaves. It is plain
+        and quick; raising is logged."""
+
+
 class StateBackend(Protocol):
     """Counters, claims and news that several workers or hosts share; time is the backend's own.
 
@@ -142,7 +151,8 @@ class StateBackend(Protocol):
 
     def settle(self, grant: Grant, amounts: Sequence[int]) -> Awaitable[None]:
         """Make `amounts` what was really used, in the windows taken from; frees slots. `DONE`
-        where that has happened already."""
+        where the next `take` in this process sees it, and in others one that comes after an
+        answer of this turn of the event loop."""
 
     async def used(self, keys: Sequence[str]) -> Sequence[int]:
         """What windows and slots hold now; 0 where nothing is known."""

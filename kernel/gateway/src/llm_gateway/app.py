@@ -168,25 +168,25 @@ class Worker:
         counted_in(dropped := self._kernel.counts.dropped_lines)
         stack.callback((access_log := AccessLog(lines, dropped, self._redaction)).close)
         self._gateway = Gateway(self._kernel, generation, access_log)
-        server = settings.server
+        server, outbox = settings.server, self._kernel.outbox
         http = HttpServer(
             self._gateway.handle,
             server.max_body_bytes,
             -(-server.max_connections // self.workers),
             self._added,
             self._gateway.handle_crowded,
+            outbox,
             access_log=None,
             keepalive_timeout=server.keep_alive_seconds,
             max_field_size=server.max_header_bytes,
             max_headers=server.max_headers,
             max_line_size=server.max_url_bytes,
         )
-        page = HttpServer(self._gateway.handle_metrics, 65536, 100, self._added, access_log=None)
+        handle = self._gateway.handle_metrics
+        page = HttpServer(handle, 65536, 100, self._added, outbox=outbox, access_log=None)
         context = tls.context(server.tls)
-        self._main, self._page = (
-            Listening(http, context, server.proxy_protocol_from),
-            Listening(page),
-        )
+        self._main = Listening(http, context, server.proxy_protocol_from)
+        self._page = Listening(page)
         self._has_page = any(spec.listener == "metrics" for spec, _ in generation.endpoints)
         watchers = [
             loop.create_task(tls.follow(context, server.tls), name="watch certificate"),

@@ -40,6 +40,7 @@ from llm_gateway.inside import Present
 from llm_gateway.making import Maker
 from llm_gateway.observe import Counts
 from llm_gateway.ordering import in_turn
+from llm_gateway.outbox import Outbox
 from llm_gateway.pipeline import Pipeline
 from llm_gateway.plugins import Plugins, label
 from llm_gateway.progress import Onward
@@ -70,6 +71,7 @@ class Kernel:
     clock: Callable[[], float]
     health: Callable[[], Mapping[str, object]]
     present: Present
+    outbox: Outbox
     workers: int = 1
 
 
@@ -121,6 +123,7 @@ class Binder:
         kernel_offers = {
             "clock": kernel.clock,
             "metrics": kernel.metrics,
+            "turn": kernel.outbox,
             "data_dir": kernel.data_dir,
             "health": kernel.health,
             "inside": kernel.present,
@@ -384,4 +387,6 @@ def new_kernel(
     loop = asyncio.get_running_loop()
     metrics = Metrics()
     counts, scope = Counts(metrics), Scope()
-    return Kernel(Watchdog(loop), metrics, counts, scope, data_dir, monotonic, health, present)
+    return Kernel(
+        Watchdog(loop), metrics, counts, scope, data_dir, monotonic, health, present, Outbox()
+    )

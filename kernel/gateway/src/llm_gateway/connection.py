@@ -290,6 +290,7 @@ class HttpServer(web.Server):
         max_connections: int,
         added: Callable[[], Mapping[str, str]] = lambda: malformed.NOTHING,
         crowded: Handler | None = None,
+        outbox: Outbox | None = None,
         **kwargs: Any,
     ) -> None:
         if HttpRequestParser is HttpRequestParserPy:
@@ -302,7 +303,7 @@ class HttpServer(web.Server):
         self.handler = handler
         self._crowded = crowded  # answers the only request of a connection over the limit
         self.max_body_bytes = max_body_bytes
-        self.outbox = Outbox()
+        self.outbox = outbox or Outbox()
         self._max_connections = max_connections
         self.added = added  # headers of the answer to what is no request
 

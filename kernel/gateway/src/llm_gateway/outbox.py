@@ -6,29 +6,43 @@ each write anew. In a row, a write costs about half of that.
 """
 
 import asyncio
+import logging
+from collections.abc import Callable
+
+log = logging.getLogger("llm_gateway.outbox")
 
 
 class Outbox:
-    """Collects the writes of a turn. Each transport gets its own in their order, as one piece."""
+    """Collects the writes of a turn. Those of one transport keep their order, and go out as one
+    piece. The clients' one meets `Turn`."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_before", "_waiting")
 
     def __init__(self) -> None:
-        self._waiting: dict[asyncio.WriteTransport, list[bytes]] = {}
+        self._waiting: dict[asyncio.WriteTransport, bytes] = {}
+        self._before: list[Callable[[], None]] = []
 
     def put(self, transport: asyncio.WriteTransport, data: bytes) -> None:
         """Write `data` once this turn of the loop is over, unless `transport` closes before."""
         waiting = self._waiting
-        if not waiting:
+        if not waiting and not self._before:
             asyncio.get_running_loop().call_soon(self.flush)
-        if (pieces := waiting.get(transport)) is None:
-            waiting[transport] = [data]
-        else:
-            pieces.append(data)
+        waiting[transport] = waiting[transport] + data if transport in waiting else data
+
+    def before_answers(self, work: Callable[[], None]) -> None:
+        if not self._waiting and not self._before:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._before.append(work)
 
     def flush(self) -> None:
         """Write now: somebody else is about to write to a transport, or to close it."""
+        before, self._before = self._before, []
+        for work in before:
+            try:
+                work()
+            except Exception:
+                log.exception("turn.failed")
         waiting, self._waiting = self._waiting, {}
-        for transport, pieces in waiting.items():
+        for transport, data in waiting.items():
             if not transport.is_closing():
-                transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                transport.write(data)

@@ -1,31 +1,37 @@
 """State of one host: a mapped table for numbers, datagrams for news."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias, cast
 
-from llm_gateway_api import DONE, Denial, Done, Grant, Take
+from llm_gateway_api import DONE, Denial, Done, Grant, Take, Turn
 
 from llm_gateway_state_host.cells import Listener, settle, take_all
 from llm_gateway_state_host.process import News, claimed, used_of
-from llm_gateway_state_host.table import Table
+from llm_gateway_state_host.table import Table, TableFullError
 
 log = logging.getLogger("llm_gateway_state_host")
 BURY_SECONDS = 2.0
 NEWS_BYTES = 60_000
+# What was taken, how much more was used, and when the window ends that it was taken from.
+Change: TypeAlias = tuple[Take, int, float]
 
 
 class HostState:
-    """Meets `StateBackend` among the processes that share `folder`."""
+    """Meets `StateBackend` among the processes that share `folder`. Without a `turn` everything is
+    settled at once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, turn: Turn | None = None) -> None:
         self._folder = folder
+        self._turn = turn
+        self._changes: dict[str, list[Change]] = {}  # put off, by key
         self._table: Table
         self._news = News()
         self._socket: socket.socket
@@ -42,6 +48,7 @@ class HostState:
         try:
             yield
         finally:
+            self._catch_up()
             burying.cancel()
             await asyncio.wait({burying})
             loop.remove_reader(self._socket)
@@ -58,6 +65,8 @@ class HostState:
         table = self._table
         table.lock()
         try:
+            if self._changes:
+                self._settle(now)
             cells = table.lend([each.key for each in takes], now)
             answer = take_all(cells, takes, now, force)
             if type(answer) is Grant:
@@ -67,28 +76,45 @@ class HostState:
         return answer
 
     def settle(self, grant: Grant, amounts: Sequence[int]) -> Done:
-        """What was used as it was taken is not looked at."""
-        now = time.monotonic()
-        ends: Any = grant.token
-        changed: list[tuple[Take, int, float]] = []
+        """At the end of the turn, for all requests that end in it: they share one lock, and the
+        cells of a caller are read and written once. A take before that does it first."""
+        changes, ends = self._changes, cast(Sequence[float], grant.token)
+        waiting = bool(changes)
         for take, amount, end in zip(grant.takes, amounts, ends):  # noqa: B905 (quick)
-            if more := amount - take.amount:
-                changed.append((take, more, end))
-        if not changed:
-            return DONE
-        table = self._table
-        table.lock()
-        try:
-            cells = table.lend([take.key for take, _, _ in changed], now)
-            for cell, (take, more, end) in zip(cells, changed):  # noqa: B905 (quick)
-                settle(cell, take, more, end, now)
-            table.write(cells)
-        finally:
-            table.unlock()
+            if more := amount - take.amount:  # what was used as it was taken is not looked at
+                changes.setdefault(take.key, []).append((take, more, end))
+        if self._turn is None:
+            self._catch_up()
+        elif changes and not waiting:
+            self._turn.before_answers(self._catch_up)
         return DONE
+
+    def _catch_up(self) -> None:
+        if self._changes:
+            with self._table.locked():
+                self._settle(time.monotonic())
+
+    def _settle(self, now: float) -> None:
+        """What was put off. Under the lock."""
+        changes, self._changes = self._changes, {}
+        try:
+            self._change(changes, now)
+        except TableFullError as error:  # of a key that had lost its place, being like a new one
+            log.warning("state.full error=%s", error)
+            for key, made in changes.items():
+                with contextlib.suppress(TableFullError):
+                    self._change({key: made}, now)
+
+    def _change(self, changes: Mapping[str, Sequence[Change]], now: float) -> None:
+        cells = self._table.lend(changes, now)
+        for cell, made in zip(cells, changes.values()):  # noqa: B905 (quick)
+            for take, more, end in made:
+                settle(cell, take, more, end, now)
+        self._table.write(cells)
 
     async def used(self, keys: Sequence[str]) -> Sequence[int]:
         now = time.monotonic()
+        self._catch_up()
         with self._table.locked():
             return [used_of(cell, now) for cell in self._table.lend(keys, now)]
 

@@ -32,6 +32,8 @@ from llm_gateway_store_sqlite.many import Many
 log = logging.getLogger("llm_gateway_store_sqlite")
 T = TypeVar("T")
 LOCK_POLL_SECONDS = 0.05
+# The last is for what a statement may have to take back, which is a file otherwise.
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY")
 MAX_MANY = 256  # statements for many rows that are taken apart once
 
 
@@ -138,7 +140,7 @@ class Session:
         self._connection = sqlite3.connect(
             self._path, timeout=self._seconds, isolation_level=None, check_same_thread=False
         )
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in PRAGMAS:
             self._connection.execute(f"PRAGMA {pragma}")
         if self._read_only:
             self._connection.execute("PRAGMA query_only=ON")
