@@ -62,13 +62,13 @@ class HostState:
 
     async def take(self, takes: Sequence[Take], *, force: bool = False) -> Grant | Denial:
         now = time.monotonic()
-        table = self._table
+        table, keys = self._table, [each.key for each in takes]
         table.lock()
         try:
-            if self._changes:
+            answer = take_all(cells := table.lend(keys, now), takes, now, force)
+            if type(answer) is Denial and self._changes:  # it may be there once they are made
                 self._settle(now)
-            cells = table.lend([each.key for each in takes], now)
-            answer = take_all(cells, takes, now, force)
+                answer = take_all(cells := table.lend(keys, now), takes, now, force)
             if type(answer) is Grant:
                 table.write(cells)
         finally:
@@ -77,7 +77,7 @@ class HostState:
 
     def settle(self, grant: Grant, amounts: Sequence[int]) -> Done:
         """At the end of the turn, for all requests that end in it: they share one lock, and the
-        cells of a caller are read and written once. A take before that does it first."""
+        cells of a caller are read and written once. A take that finds too little does it first."""
         changes, ends = self._changes, cast(Sequence[float], grant.token)
         waiting = bool(changes)
         for take, amount, end in zip(grant.takes, amounts, ends):  # noqa: B905 (quick)
