@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, cast
 
-from llm_gateway.outbox import Outbox
+from llm_gateway.outbox import MOST_BYTES, Outbox
 
 
 class Taking:
@@ -66,6 +66,17 @@ async def test_what_was_written_early_is_not_written_again() -> None:
     await asyncio.sleep(0)
 
     assert taking.written == [b"a"]
+
+
+async def test_much_does_not_wait_for_the_end_of_the_turn() -> None:
+    """Or nobody would know that its reader is slow before there is more of it still."""
+    outbox, taking = Outbox(), Taking()
+    half = b"x" * (MOST_BYTES // 2)
+    put(outbox, taking, half, half)
+    assert taking.written == []
+
+    put(outbox, taking, b"y")
+    assert taking.written == [half + half + b"y"]
 
 
 async def test_what_has_to_be_done_before_the_answers_is_done_before_them() -> None:

@@ -10,6 +10,9 @@ import logging
 from collections.abc import Callable
 
 log = logging.getLogger("llm_gateway.outbox")
+# Of one transport: more is written at once, so that who takes it slowly is known before there is
+# more still.
+MOST_BYTES = 65_536
 
 
 class Outbox:
@@ -27,7 +30,11 @@ class Outbox:
         waiting = self._waiting
         if not waiting and not self._before:
             asyncio.get_running_loop().call_soon(self.flush)
-        waiting[transport] = waiting[transport] + data if transport in waiting else data
+        if transport in waiting:
+            data = waiting[transport] + data
+        waiting[transport] = data
+        if len(data) > MOST_BYTES:
+            self.flush()
 
     def before_answers(self, work: Callable[[], None]) -> None:
         if not self._waiting and not self._before:
