@@ -13,7 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llm_gateway_provider_bedrock.decoding import ConverseDecoder
 from llm_gateway_provider_bedrock.families import segment
-from llm_gateway_provider_bedrock.signing import Credentials, Signer, canonical_request
+from llm_gateway_provider_bedrock.signing import (
+    MAX_STAMPS,
+    Credentials,
+    Signer,
+    canonical_head,
+)
 
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 HOST = "https://bedrock-runtime.us-east-1.amazonaws.com"
@@ -79,7 +84,8 @@ def test_canonical_form_of_a_profile() -> None:
     """The encoded path is encoded once more; the digest is the recorded one."""
     headers = {**JSON, "x-amz-date": "20261123T120000Z", "x-amz-security-token": "TOKENEXAMPLE"}
 
-    text, _ = canonical_request("POST", f"{HOST}/model/{segment(PROFILE)}/converse", headers, BODY)
+    head, _ = canonical_head("POST", f"{HOST}/model/{segment(PROFILE)}/converse", headers)
+    text = f"{head}\n{hashlib.sha256(BODY).hexdigest()}"
 
     assert text.split("\n")[1] == (
         "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%253A0/converse"
@@ -204,3 +210,29 @@ def test_credentials_do_not_print() -> None:
     text = repr(Credentials("AKIDEXAMPLE", SECRET, "TOKENEXAMPLE"))
 
     assert SECRET not in text and "TOKENEXAMPLE" not in text
+
+
+def test_what_is_kept_within_a_second_changes_no_signature() -> None:
+    """Calls in a row, by one signer, are signed as each alone would be by a new one."""
+    now = [NOON]
+    signer = Signer("us-east-1", clock=lambda: now[0])
+    one, other = Credentials(KEY, SECRET), Credentials(KEY, SECRET, "TOKENEXAMPLE")
+    urls = [f"{HOST}/model/m{number}/converse" for number in range(MAX_STAMPS + 1)]
+    calls = [(asked(url), one) for url in urls]
+    calls += [(asked(urls[0], body=b"another"), one), (asked(urls[0], "PUT"), one)]
+    calls += [(asked(urls[0], headers={**JSON, "accept": "text/plain"}), one)]
+    calls += [(asked(urls[0]), credentials) for credentials in (one, other, one)]
+
+    for call, credentials in [*calls, *calls]:
+        alone = Signer("us-east-1", clock=lambda: now[0]).sign(call, credentials)
+        assert signer.sign(call, credentials) == alone
+        now[0] += 0.05
+
+
+def test_no_more_than_a_bounded_number_of_stamps_is_kept() -> None:
+    signer, credentials = Signer("us-east-1", clock=lambda: NOON), Credentials(KEY, SECRET)
+
+    for number in range(3 * MAX_STAMPS):
+        signer.sign(asked(f"{HOST}/model/m{number}/converse"), credentials)
+
+    assert len(signer._stamps) <= MAX_STAMPS

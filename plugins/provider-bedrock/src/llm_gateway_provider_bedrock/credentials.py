@@ -33,6 +33,11 @@ class CredentialStore:
         self._expired: Credentials | None = None
         self.snapshot: Credentials | None = None
 
+    @property
+    def lasts(self) -> bool:
+        """Whether what is held never expires: then nobody need wait for it."""
+        return self.snapshot is not None and self.snapshot.expires is None
+
     async def current(self) -> Credentials:
         """Credentials that are valid now.
 

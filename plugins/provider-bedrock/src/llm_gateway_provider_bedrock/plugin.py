@@ -103,7 +103,7 @@ class BedrockProvider:
 
     async def auth_headers(self) -> gw.Headers:
         """Nothing to add: a signature needs the whole request. Waits for credentials."""
-        if self._store is not None:
+        if self._store is not None and not self._store.lasts:
             await self._store.current()
         return {}
 
