@@ -41,12 +41,16 @@ _ILLEGAL = re.compile(r"[^a-zA-Z0-9_.:-]")
 
 
 class Blocks:
-    """Writes the parts of one request for one family, and keeps account of what it drops."""
+    """Writes the parts of one request for one family, and keeps account of what it drops.
+
+    `documents` is how many were written, `tools` whether a call or a result was.
+    """
 
     def __init__(self, family: Family) -> None:
         self.family = family
         self.dropped: list[str] = []
         self.documents = 0
+        self.tools = False
 
     def of(self, parts: Iterable[gw.Part]) -> list[Block]:
         """The blocks of `parts`, each cache point behind what it marks."""
@@ -146,10 +150,12 @@ class Blocks:
     def _call(self, part: gw.ToolCallPart) -> list[Block]:
         if part.kind != "function":
             raise custom(part.kind)
+        self.tools = True
         call = {"toolUseId": tool_id(part.id), "name": part.name, "input": arguments(part)}
         return [{"toolUse": call}]
 
     def _result(self, part: gw.ToolResultPart) -> list[Block]:
+        self.tools = True
         content = [
             {"text": each.text}
             for each in part.parts

@@ -52,7 +52,9 @@ def meters(usage: Mapping[str, Any]) -> gw.Usage:
     fresh, made = count(usage.get("inputTokens")), count(usage.get("outputTokens"))
     read = count(usage.get("cacheReadInputTokens"))
     wrote = count(usage.get("cacheWriteInputTokens"))
-    if (read or wrote) and fresh + made == count(usage.get("totalTokens")):
+    if not (read or wrote):
+        return gw.Usage(input=fresh, output=made)
+    if fresh + made == count(usage.get("totalTokens")):
         fresh = max(0, fresh - read - wrote)
     details = usage.get("cacheDetails") or ()
     hour = sum(count(each.get("inputTokens")) for each in details if each.get("ttl") == "1h")
@@ -123,6 +125,8 @@ class Reader:
 
     def whole(self, block: int, given: Mapping[str, Any]) -> list[gw.Event]:
         """A block of an answer that is no stream."""
+        if len(given) == 1 and "text" in given:  # as most are
+            return self.delta(block, given)
         if (use := given.get("toolUse")) is not None:
             events = self.start(block, given)
             text = msgspec.json.encode(use.get("input") or {}).decode()

@@ -69,7 +69,8 @@ def converse(request: gw.ChatRequest, family: Family, manners: Manners) -> Writt
         body["outputConfig"] = out.output
     service(request, manners, body, out)
     extend(request, manners, body, out)
-    return Written(body, tuple(dict.fromkeys([*out.dropped, *blocks.dropped])), tooling.answer)
+    dropped = (*out.dropped, *blocks.dropped)
+    return Written(body, tuple(dict.fromkeys(dropped)) if dropped else (), tooling.answer)
 
 
 def counting(body: Mapping[str, Any]) -> dict[str, Any]:

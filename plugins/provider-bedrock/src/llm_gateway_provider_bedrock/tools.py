@@ -8,7 +8,7 @@ import llm_gateway_api as gw
 
 from llm_gateway_provider_bedrock.additional import Outcome
 from llm_gateway_provider_bedrock.blocks import Block, Blocks
-from llm_gateway_provider_bedrock.turns import Turn, tool_names, uses_tools
+from llm_gateway_provider_bedrock.turns import Turn, tool_names
 
 ANSWER = "json_answer"
 NO_CALLS = "Do not call a tool in this turn; answer in text."
@@ -35,6 +35,8 @@ def tooling(
     Raises:
         UnsupportedParameterError: the model cannot take the tools or the choice.
     """
+    if request.tools is None and request.tool_choice is None and not blocks.tools:
+        return Tooling()
     for each in request.tools or ():
         if each.kind != "function":
             raise gw.unsupported_tool(each)
@@ -47,7 +49,7 @@ def tooling(
         raise gw.UnsupportedParameterError(
             "tool_choice asks for a tool, and tools names none.", param="tool_choice"
         )
-    history = uses_tools(found)
+    history = blocks.tools
     if choice.mode == "none":
         if not history:
             return result

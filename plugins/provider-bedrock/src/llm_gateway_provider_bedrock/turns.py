@@ -29,7 +29,7 @@ def turns(messages: Sequence[gw.Message], blocks: Blocks) -> tuple[list[Block], 
         system += content(messages[start], blocks)
         start += 1
     for block in system:
-        if block.keys().isdisjoint({"text", "cachePoint"}):
+        if "text" not in block and "cachePoint" not in block:
             raise gw.UnsupportedParameterError(
                 "A system message of Bedrock is text only.", param="messages"
             )
@@ -51,6 +51,8 @@ def add(found: list[Turn], message: gw.Message, blocks: Blocks) -> None:
     if not found or found[-1]["role"] != role:
         found.append({"role": role, "content": []})
     place(found, given, blocks)
+    if not blocks.documents:
+        return
     last = found[-1]["content"]
     if any("document" in each for each in last) and not any("text" in each for each in last):
         last.append({"text": DOCUMENT_TEXT})
@@ -58,6 +60,9 @@ def add(found: list[Turn], message: gw.Message, blocks: Blocks) -> None:
 
 def place(found: list[Turn], given: list[Block], blocks: Blocks) -> None:
     """Put `given` into the last turn: results first, apart from what cannot be beside them."""
+    if not blocks.tools:  # as in most requests
+        found[-1]["content"] += given
+        return
     results, others = split(given)
     if results:
         turn = answering(found)
@@ -142,9 +147,3 @@ def tool_names(found: Sequence[Turn]) -> list[str]:
         if "toolUse" in block
     )
     return list(dict.fromkeys(names))
-
-
-def uses_tools(found: Sequence[Turn]) -> bool:
-    return any(
-        "toolUse" in block or "toolResult" in block for turn in found for block in turn["content"]
-    )
