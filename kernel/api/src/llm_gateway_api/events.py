@@ -1,6 +1,6 @@
 """What an answer is made of, in canonical form: events and usage, vendor-free."""
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, final
 
 import msgspec
 
@@ -14,7 +14,8 @@ class _Value(msgspec.Struct, frozen=True):
 
 
 class _Event(_Value, frozen=True, tag=True):
-    """Base of the events: each carries its own name where it is written down."""
+    """Base of the events: each carries its own name where it is written down, and is told from
+    the others by its type alone."""
 
 
 class Usage(_Value, frozen=True):
@@ -63,6 +64,7 @@ class Usage(_Value, frozen=True):
         return msgspec.structs.replace(self, **changes)
 
 
+@final
 class Started(_Event, frozen=True, gc=False):
     """The vendor's own `id`, `model` and `created` (Unix seconds) of the answer."""
 
@@ -72,12 +74,14 @@ class Started(_Event, frozen=True, gc=False):
     extra: Params = {}
 
 
+@final
 class TextDelta(_Event, frozen=True):
     text: str
     index: int = 0
     logprobs: object = None
 
 
+@final
 class ReasoningDelta(_Event, frozen=True):
     """Reasoning shown to the caller; `state` is opaque and comes back in a `ReasoningPart`.
     The kernel adds its maker (`MADE_BY`); a frontend carries all of it."""
@@ -87,11 +91,13 @@ class ReasoningDelta(_Event, frozen=True):
     state: Params = {}
 
 
+@final
 class RefusalDelta(_Event, frozen=True):
     text: str
     index: int = 0
 
 
+@final
 class ToolCallDelta(_Event, frozen=True):
     """A piece of call number `call` (0, 1, 2 … without gaps within one choice).
 
@@ -109,16 +115,19 @@ class ToolCallDelta(_Event, frozen=True):
     extra: Params = {}
 
 
+@final
 class EmbeddingVector(_Event, frozen=True):
     index: int
     values: tuple[float, ...]
 
 
+@final
 class RankedDocument(_Event, frozen=True):
     index: int
     score: float
 
 
+@final
 class Finished(_Event, frozen=True, gc=False):
     """Choice `index` is complete; `raw` is the vendor's own word for the reason."""
 
@@ -127,12 +136,14 @@ class Finished(_Event, frozen=True, gc=False):
     raw: str | None = None
 
 
+@final
 class UsageReport(_Event, frozen=True):
     """Usage so far; a later report replaces an earlier one."""
 
     usage: Usage
 
 
+@final
 class Unknown(_Event, frozen=True):
     """Something of the answer that has no canonical form, for the client of that dialect."""
 
@@ -165,12 +176,14 @@ CONTENT_EVENTS = (
     Finished,
     Unknown,
 )
+_CONTENT = frozenset(CONTENT_EVENTS)
 
 
 def is_content(event: Event) -> bool:
     """Whether `event` carries something of the answer itself (field lesson S5)."""
-    if isinstance(event, (TextDelta, RefusalDelta)):
+    # By type, not `isinstance`, which takes a detour for each class of values that it denies.
+    if type(event) is TextDelta or type(event) is RefusalDelta:
         return bool(event.text)
-    if isinstance(event, ReasoningDelta):
+    if type(event) is ReasoningDelta:
         return bool(event.text or event.state)
-    return isinstance(event, CONTENT_EVENTS)
+    return type(event) in _CONTENT

@@ -24,7 +24,7 @@ from llm_gateway_api import (
 
 from llm_gateway.states import signed
 
-_JUDGED = (ToolCallDelta, UsageReport, ReasoningDelta, Finished)
+_JUDGED = frozenset({ToolCallDelta, UsageReport, ReasoningDelta, Finished})
 
 
 class Seam(Protocol):
@@ -120,7 +120,7 @@ class TranslateLane:
             self.committed = any(map(is_content, events))
         passed: list[Event] = []
         for event in events:
-            if isinstance(event, _JUDGED):
+            if type(event) in _JUDGED:
                 judged = self._judged(event)
                 if judged is None:
                     continue
@@ -138,19 +138,19 @@ class TranslateLane:
             out, seam.mark = seam.mark + out, b""
         return out
 
-    def _judged(
-        self, event: ToolCallDelta | UsageReport | ReasoningDelta | Finished
-    ) -> Event | None:
+    def _judged(self, event: Event) -> Event | None:
         """`event` as it is passed on; None for a second end of a choice."""
-        if isinstance(event, ToolCallDelta):
+        if type(event) is ToolCallDelta:
             self._called.add(event.index)
             return event
-        if isinstance(event, UsageReport):
+        if type(event) is UsageReport:
             self.usage = event.usage
             return event
-        if isinstance(event, ReasoningDelta):
+        if type(event) is ReasoningDelta:
             if event.state and self._maker is not None:
                 return signed(event, self._maker)
+            return event
+        if type(event) is not Finished:
             return event
         if event.index in self._finished:
             return None

@@ -30,6 +30,7 @@ from llm_gateway_api.requests import (
 from llm_gateway_frontend_openai import reasoning
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_SPEAKING = ("user", "assistant", "system", "developer")  # a text alone says all of their turn
 _CALLING = ("tool_calls", "function_call", "audio", "refusal", "reasoning_content")
 _REASONING = ("reasoning", "reasoning_details")
 _KNOWN = frozenset({"role", "content", "name", "tool_call_id", *_CALLING, *_REASONING})
@@ -45,6 +46,8 @@ def decode_messages(value: object) -> tuple[Message, ...]:
 def _message(value: object, path: str) -> Message:
     given = mapping(value, path)
     role, content = given.get("role"), given.get("content")
+    if len(given) == 2 and isinstance(content, str) and role in _SPEAKING:
+        return Message(role, (TextPart(content),), None, True)
     if role not in _ROLES:
         raise wrong(f"{path}.role", f"one of {', '.join(_ROLES)}")
     plain = isinstance(content, str)

@@ -42,7 +42,7 @@ class Collected:
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.details: list[Any] = []
-        self._detailed = Details()
+        self._detailed: Details | None = None
         self.refusal: list[str] = []
         self.calls: dict[int, Call] = {}
         self.logprobs: dict[str, list[Any]] = {}
@@ -51,23 +51,26 @@ class Collected:
         self.reason: str | None = None
 
     def take(self, event: Event) -> None:
-        if isinstance(event, TextDelta):
+        # By type, not `isinstance`, which takes a detour for each class of values that it denies.
+        if type(event) is TextDelta:
             self.text.append(event.text)
             if event.logprobs is not None:
                 self._take_logprobs(event.logprobs)
-        elif isinstance(event, ReasoningDelta):
+        elif type(event) is Finished:
+            self.reason = self.reason or event.reason
+        elif type(event) is ReasoningDelta:
             self.reasoning.append(event.text)
+            if self._detailed is None:
+                self._detailed = Details()
             self.details += self._detailed.take(event)
-        elif isinstance(event, RefusalDelta):
+        elif type(event) is RefusalDelta:
             self.refusal.append(event.text)
-        elif isinstance(event, ToolCallDelta):
+        elif type(event) is ToolCallDelta:
             call = self.calls.get(event.call)
             if call is None:
                 call = self.calls[event.call] = Call(event)
             call.arguments.append(event.arguments)
-        elif isinstance(event, Finished):
-            self.reason = self.reason or event.reason
-        elif isinstance(event, Unknown):
+        elif type(event) is Unknown:
             self._keep(self.extra if event.dialect == DIALECT else self.beside, event.raw)
 
     def _keep(self, held: dict[str, Any], raw: Mapping[str, Any]) -> None:
@@ -126,11 +129,11 @@ class WholeRenderer:
 
     def render(self, events: Sequence[Event]) -> bytes:
         for event in events:
-            if isinstance(event, Started):
+            if type(event) is Started:
                 self.identity.take(event)
-            elif isinstance(event, UsageReport):
+            elif type(event) is UsageReport:
                 self.usage = event.usage
-            elif not (isinstance(event, Unknown) and self.identity.keep(event)):
+            elif not (type(event) is Unknown and self.identity.keep(event)):
                 choice = self.choices.get(event.index)
                 if choice is None:
                     choice = self.choices[event.index] = Collected()
@@ -139,8 +142,9 @@ class WholeRenderer:
 
     def finish(self) -> bytes:
         choices = [self.choice(index, each) for index, each in sorted(self.choices.items())]
-        body = {**self.identity.head(self.kind), "choices": choices}
-        body["usage"] = {**usage_object(self.usage or Usage()), **self.identity.figures}
+        body = self.identity.head(self.kind)
+        body["choices"] = choices
+        body["usage"] = usage_object(self.usage or Usage()) | self.identity.figures
         return encode(body)
 
     kind = "chat.completion"
