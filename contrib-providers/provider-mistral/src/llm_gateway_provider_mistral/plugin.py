@@ -62,10 +62,13 @@ class MistralProvider(WithEmbeddings[Settings]):
         reasons = models.reasons(request.model, self._rows)
         prepared = Prepared(request, reasons, self.settings.clamp)
         sent = super().encode(prepared.request)
+        unnamed = gw.unnamed(request)
+        if not (unnamed or sent.dropped or prepared.dropped):
+            return sent
         left = dict.fromkeys((*sent.dropped, *prepared.dropped))
-        unnamed = (each.partition(".")[2] for each in gw.unnamed(request))
-        left |= dict.fromkeys(each for each in unnamed if f"tools.{each}" not in left)
-        return structs.replace(sent, dropped=tuple(left)) if left else sent
+        names = (each.partition(".")[2] for each in unnamed)
+        left |= dict.fromkeys(each for each in names if f"tools.{each}" not in left)
+        return structs.replace(sent, dropped=tuple(left))
 
     def shaped(self, body: dict[str, Any], request: gw.ChatRequest) -> dict[str, Any]:
         """The order that the vendor demands: an assistant after a tool, and no open end."""

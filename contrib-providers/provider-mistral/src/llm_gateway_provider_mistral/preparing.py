@@ -22,6 +22,7 @@ OWN = (
 MAX_TEMPERATURE = 1.5
 _ID = re.compile(r"[A-Za-z0-9]{9}")
 _DIGITS = string.digits + string.ascii_letters
+_KEPT = frozenset({gw.TextPart, gw.UnknownPart})  # parts that stay as they are
 _SCHEMA = ("name", "description", "schema", "strict")
 
 
@@ -86,7 +87,9 @@ class Prepared:
         for each in given:
             if each.name is not None:
                 self._drop("messages.name")
-            parts = tuple([made for part in each.parts for made in self._part(part)])
+            parts = each.parts
+            if not _KEPT.issuperset(map(type, parts)):
+                parts = tuple([made for part in parts for made in self._part(part)])
             if each.role == "assistant" and not any(_says(part) for part in parts):
                 continue  # the vendor refuses an assistant that says and does nothing
             same = parts == each.parts and each.name is None

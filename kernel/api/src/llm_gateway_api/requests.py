@@ -252,7 +252,7 @@ def _of_parts(given: tuple[Part, ...], written: Collection[str], found: dict[str
     for part in given:
         if extra := getattr(part, "extra", None):
             found |= _left("messages", extra, written)
-        if isinstance(part, ToolResultPart):
+        if type(part) is ToolResultPart:
             _of_parts(part.parts, written, found)
 
 

@@ -36,7 +36,7 @@ class Choice:
     def __init__(self, index: int, reading: Reading) -> None:
         self._index = index
         self._reading = reading
-        self._calls = Calls(index)
+        self._calls: Calls | None = None
         self._sent = 0
 
     def events(self, given: dict[str, Any]) -> list[gw.Event]:
@@ -57,7 +57,7 @@ class Choice:
             events.append(gw.TextDelta(text, index, chances))
         if more:
             self._more(delta, events)
-        if not given.keys() <= CHOICE:
+        if self._reading.keep_unknown and not given.keys() <= CHOICE:
             self._keep(events, given, CHOICE, "openai.chat:choice")
         if reason := given.get("finish_reason"):
             events.append(self._reading.finished(reason, index))
@@ -68,10 +68,15 @@ class Choice:
         if isinstance(text := delta.get("refusal"), str) and text:
             events.append(gw.RefusalDelta(text, self._index))
         if delta.get("tool_calls"):
-            events += chat_pieces(self._calls, objects(delta, "tool_calls"))
+            events += self._called(objects(delta, "tool_calls"))
         if isinstance(old := delta.get("function_call"), dict):
-            events += chat_pieces(self._calls, [{"index": 0, "function": old}])
+            events += self._called([{"index": 0, "function": old}])
         self._keep(events, delta, MESSAGE, "openai.chat")
+
+    def _called(self, pieces: list[dict[str, Any]]) -> list[gw.Event]:
+        if self._calls is None:
+            self._calls = Calls(self._index)
+        return chat_pieces(self._calls, pieces)
 
     def _grown(self, message: dict[str, Any]) -> dict[str, Any]:
         """`message` without the text that has been sent: some servers repeat it whole."""
@@ -132,7 +137,7 @@ class Answer:
             if not (found.get("id") or found.get("choices")):
                 self._early |= found  # what Azure says of the prompt comes before the answer's id
                 return []
-            events.append(self._start({**self._early, **found}))
+            events.append(self._start({**self._early, **found} if self._early else found))
         late = self._top(found)
         for each in objects(found, "choices"):
             index = position(each)
@@ -159,7 +164,7 @@ class Answer:
         )
 
     def _top(self, found: dict[str, Any]) -> list[gw.Event]:
-        if found.keys() <= TOP or not self._reading.keep_unknown:
+        if not self._reading.keep_unknown or found.keys() <= TOP:
             return []
         new = len(found.keys() - TOP) != len(self._known)
         if not new and self._known.items() <= found.items():
@@ -181,7 +186,7 @@ class Answer:
         """Keep what is unknown until something is answered: it must not commit by itself."""
         assert self._held is not None
         for each in events:
-            if not isinstance(each, gw.Unknown) and gw.is_content(each):
+            if type(each) is not gw.Unknown and gw.is_content(each):
                 held, self._held = self._held, None
                 return held + events
         self._held += [each for each in events if isinstance(each, gw.Unknown)]

@@ -107,7 +107,7 @@ class Writer:
             row["content"] = None
         if each.name is not None:
             row["name"] = each.name
-        return self._with(row, each.extra)
+        return self._with(row, each.extra) if each.extra else row
 
     def _beside(self, parts: tuple[gw.Part, ...], row: dict[str, Any]) -> tuple[gw.Part, ...]:
         """Put what a turn holds besides its content into `row`; the content is returned."""
@@ -142,6 +142,8 @@ class Writer:
 
     def _content(self, parts: tuple[gw.Part, ...], plain: bool) -> object:
         if plain or self._quirks.flatten_text_parts:
+            if len(parts) == 1 and type(parts[0]) is gw.TextPart and not parts[0].extra:
+                return parts[0].text
             texts = [part for part in parts if isinstance(part, gw.TextPart)]
             if len(texts) == len(parts):
                 for part in texts:
