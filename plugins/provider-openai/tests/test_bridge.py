@@ -91,6 +91,46 @@ def test_wrapped_reasoning_is_unwrapped_and_not_relayed() -> None:
     assert provider().splice(head, "o3") is None
 
 
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ({"openai.responses": {"type": "reasoning", "id": "rs", "x_odd": 1}}, ()),
+        ({"openai.responses": {"type": "reasoning", "id": "rs"}, gw.MADE_BY: "x"}, ("x_odd",)),
+        ({}, ("x_odd", "reasoning")),
+    ],
+    ids=["an item of the client's own", "one that the gateway packed", "one without a state"],
+)
+def test_what_nobody_knows_of_a_thought_goes_with_its_item_or_is_told(
+    state: dict[str, object], told: tuple[str, ...]
+) -> None:
+    turns = (
+        gw.Message("assistant", (gw.ReasoningPart("Hm.", state, {"x_odd": 1}),)),
+        gw.Message("user", (gw.TextPart("and?"),)),
+    )
+
+    sent = provider().encode(gw.ChatRequest("gpt-5.4-pro", turns, dialect="openai.responses"))
+
+    assert sent.dropped == told
+    assert (b"x_odd" in sent.body) is not bool(told)
+
+
+def test_the_choice_of_a_tool_keeps_what_nobody_knows() -> None:
+    named = gw.ToolChoice("named", ("f",), extra={"x_odd": 1})
+    request = gw.ChatRequest(
+        "gpt-5.4-pro",
+        (gw.Message("user", (gw.TextPart("hi"),)),),
+        (gw.Tool("f"),),
+        named,
+        dialect="openai.responses",
+    )
+
+    assert json.loads(provider().encode(request).body)["tool_choice"] == {
+        "type": "function",
+        "name": "f",
+        "x_odd": 1,
+    }
+
+
 def test_server_that_is_not_known_to_have_responses_is_asked_for_chat() -> None:
     own = provider(base_url="http://127.0.0.1:9/v1")
 

@@ -87,10 +87,12 @@ class ReasoningPart(_Value, frozen=True, tag="reasoning"):
 
     text: str = ""
     state: Params = {}
+    extra: Params = {}
 
 
 class RefusalPart(_Value, frozen=True, tag="refusal"):
     text: str
+    extra: Params = {}
 
 
 class ToolCallPart(_Value, frozen=True, tag="tool_call"):
@@ -175,6 +177,7 @@ class ToolChoice(_Value, frozen=True):
     mode: Literal["auto", "none", "required", "named", "allowed", "allowed_required"]
     names: tuple[str, ...] = ()
     kind: Literal["function", "custom"] = "function"
+    extra: Params = {}
 
 
 class ChatRequest(_Value, frozen=True, tag="chat"):
@@ -188,7 +191,7 @@ class ChatRequest(_Value, frozen=True, tag="chat"):
     ``verbosity``, ``parallel_tool_calls``, ``user``, ``metadata``, ``service_tier``, …).
     Absent means omitted, None means null. `extra` holds members no dialect table names.
     `tools` is None when omitted and empty when the client sent an empty list. `lost` names
-    members (``messages.NAME``) that found no place here: they are told in
+    members (``messages.NAME``, ``tool_choice.NAME``) that found no place here: they are told in
     ``x-gateway-dropped`` wherever the request is translated.
     """
 
@@ -211,10 +214,12 @@ def unnamed(
     turns: Collection[str] | None = (),
     parts: Collection[str] | None = (),
     tools: Collection[str] | None = (),
+    choice: Collection[str] | None = (),
 ) -> list[str]:
     """Members below the top level of `request` that no dialect's table names, each once, as
-    ``messages.NAME`` and ``tools.NAME``: what a provider leaves out of them it adds to
-    `UpstreamRequest.dropped`. `turns`, `parts` and `tools` are the names that it writes."""
+    ``messages.NAME``, ``tools.NAME`` and ``tool_choice.NAME``: what a provider leaves out of them
+    it adds to `UpstreamRequest.dropped`. `turns`, `parts`, `tools` and `choice` are the names
+    that it writes."""
     found: dict[str, None] = {}
     for message in request.messages:
         if message.extra and turns is not ALL_NAMES:
@@ -224,6 +229,9 @@ def unnamed(
     for each in request.tools or ():
         if each.extra and tools is not ALL_NAMES and each.kind != "vendor":
             found |= _left("tools", each.extra, tools)
+    chosen = request.tool_choice
+    if chosen is not None and chosen.extra and choice is not ALL_NAMES:
+        found |= _left("tool_choice", chosen.extra, choice)
     return list(found)
 
 

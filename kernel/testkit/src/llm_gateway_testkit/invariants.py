@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import llm_gateway_api as gw
 import msgspec
@@ -14,6 +14,9 @@ _BODY = (
     gw.RefusalDelta,
     gw.ToolCallDelta,
 )
+# What is said, the tools, and the choice among them: the first members of a `gw.ChatRequest`
+# behind its model.
+_Asked: TypeAlias = tuple[tuple[gw.Message, ...], tuple[gw.Tool, ...] | None, gw.ToolChoice | None]
 UNKNOWN = "x_kit_unknown"
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
@@ -135,12 +138,11 @@ def check_unknown(provider: gw.Provider, request: gw.ChatRequest) -> None:
 
 
 def check_unknown_inside(provider: gw.Provider, request: gw.ChatRequest) -> None:
-    """The same for members of turns, parts, calls, results and tools, from a client of the
-    request's dialect and from one of another."""
+    """The same for members of turns, parts, calls, results, tools and the choice among them, from
+    a client of the request's dialect and from one of another."""
     for where, given in _places(gw.Message("user", (gw.TextPart("And now?"),))).items():
         for dialect in (request.dialect, "kit.other"):
-            messages, tools = given
-            asked = gw.ChatRequest(request.model, messages, tools, dialect=dialect)
+            asked = gw.ChatRequest(request.model, *given, dialect=dialect)
             try:
                 sent = provider.encode(asked)
             except gw.ClientError:  # told as well, or a model without tools or eyes
@@ -149,9 +151,7 @@ def check_unknown_inside(provider: gw.Provider, request: gw.ChatRequest) -> None
             assert told or UNKNOWN.encode() in sent.body, f"one in {where} was lost in silence"
 
 
-def _places(
-    first: gw.Message,
-) -> dict[str, tuple[tuple[gw.Message, ...], tuple[gw.Tool, ...] | None]]:
+def _places(first: gw.Message) -> dict[str, _Asked]:
     """Conversations that begin with `first`, with an unknown member in one place each."""
     extra: gw.Params = {UNKNOWN: 1}
     words = gw.TextPart("It is low.")
@@ -163,14 +163,24 @@ def _places(
         answered = gw.ToolResultPart("call_1", (words,), extra=result)
         return first, asked, gw.Message("tool", (answered,), text_only=True)
 
+    def spoken(part: gw.Part) -> tuple[gw.Message, ...]:
+        return first, gw.Message("assistant", (part, words)), first
+
+    def chosen(mode: Literal["auto", "named"], *names: str) -> _Asked:
+        return (first,), (tool,), gw.ToolChoice(mode, names, extra=extra)
+
     return {
-        "a turn": ((first, gw.Message("user", (words,), text_only=True, extra=extra)), None),
-        "an answer": ((first, gw.Message("assistant", (words,), extra=extra), first), None),
-        "a text": ((first, gw.Message("user", (gw.TextPart("Low?", extra), words))), None),
-        "a picture": ((gw.Message("user", (words, shown)),), None),
-        "a tool": ((first,), (msgspec.structs.replace(tool, extra=extra),)),
-        "a call": (called(extra, {}), (tool,)),
-        "a call's result": (called({}, extra), (tool,)),
+        "a turn": ((first, gw.Message("user", (words,), text_only=True, extra=extra)), None, None),
+        "an answer": ((first, gw.Message("assistant", (words,), extra=extra), first), None, None),
+        "a text": ((first, gw.Message("user", (gw.TextPart("Low?", extra), words))), None, None),
+        "a picture": ((gw.Message("user", (words, shown)),), None, None),
+        "a tool": ((first,), (msgspec.structs.replace(tool, extra=extra),), None),
+        "a call": (called(extra, {}), (tool,), None),
+        "a call's result": (called({}, extra), (tool,), None),
+        "a refusal": (spoken(gw.RefusalPart("No.", extra)), None, None),
+        "a thought": (spoken(gw.ReasoningPart("Hm.", extra=extra)), None, None),
+        "a free choice": chosen("auto"),
+        "the choice of a tool": chosen("named", "look"),
     }
 
 

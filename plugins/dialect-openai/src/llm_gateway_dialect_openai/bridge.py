@@ -71,7 +71,7 @@ class Bridge:
         if tools := self._tools(request):
             body["tools"] = tools
         if request.tool_choice is not None:
-            body["tool_choice"] = _choice(request.tool_choice)
+            body["tool_choice"] = self._choice(request.tool_choice)
         self._left_out(params)
         if self._native:
             return {**body, **request.extra}
@@ -127,6 +127,8 @@ class Bridge:
             return {**named, **self._extra(part.extra)}
         if isinstance(part, gw.ReasoningPart):
             state = part.state.get(STATE)
+            if not isinstance(state, dict) or gw.MADE_BY in part.state:
+                self._drop(gw.beside(part.extra))  # a client's own item is in its state whole
             if not isinstance(state, dict):
                 self._drop(["reasoning"])
                 return {}
@@ -158,7 +160,7 @@ class Bridge:
             kind = "output_text" if role == "assistant" else "input_text"
             return {"type": kind, "text": part.text, **self._extra(part.extra)}
         if isinstance(part, gw.RefusalPart):
-            return {"type": "refusal", "refusal": part.text}
+            return {"type": "refusal", "refusal": part.text, **self._extra(part.extra)}
         if isinstance(part, gw.ImagePart):
             url = part.url or f"data:{part.media_type};base64,{part.data}"
             image = {"type": "input_image", "image_url": url, "detail": part.detail or "auto"}
@@ -188,6 +190,15 @@ class Bridge:
         # Chat's default is false; a value left out is not known to mean false here.
         strict = tool.strict if self._native else bool(tool.strict)
         return {**flat, "parameters": tool.parameters, "strict": strict, **self._extra(tool.extra)}
+
+    def _choice(self, choice: gw.ToolChoice) -> object:
+        if not choice.extra:
+            return _choice(choice)
+        made = _choice(choice)
+        if isinstance(made, dict):
+            return {**made, **self._extra(choice.extra)}
+        self._drop(gw.beside(choice.extra))  # a word has no members
+        return made
 
     def _extra(self, extra: gw.Params) -> gw.Params:
         """What stood within a member of the other form has no place in this one."""

@@ -46,7 +46,7 @@ class Writer:
             if quirks.strip_strict and any(each.strict is not None for each in tools):
                 self._drop(["tools.strict"])
         if request.tool_choice is not None:
-            body["tool_choice"] = choice(request.tool_choice, quirks)
+            body["tool_choice"] = self._choice(request.tool_choice)
         if request.stream:
             body["stream"] = True
             options = dict(body.pop("stream_options", None) or {})
@@ -59,6 +59,13 @@ class Writer:
     def _tool(self, each: gw.Tool) -> dict[str, Any]:
         made = tool(each, self._quirks)
         return made if each.kind == "custom" else self._with(made, each.extra)
+
+    def _choice(self, given: gw.ToolChoice) -> object:
+        made = choice(given, self._quirks)
+        if isinstance(made, dict):
+            return self._with(made, given.extra)
+        self._drop(gw.beside(given.extra))  # a word has no members
+        return made
 
     def messages(self, given: Iterable[gw.Message]) -> list[dict[str, Any]]:
         """Pictures in a tool's result follow all results in a user's turn: a tool's
@@ -117,8 +124,10 @@ class Writer:
                 row.setdefault("tool_calls", []).append(self._call(part))
             elif isinstance(part, gw.ReasoningPart):
                 self._reasoning(part, row)
+                self._drop(gw.beside(part.extra))
             elif isinstance(part, gw.AudioPart) and part.id is not None:
                 row["audio"] = {"id": part.id}
+                self._with(row, part.extra)
             else:
                 content.append(part)
         return tuple(content)
@@ -155,7 +164,7 @@ class Writer:
         if isinstance(each, gw.TextPart):
             return self._with({"type": "text", "text": each.text}, each.extra)
         if isinstance(each, gw.RefusalPart):
-            return {"type": "refusal", "refusal": each.text}
+            return self._with({"type": "refusal", "refusal": each.text}, each.extra)
         if isinstance(each, gw.ImagePart):
             keep = each.detail and self._quirks.image_detail == "keep"
             url = each.url or f"data:{each.media_type};base64,{each.data}"

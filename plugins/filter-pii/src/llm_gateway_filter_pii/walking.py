@@ -97,10 +97,8 @@ class Walk:
         return _changed(tool, description=description, parameters=self.anything(tool.parameters))
 
     def part(self, part: Part) -> Part:
-        if isinstance(part, TextPart):
+        if isinstance(part, (TextPart, ReasoningPart, RefusalPart)):
             return _changed(part, text=self._text(part.text), extra=self.anything(part.extra))
-        if isinstance(part, (ReasoningPart, RefusalPart)):
-            return _changed(part, text=self._text(part.text))
         if isinstance(part, ToolCallPart):
             fix = self._text if part.kind == "custom" else self._json
             return _changed(part, arguments=fix(part.arguments))

@@ -21,6 +21,7 @@ _PLAIN: Mapping[str, tuple[str, tuple[type, ...]]] = {
 }
 _TIERS = {"auto": "auto", "standard_only": "default"}
 _MODES = {"auto": "auto", "any": "required", "none": "none"}
+_CHOICE = ("type", "name", "disable_parallel_tool_use")
 _TOOL = ("type", "name", "description", "input_schema", "strict")
 # Effort that is meant where only a budget or a kind of thinking is given.
 _BUDGETS = ((2048, "low"), (8192, "medium"))
@@ -132,8 +133,9 @@ def _choice(value: Any, params: dict[str, Any]) -> ToolChoice | None:
     if given.get("disable_parallel_tool_use"):
         params["parallel_tool_calls"] = False
     kind = given.get("type")
+    extra = rest(given, *_CHOICE)
     if kind == "tool":
-        return ToolChoice("named", (text(given.get("name"), "tool_choice.name"),))
+        return ToolChoice("named", (text(given.get("name"), "tool_choice.name"),), extra=extra)
     if kind not in _MODES:
         raise wrong("tool_choice.type", "'auto', 'any', 'tool' or 'none'")
-    return ToolChoice(_MODES[kind])  # type: ignore[arg-type]  # a mode, as the table says
+    return ToolChoice(_MODES[kind], extra=extra)  # type: ignore[arg-type]  # a mode, see the table

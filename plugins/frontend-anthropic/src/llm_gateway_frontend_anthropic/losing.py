@@ -1,19 +1,14 @@
 """What of a body has no place in the canonical form: told, since it is in no provider's hands.
 
 Most members that nobody knows are kept in an `extra`; here are those of blocks that become
-words or a thought, and of the choice among tools.
+words.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 _WORDS = frozenset({"type", "title", "source", "cache_control"})
-_KNOWN = {
-    "search_result": _WORDS | {"content"},
-    "thinking": frozenset({"type", "thinking", "signature"}),
-    "redacted_thinking": frozenset({"type", "data"}),
-}
-_CHOICE = frozenset({"type", "name", "disable_parallel_tool_use"})
+_KNOWN = {"search_result": _WORDS | {"content"}}
 _OFF = (None, {"enabled": False})  # asks for nothing
 
 
@@ -23,8 +18,6 @@ def lost(members: Mapping[str, Any]) -> tuple[str, ...]:
     for message in members.get("messages") or ():
         if isinstance(content := message.get("content"), list):
             found |= dict.fromkeys(f"messages.{name}" for name in _of(content))
-    choice = members.get("tool_choice") or {}
-    found |= dict.fromkeys(f"tool_choice.{name}" for name in choice if name not in _CHOICE)
     return tuple(found)
 
 

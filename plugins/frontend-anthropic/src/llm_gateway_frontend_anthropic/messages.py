@@ -172,12 +172,13 @@ def _tool_result(given: Object, path: str) -> Part:
 
 def _thinking(given: Object, path: str) -> Part:
     thought = text(given.get("thinking"), f"{path}.thinking")
-    return ReasoningPart(thought, unpacked(text(given.get("signature", ""), f"{path}.signature")))
+    state = unpacked(text(given.get("signature", ""), f"{path}.signature"))
+    return ReasoningPart(thought, state, rest(given, "type", "thinking", "signature"))
 
 
 def _redacted(given: Object, path: str) -> Part:
     data = text(given.get("data"), f"{path}.data")
-    return ReasoningPart("", unpacked(data, "redacted"))
+    return ReasoningPart("", unpacked(data, "redacted"), rest(given, "type", "data"))
 
 
 _PARTS: dict[str, Callable[[Object, str], Part]] = {

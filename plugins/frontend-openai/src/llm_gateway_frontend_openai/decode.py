@@ -24,14 +24,23 @@ def decode_chat(head: RequestHead) -> ChatRequest:
     members, options = _members(head)
     messages = decode_messages(members.pop("messages"))
     tools = decode_tools(members)
-    choice = decode_choice(members)
+    lost: list[str] = []
+    choice = decode_choice(members, lost)
     params, extra = split(members)
     if options:
         params["stream_options"] = options
     if isinstance(params.get("logprobs"), int) and not isinstance(params["logprobs"], bool):
         raise wrong("logprobs", "true or false")
     return ChatRequest(
-        head.model, messages, tools, choice, params, head.stream, extra, head.dialect
+        head.model,
+        messages,
+        tools,
+        choice,
+        params,
+        head.stream,
+        extra,
+        head.dialect,
+        tuple(lost),
     )
 
 

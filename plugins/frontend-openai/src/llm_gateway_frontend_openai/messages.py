@@ -100,7 +100,8 @@ def _assistant(given: Object, parts: tuple[Part, ...], path: str) -> tuple[Part,
         found.append(RefusalPart(refusal))
     if given.get("audio") is not None:
         audio = mapping(given["audio"], f"{path}.audio")
-        found.append(AudioPart(id=text(audio.get("id"), f"{path}.audio.id")))
+        id_ = text(audio.get("id"), f"{path}.audio.id")
+        found.append(AudioPart(id=id_, extra=within("audio", audio, "id")))
     if given.get("tool_calls") is not None:
         where = f"{path}.tool_calls"
         calls = array(given["tool_calls"], where)
@@ -132,7 +133,9 @@ def _call(value: object, path: str) -> ToolCallPart:
 def _legacy_call(value: object, path: str) -> ToolCallPart:
     given = mapping(value, path)
     name = text(given.get("name"), f"{path}.name")
-    return ToolCallPart(f"call_{name}", name, text(given.get("arguments", ""), f"{path}.arguments"))
+    arguments = text(given.get("arguments", ""), f"{path}.arguments")
+    extra = within("function", given, "name", "arguments")
+    return ToolCallPart(f"call_{name}", name, arguments, "function", extra)
 
 
 def _part(value: object, path: str) -> Part:
@@ -149,7 +152,8 @@ def _text(given: Object, path: str) -> Part:
 
 
 def _refusal(given: Object, path: str) -> Part:
-    return RefusalPart(text(given.get("refusal"), f"{path}.refusal"))
+    said = text(given.get("refusal"), f"{path}.refusal")
+    return RefusalPart(said, rest(given, "type", "refusal"))
 
 
 def _image(given: Object, path: str) -> Part:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from llm_gateway_api.reading import array, mapping, optional_text, rest, text, within, wrong
-from llm_gateway_api.requests import Tool, ToolChoice
+from llm_gateway_api.requests import Tool, ToolChoice, beside
 from msgspec import structs
 
 _FUNCTION = ("name", "description", "parameters", "strict")
@@ -22,19 +22,21 @@ def decode_tools(members: dict[str, Any]) -> tuple[Tool, ...] | None:
     return tuple(_function(each, f"functions[{at}]") for at, each in enumerate(functions))
 
 
-def decode_choice(members: dict[str, Any]) -> ToolChoice | None:
-    """Take ``tool_choice`` and ``function_call`` out of `members`."""
+def decode_choice(members: dict[str, Any], lost: list[str]) -> ToolChoice | None:
+    """Take ``tool_choice`` and ``function_call`` out of `members`; what of them has no place in
+    a choice is added to `lost`."""
     given, old = members.pop("tool_choice", None), members.pop("function_call", None)
     if given is not None:
-        return _choice(given)
+        return _choice(given, lost)
     if old is None:
         return None
     if old == "auto":
         return ToolChoice("auto")
     if old == "none":
         return ToolChoice("none")
-    name = text(mapping(old, "function_call").get("name"), "function_call.name")
-    return ToolChoice("named", (name,))
+    function = mapping(old, "function_call")
+    name = text(function.get("name"), "function_call.name")
+    return ToolChoice("named", (name,), extra=within("function", function, "name"))
 
 
 def _tool(value: object, path: str) -> Tool:
@@ -42,8 +44,8 @@ def _tool(value: object, path: str) -> Tool:
     kind = given.get("type", "function")
     if kind == "function":
         function = _function(given.get("function"), f"{path}.function")
-        beside = rest(given, "type", "function")
-        return structs.replace(function, extra={**beside, **function.extra}) if beside else function
+        outer = rest(given, "type", "function")
+        return structs.replace(function, extra={**outer, **function.extra}) if outer else function
     if kind != "custom":
         raise wrong(f"{path}.type", "'function' or 'custom'")
     where = f"{path}.custom"
@@ -70,7 +72,7 @@ def _function(value: object, path: str) -> Tool:
     )
 
 
-def _choice(value: object) -> ToolChoice:
+def _choice(value: object, lost: list[str]) -> ToolChoice:
     if value == "auto":
         return ToolChoice("auto")
     if value == "none":
@@ -80,21 +82,22 @@ def _choice(value: object) -> ToolChoice:
     if not isinstance(value, dict):
         raise wrong("tool_choice", _CHOICES)
     kind = value.get("type")
-    if kind == "function":
-        return ToolChoice("named", (_named(value, "function", "tool_choice"),))
-    if kind == "custom":
-        return ToolChoice("named", (_named(value, "custom", "tool_choice"),), "custom")
+    if kind in ("function", "custom"):
+        name, extra = _named(value, kind, "tool_choice")
+        return ToolChoice("named", (name,), kind, extra)
     if kind == "allowed_tools":
-        return _allowed(value)
+        return _allowed(value, lost)
     raise wrong("tool_choice.type", "'function', 'custom' or 'allowed_tools'")
 
 
-def _named(holder: dict[str, Any], kind: str, path: str) -> str:
+def _named(holder: dict[str, Any], kind: str, path: str) -> tuple[str, dict[str, Any]]:
+    """The name of a tool, and what stands beside it."""
     inner = mapping(holder.get(kind), f"{path}.{kind}")
-    return text(inner.get("name"), f"{path}.{kind}.name")
+    name = text(inner.get("name"), f"{path}.{kind}.name")
+    return name, rest(holder, "type", kind) | within(kind, inner, "name")
 
 
-def _allowed(value: dict[str, Any]) -> ToolChoice:
+def _allowed(value: dict[str, Any], lost: list[str]) -> ToolChoice:
     path = "tool_choice.allowed_tools"
     given = mapping(value.get("allowed_tools"), path)
     names: list[str] = []
@@ -102,8 +105,13 @@ def _allowed(value: dict[str, Any]) -> ToolChoice:
         where = f"{path}.tools[{at}]"
         entry = mapping(each, where)
         kind = "custom" if entry.get("type") == "custom" else "function"
-        names.append(_named(entry, kind, where))
+        name, extra = _named(entry, kind, where)
+        names.append(name)
+        lost += [f"tool_choice.tools.{each}" for each in beside(extra)]
     mode = given.get("mode", "auto")
     if mode not in ("auto", "required"):
         raise wrong(f"{path}.mode", "'auto' or 'required'")
-    return ToolChoice("allowed" if mode == "auto" else "allowed_required", tuple(names))
+    extra = rest(value, "type", "allowed_tools") | within("allowed_tools", given, "mode", "tools")
+    return ToolChoice(
+        "allowed" if mode == "auto" else "allowed_required", tuple(names), extra=extra
+    )

@@ -54,7 +54,8 @@ def decode_request(head: RequestHead) -> ChatRequest:
     _refuse(members)
     messages = _instructions(members) + decode_input(members.pop("input", None))
     tools = decode_tools(members.pop("tools", None))
-    choice = decode_choice(members.pop("tool_choice", None))
+    lost: list[str] = []
+    choice = decode_choice(members.pop("tool_choice", None), lost)
     params: dict[str, Any] = {}
     for name, (canonical, (expected, types)) in _PLAIN.items():
         if name in members:
@@ -63,7 +64,9 @@ def decode_request(head: RequestHead) -> ChatRequest:
     _take_reasoning(members, params)
     _take_include(members, params)
     extra = {name: value for name, value in members.items() if value is not None}
-    return ChatRequest(head.model, messages, tools, choice, params, head.stream, extra, DIALECT)
+    return ChatRequest(
+        head.model, messages, tools, choice, params, head.stream, extra, DIALECT, tuple(lost)
+    )
 
 
 def _refuse(members: dict[str, Any]) -> None:

@@ -35,7 +35,8 @@ def _text(given: dict[str, Any], path: str) -> Part:
 
 
 def _refusal(given: dict[str, Any], path: str) -> Part:
-    return RefusalPart(text(given.get("refusal"), f"{path}.refusal"))
+    said = text(given.get("refusal"), f"{path}.refusal")
+    return RefusalPart(said, rest(given, "type", "refusal"))
 
 
 def _image(given: dict[str, Any], path: str) -> Part:

@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_gateway_api.opaque import pack_state, unpack_state
-from llm_gateway_api.reading import array, mapping, optional_text, text
+from llm_gateway_api.reading import array, mapping, optional_text, rest, text, within
 from llm_gateway_api.requests import ReasoningPart
 
 from llm_gateway_frontend_responses.wire import DIALECT
+
+_TEXTS = ("content", "summary")  # the full text is preferred
+_KNOWN = ("type", "id", "status", "encrypted_content", *_TEXTS)
 
 
 def sealed(said: str, state: Mapping[str, Any]) -> str:
@@ -20,18 +23,31 @@ def sealed(said: str, state: Mapping[str, Any]) -> str:
 
 
 def decode_reasoning(given: dict[str, Any], path: str) -> ReasoningPart:
-    said = "".join(_texts(given, "content", path)) or "\n\n".join(_texts(given, "summary", path))
+    content, summary = (_texts(given, each, path) for each in _TEXTS)
+    said = "".join(content) or "\n\n".join(summary)
+    extra = _beside(given)
     secret = optional_text(given, "encrypted_content", path)
     if not secret:
-        return ReasoningPart(said)
+        return ReasoningPart(said, extra=extra)
     packed = unpack_state(secret)
     if packed is None:
-        return ReasoningPart(said, {DIALECT: given})
+        return ReasoningPart(said, {DIALECT: given}, extra)
     signed, state = packed.get("text"), packed.get("state")
     return ReasoningPart(
         signed if isinstance(signed, str) and signed else said,
         state if isinstance(state, dict) else {},
+        extra,
     )
+
+
+def _beside(given: dict[str, Any]) -> dict[str, Any]:
+    """What stands beside the known members of an item, and of the texts in it."""
+    found = rest(given, *_KNOWN)
+    for key in _TEXTS:
+        for each in given.get(key) or ():
+            for name, inner in within(key, each, "type", "text").items():
+                found.setdefault(name, inner).update(inner)
+    return found
 
 
 def _texts(given: dict[str, Any], key: str, path: str) -> list[str]:

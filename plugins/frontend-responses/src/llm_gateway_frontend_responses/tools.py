@@ -3,7 +3,7 @@
 from typing import Any
 
 from llm_gateway_api.reading import array, mapping, optional_text, rest, text, wrong
-from llm_gateway_api.requests import Tool, ToolChoice
+from llm_gateway_api.requests import Tool, ToolChoice, beside
 
 _FUNCTION = ("type", "name", "description", "parameters", "strict")
 _CALLABLE = ("function", "custom")
@@ -52,7 +52,8 @@ def _format(form: dict[str, Any]) -> dict[str, Any]:
     return {"type": "grammar", "grammar": rest(form, "type")}
 
 
-def decode_choice(value: object) -> ToolChoice | None:
+def decode_choice(value: object, lost: list[str]) -> ToolChoice | None:
+    """What of `value` has no place in a choice is added to `lost`."""
     if value is None:
         return None
     if value == "auto":
@@ -65,19 +66,17 @@ def decode_choice(value: object) -> ToolChoice | None:
         raise wrong("tool_choice", "'none', 'auto', 'required' or an object")
     kind = value.get("type")
     if kind == "allowed_tools":
-        return _allowed(value)
-    name = (text(value.get("name"), "tool_choice.name"),) if kind in _CALLABLE else ()
-    if kind == "function":
-        return ToolChoice("named", name)
-    if kind == "custom":
-        return ToolChoice("named", name, "custom")
+        return _allowed(value, lost)
+    if kind in ("function", "custom"):
+        name = text(value.get("name"), "tool_choice.name")
+        return ToolChoice("named", (name,), kind, rest(value, "type", "name"))
     raise wrong(
         "tool_choice.type",
         "'function', 'custom' or 'allowed_tools'; tools that a vendor runs cannot be forced here",
     )
 
 
-def _allowed(value: dict[str, Any]) -> ToolChoice:
+def _allowed(value: dict[str, Any], lost: list[str]) -> ToolChoice:
     names: list[str] = []
     for at, each in enumerate(array(value.get("tools"), "tool_choice.tools")):
         where = f"tool_choice.tools[{at}]"
@@ -85,7 +84,12 @@ def _allowed(value: dict[str, Any]) -> ToolChoice:
         if entry.get("type") not in _CALLABLE:
             raise wrong(f"{where}.type", "'function' or 'custom'")
         names.append(text(entry.get("name"), f"{where}.name"))
+        lost += [f"tool_choice.tools.{each}" for each in beside(entry, ("type", "name"))]
     mode = value.get("mode", "auto")
     if mode not in ("auto", "required"):
         raise wrong("tool_choice.mode", "'auto' or 'required'")
-    return ToolChoice("allowed" if mode == "auto" else "allowed_required", tuple(names))
+    return ToolChoice(
+        "allowed" if mode == "auto" else "allowed_required",
+        tuple(names),
+        extra=rest(value, "type", "mode", "tools"),
+    )

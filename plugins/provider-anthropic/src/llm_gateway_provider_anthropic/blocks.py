@@ -51,7 +51,8 @@ def block(part: gw.Part, dialect: str) -> Block | None:
     if isinstance(part, gw.ReasoningPart):
         return thought(part)
     if isinstance(part, gw.RefusalPart):
-        return {"type": "text", "text": part.text} if part.text.strip() else None
+        said = {"type": "text", "text": part.text}
+        return said | marks(part.extra, dialect) if part.text.strip() else None
     if isinstance(part, gw.UnknownPart) and part.dialect == DIALECT:
         return dict(part.raw)
     raise refused("audio" if isinstance(part, gw.AudioPart) else "a part of this kind")

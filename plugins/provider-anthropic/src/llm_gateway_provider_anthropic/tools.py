@@ -85,6 +85,8 @@ def choice(request: gw.ChatRequest, takes: Profile, downgrade: bool) -> dict[str
         made = {"type": "any"}
     if alone:
         made["disable_parallel_tool_use"] = True
+    if given is not None and request.dialect == DIALECT:
+        made |= given.extra
     return None if made == {"type": "auto"} else made
 
 

@@ -129,22 +129,29 @@ class Writer:
             self.body["system"] = blocks
         given, dropped = tools(request, self.takes)
         self.dropped += dropped
-        marked, offered = (gw.ALL_NAMES, gw.ALL_NAMES) if self.native else (MARKS, TOOL_MARKS)
-        self.dropped += gw.unnamed(request, parts=marked, tools=offered)
         if given is not None:
             self.body["tools"] = given
         forced = choice(request, self.takes, self.options.downgrade_tool_choice)
         if forced is not None and given:
             self.body["tool_choice"] = forced
+        self.dropped += self._unnamed()
         thoughts = [
             part
             for message in request.messages
             for part in message.parts
             if isinstance(part, gw.ReasoningPart)
         ]
+        for each in thoughts:
+            self.dropped += [f"messages.{name}" for name in gw.beside(each.extra)]
         if any(each.state and DIALECT not in each.state for each in thoughts):
             self.dropped.append("reasoning")
         return made
+
+    def _unnamed(self) -> list[str]:
+        if not self.native:
+            return gw.unnamed(self.request, parts=MARKS, tools=TOOL_MARKS)
+        chosen = gw.ALL_NAMES if "tool_choice" in self.body else ()
+        return gw.unnamed(self.request, (), gw.ALL_NAMES, gw.ALL_NAMES, chosen)
 
     def _format(self, blocks: list[dict[str, Any]]) -> None:
         given = self.params.get("response_format")

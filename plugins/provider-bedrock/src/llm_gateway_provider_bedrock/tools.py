@@ -42,6 +42,7 @@ def tooling(
             raise gw.unsupported_tool(each)
     result = Tooling()
     choice = request.tool_choice or gw.ToolChoice("auto")
+    blocks.dropped += [f"tool_choice.{each}" for each in gw.beside(choice.extra)]
     tools = allowed(request.tools or (), choice)
     if tools and not blocks.family.tools:
         raise gw.UnsupportedParameterError("The model chosen takes no tools.", param="tools")
