@@ -7,7 +7,7 @@ from typing import Any
 
 import llm_gateway_api as gw
 import pytest
-from llm_gateway_admin_cache import routes
+from llm_gateway_admin_cache import absence, routes
 from llm_gateway_admin_cache.clearing import Clearing
 from llm_gateway_testkit.gateway import API_KEY, Gateway, running_gateway
 from llm_gateway_testkit.rawclient import call
@@ -127,8 +127,49 @@ async def test_clearing_reaches_the_other_workers_within_the_tenant() -> None:
     assert set(here.asked) == set(there.asked) == {"mine"}
 
 
-async def test_without_a_cache_the_route_says_so() -> None:
-    request = gw.EndpointRequest(gw.Arrival("r", "GET", "/", "", {}, "", 0.0), {}, {}, b"")
+COMMANDS = (("stats",), ("list",), ("clear", "--force"), ("config",))
+BACKENDS = ["cache_memory", "cache_redis", "cache_semantic"]
 
-    with pytest.raises(gw.GatewayError, match="cache"):
-        await routes.stats(Clearing({}, None), request)
+
+@pytest.mark.parametrize(
+    ("config", "remedy"),
+    [
+        ({}, "the configuration has no `cache` section; add one"),
+        ({"plugins": {"disabled": BACKENDS}}, "pip install llm-gateway-cache-memory"),
+    ],
+    ids=["no section", "no plugin"],
+)
+async def test_without_a_cache_each_command_says_how_to_get_one(
+    config: dict[str, Any], remedy: str
+) -> None:
+    own = {name: part for name, part in CONFIG.items() if name != "cache"}
+    async with running_gateway({**own, **config}) as gateway:
+        said = [await status(gateway, *words) for words in COMMANDS]
+
+    assert [code for code, _ in said] == [1] * len(COMMANDS)
+    for _, words in said:
+        plain = plainly(words)
+        assert "No cache is in service" in plain
+        assert remedy in plain
+
+
+async def test_a_cache_that_is_off_shows_its_settings_and_why_nothing_is_kept() -> None:
+    async with running_gateway({**CONFIG, "cache": {"enabled": False}}) as gateway:
+        config = await status(gateway, "config")
+        code, said = await status(gateway, "stats")
+
+    assert (config[0], config[1]["enabled"]) == (0, False)
+    assert code == 1
+    assert "`cache.enabled` is false" in plainly(said)
+
+
+def plainly(said: str) -> str:
+    """Without the frame that a terminal shows around an error."""
+    return " ".join(said.replace("\u2502", " ").split())
+
+
+def test_a_cache_that_cannot_be_looked_into_is_named() -> None:
+    error = absence.no_cache(gw.CacheSettings(), [], ["shelf"])
+
+    assert (error.status, error.code) == (404, "no_cache")
+    assert "(shelf) cannot be looked into" in error.message

@@ -179,7 +179,8 @@ class AttemptPolicySpec:
 @dataclass(frozen=True, slots=True)
 class LimiterSpec:
     """`fail` is what an exception means: ``open`` lets pass, ``closed`` answers 503. One that
-    is `always` there is made although its section is off: it has limits from elsewhere, too."""
+    is `always` there is made although its section is off (or absent: then the settings it is
+    given are None): it has limits from elsewhere, too."""
 
     name: str
     make: Make
@@ -350,7 +351,8 @@ class EndpointSpec:
 
     `role` None needs no key. `listener` ``metrics`` is the port of its own. `make` returns
     an `EndpointHandler`. `doc` is the route's OpenAPI operation (summary, parameters, body).
-    One that is `always` there is made although its section is off.
+    One that is `always` there is made although its section is off, or absent: then the settings
+    it is given are None.
 
     At a route that demands a role, a key that belongs to a tenant is refused: it shows or
     changes what is everybody's. At one of scope ``tenant`` the handler sees to it that such a

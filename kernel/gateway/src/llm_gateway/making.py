@@ -75,8 +75,8 @@ class Maker:
             return None
         if spec.settings is not None:
             section = (self.settings.section(spec.settings),)
-            off = getattr(section[0], "enabled", True) is False
-            if section[0] is None or (off and not getattr(spec, "always", False)):
+            off = section[0] is None or getattr(section[0], "enabled", True) is False
+            if off and not getattr(spec, "always", False):
                 return None
         return self.made(plugin, (hook, plugin, label(spec)), spec, *section)
 

@@ -1,7 +1,7 @@
 """Declares the routes below ``/admin/v1/cache`` and their commands."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from llm_gateway_api import (
     CommandSpec,
@@ -14,7 +14,7 @@ from llm_gateway_api import (
 )
 
 if TYPE_CHECKING:
-    from llm_gateway_api import Cache, CacheSettings, EndpointHandler, StateBackend
+    from llm_gateway_api import Cache, CacheSettings, EndpointHandler, Installed, StateBackend
 
     from llm_gateway_admin_cache.clearing import Clearing
     from llm_gateway_admin_cache.tenantdata import TenantAnswers
@@ -35,19 +35,26 @@ def llm_gateway_services() -> list[ServiceSpec]:
 
 @hookimpl
 def llm_gateway_endpoints() -> list[EndpointSpec]:
-    path = "/admin/v1/cache"
     return [
-        EndpointSpec(
-            "GET", f"{path}/stats", "operator", _handling("stats"), needs=NEEDS, scope="tenant"
-        ),
-        EndpointSpec(
-            "GET", f"{path}/entries", "operator", _handling("entries"), needs=NEEDS, scope="tenant"
-        ),
-        EndpointSpec(
-            "DELETE", f"{path}/entries", "operator", _handling("clear"), needs=NEEDS, scope="tenant"
-        ),
-        EndpointSpec("GET", f"{path}/config", "operator", _config, settings="cache"),
+        _endpoint("GET", "stats", _handling("stats"), (*NEEDS, "plugins"), "tenant"),
+        _endpoint("GET", "entries", _handling("entries"), (*NEEDS, "plugins"), "tenant"),
+        _endpoint("DELETE", "entries", _handling("clear"), (*NEEDS, "plugins"), "tenant"),
+        _endpoint("GET", "config", _config, ("plugins",), "gateway"),
     ]
+
+
+def _endpoint(
+    method: str,
+    name: str,
+    make: "Callable[..., EndpointHandler]",
+    needs: tuple[str, ...],
+    scope: Literal["tenant", "gateway"],
+) -> EndpointSpec:
+    """One that is there without a cache, too: it says then how to get one."""
+    path = f"/admin/v1/cache/{name}"
+    return EndpointSpec(
+        method, path, "operator", make, settings="cache", needs=needs, always=True, scope=scope
+    )
 
 
 @hookimpl
@@ -80,24 +87,35 @@ def clearing(caches: "Mapping[str, Cache]", state: "StateBackend | None") -> "Cl
 
 
 def _handling(name: str) -> Callable[..., "EndpointHandler"]:
-    def make(caches: "Mapping[str, Cache]", state: "StateBackend | None") -> "EndpointHandler":
+    def make(
+        settings: "CacheSettings | None",
+        caches: "Mapping[str, Cache]",
+        state: "StateBackend | None",
+        plugins: "Installed",
+    ) -> "EndpointHandler":
         async def handle(request: EndpointRequest) -> EndpointResponse:
             from msgspec.json import encode
 
-            from llm_gateway_admin_cache import routes
+            from llm_gateway_admin_cache import absence, routes
 
-            found = await routes.ROUTES[name](clearing(caches, state), request)
-            return EndpointResponse(200, encode(found))
+            known = clearing(caches, state)
+            if not known.caches:
+                raise absence.no_cache(settings, plugins(), caches)
+            return EndpointResponse(200, encode(await routes.ROUTES[name](known, request)))
 
         return handle
 
     return make
 
 
-def _config(settings: "CacheSettings") -> "EndpointHandler":
+def _config(settings: "CacheSettings | None", plugins: "Installed") -> "EndpointHandler":
     async def handle(request: EndpointRequest) -> EndpointResponse:
         from msgspec.json import encode
 
+        from llm_gateway_admin_cache import absence
+
+        if settings is None:
+            raise absence.no_cache(settings, plugins())
         shown: dict[str, Any] = settings.model_dump(
             mode="json", include=set(type(settings).model_fields)
         )

@@ -7,9 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from llm_gateway_api import (
     CacheSelection,
     EndpointRequest,
-    GatewayError,
     MalformedBodyError,
-    SupportsCacheAdmin,
 )
 from msgspec import to_builtins
 
@@ -24,7 +22,7 @@ async def stats(caches: Clearing, request: EndpointRequest) -> dict[str, object]
     tenant = _tenant(request)
     rows = [
         {"cache": name, **to_builtins(await cache.stats(tenant))}
-        for name, cache in _some(caches).items()
+        for name, cache in caches.caches.items()
     ]
     return {"caches": rows}
 
@@ -34,7 +32,7 @@ async def entries(caches: Clearing, request: EndpointRequest) -> dict[str, objec
     limit = _limit(request.query)
     rows = [
         {"cache": name, **to_builtins(entry)}
-        for name, cache in _some(caches).items()
+        for name, cache in caches.caches.items()
         for entry in await cache.entries(chosen, limit)
     ]
     return {"entries": sorted(rows, key=lambda row: -row["at"])[:limit]}
@@ -43,7 +41,6 @@ async def entries(caches: Clearing, request: EndpointRequest) -> dict[str, objec
 async def clear(caches: Clearing, request: EndpointRequest) -> dict[str, object]:
     model, older = request.query.get("model") or None, request.query.get("older_than")
     before = time.time() - seconds(older) if older else None
-    _some(caches)
     removed = await caches.clear(CacheSelection(_tenant(request), model, before))
     return {"removed": sum(removed.values()), "caches": removed}
 
@@ -72,13 +69,3 @@ def _limit(query: Mapping[str, str]) -> int:
     if not text.isdecimal() or not 1 <= int(text[:9]) <= MOST:
         raise MalformedBodyError(f"`limit` is a number from 1 to {MOST}.", param="limit")
     return int(text)
-
-
-def _some(caches: Clearing) -> Mapping[str, SupportsCacheAdmin]:
-    if not caches.caches:
-        raise GatewayError(
-            "No cache is on that can be looked into; the configuration needs a `cache` section.",
-            status=404,
-            code="no_cache",
-        )
-    return caches.caches
