@@ -137,3 +137,16 @@ async def test_a_request_without_addresses_is_left_alone() -> None:
     await applied(web, call)
 
     assert call.request is before and web.asked == []
+
+
+@pytest.mark.parametrize(
+    ("part", "concerns"),
+    [
+        (TextPart("http://a/p"), False),
+        (ImagePart(url="http://a/p"), True),
+        (FilePart(url="http://a/d"), True),
+        (ToolResultPart("c1", (ImagePart(url="http://a/p"),)), True),
+    ],
+)
+def test_only_what_may_hold_an_address_concerns_inlining(part: Any, concerns: bool) -> None:
+    assert Inlining(Web({}), 20).concerns(chat(part).canonical()) is concerns

@@ -135,8 +135,9 @@ class Attempts:
         if counts and bound.can.counting is None:
             self._estimate(call, target)
             return
-        if bound.can.inline is not None and call.head.dialect not in bound.relays:
-            await self.inlining.apply(call, bound.can.inline)
+        inline = bound.can.inline if call.head.dialect not in bound.relays else None
+        if inline is not None and self.inlining.concerns(call.canonical()):
+            await self.inlining.apply(call, inline)
         if bound.can.direct is not None:
             await self._direct(call, target, bound, bound.can.direct)
             return

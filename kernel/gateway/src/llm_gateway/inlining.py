@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from llm_gateway_api import (
+    CanonicalRequest,
     ChatRequest,
     ClientError,
     Fetch,
@@ -47,6 +48,14 @@ class Inlining:
 
     fetch: Fetch
     limit: int
+
+    def concerns(self, request: CanonicalRequest) -> bool:
+        """Whether `request` holds anything to fetch perhaps: most need no `apply`."""
+        if isinstance(request, ChatRequest):
+            for message in request.messages:
+                if not _HOLDERS.isdisjoint(map(type, message.parts)):
+                    return True
+        return False
 
     async def apply(self, call: "Call", provider: SupportsInline) -> None:
         """Put base64 data in the place of addresses.
