@@ -250,6 +250,30 @@ async def test_what_was_used_as_it_was_taken_needs_no_lock(tmp_path: Path) -> No
         assert turn.work == []
 
 
+async def test_what_a_turn_could_not_settle_the_next_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, take = Turning(), Take("w", 10, 100, "window", seconds=600)
+    async with (state := HostState(tmp_path, turn)).open(), (other := HostState(tmp_path)).open():
+        grants = [await state.take([take]) for _ in range(2)]
+        for grant, fails in zip(grants, (True, False), strict=True):
+            assert isinstance(grant, Grant)
+            state.settle(grant, [4])
+            with monkeypatch.context() as broken:
+                if fails:
+                    broken.setattr(state._table, "lock", _no_locks)
+                    with pytest.raises(OSError):
+                        turn.end()
+                else:
+                    turn.end()
+
+        assert list(await other.used(["w"])) == [8]
+
+
+def _no_locks() -> None:
+    raise OSError("no locks available")
+
+
 async def test_a_worker_that_ends_settles_before(tmp_path: Path) -> None:
     async with (state := HostState(tmp_path, Turning())).open():
         grant = await state.take([Take("w", 10, 100, "window", seconds=600)])

@@ -151,8 +151,8 @@ class StateBackend(Protocol):
 
     def settle(self, grant: Grant, amounts: Sequence[int]) -> Awaitable[None]:
         """Make `amounts` what was really used, in the windows taken from; frees slots. `DONE`
-        where the next `take` in this process sees it, and in others one that comes after an
-        answer of this turn of the event loop."""
+        where that has happened, or happens before the answers of this turn of the event loop
+        leave, and for a `take` in this process that finds too little at once."""
 
     async def used(self, keys: Sequence[str]) -> Sequence[int]:
         """What windows and slots hold now; 0 where nothing is known."""

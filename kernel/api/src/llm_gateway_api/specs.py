@@ -10,10 +10,9 @@ too). What the kernel offers by name: ``clock`` (the event loop's time as a call
 for when ``state`` cannot be reached), ``workers`` (their number on this host), ``ledger``
 (`Ledger`), ``prices`` (`Prices`), ``audit`` (`Audit`), ``redact`` (`Redact`), ``probe`` (`Probe`),
 ``listing`` (`Listing`), ``monitor`` (`HealthMonitor`), ``failed_logins`` (`FailedLogins`),
-``turn`` (`Turn`),
-``migrations`` (all `MigrationSpec`) and ``routes`` (all `FrontendSpec` and `EndpointSpec`). To
-services and endpoints: ``caches`` (the `Cache` objects in service, by name), ``explain``
-(`Explain`) and ``tenant_data`` (`TenantKinds`).
+``turn`` (`Turn`), ``migrations`` (all `MigrationSpec`) and ``routes`` (all `FrontendSpec` and
+`EndpointSpec`). To services and endpoints: ``caches`` (the `Cache` objects in service, by name),
+``explain`` (`Explain`) and ``tenant_data`` (`TenantKinds`).
 What no installed plugin brings is None. For pages about the gateway itself: ``inside`` (`Inside`)
 and ``plugins`` (`Installed`).
 

@@ -32,6 +32,7 @@ class HostState:
         self._folder = folder
         self._turn = turn
         self._changes: dict[str, list[Change]] = {}  # put off, by key
+        self._due = False  # whether the turn's end makes them
         self._table: Table
         self._news = News()
         self._socket: socket.socket
@@ -79,17 +80,18 @@ class HostState:
         """At the end of the turn, for all requests that end in it: they share one lock, and the
         cells of a caller are read and written once. A take that finds too little does it first."""
         changes, ends = self._changes, cast(Sequence[float], grant.token)
-        waiting = bool(changes)
         for take, amount, end in zip(grant.takes, amounts, ends):  # noqa: B905 (quick)
             if more := amount - take.amount:  # what was used as it was taken is not looked at
                 changes.setdefault(take.key, []).append((take, more, end))
         if self._turn is None:
             self._catch_up()
-        elif changes and not waiting:
+        elif changes and not self._due:
+            self._due = True
             self._turn.before_answers(self._catch_up)
         return DONE
 
     def _catch_up(self) -> None:
+        self._due = False
         if self._changes:
             with self._table.locked():
                 self._settle(time.monotonic())
