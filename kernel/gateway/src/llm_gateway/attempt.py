@@ -112,6 +112,11 @@ class Bound:
         bare = not (self.headers or self.can.credentials or self.can.signing)
         object.__setattr__(self, "bare", bare)
 
+    def until(self, call: "Call") -> float:
+        """When its first content has to be there."""
+        seconds = self.seconds.get(call.head.operation, self.default_seconds)
+        return min(call.deadline, monotonic() + seconds)
+
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
@@ -144,8 +149,7 @@ class Attempts:
         sent, lane = self.prepared(call, target, bound)
         if call.trace is not None:
             sent = call.trace.carried(sent)
-        limit = bound.seconds.get(call.head.operation, bound.default_seconds)
-        deadline = min(call.deadline, monotonic() + limit)
+        deadline = bound.until(call)
         # as `opened` does, whose coroutine would be one more for every attempt
         signed = sent if bound.bare else await authorised(bound, sent)
         connection = await bound.upstream.send(signed, deadline, call.going_out)
@@ -249,7 +253,6 @@ class Attempts:
     ) -> None:
         """An engine that is not HTTP: its events, under the same deadlines."""
         lane = self._lane(call, None, target)
-        limit = bound.seconds.get(call.head.operation, bound.default_seconds)
         held: list[bytes] = []
         request = replaced_model(call.canonical(), target.model)
         request, lost = readable(request, target.name, moved=call.moved)
@@ -258,7 +261,7 @@ class Attempts:
         events = engine.stream(request)
         call.sent, call.reading = True, lane
         try:
-            async with asyncio.timeout_at(min(call.deadline, monotonic() + limit)) as timer:
+            async with asyncio.timeout_at(bound.until(call)) as timer:
                 async for event in events:
                     out = lane.render((event,))
                     if not call.head.stream or not lane.committed:
